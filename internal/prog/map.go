@@ -1,0 +1,92 @@
+package prog
+
+// MapType is the kernel's enum bpf_map_type.
+type MapType uint32
+
+// The map types of the filter ABI, with the kernel's numbers.
+const (
+	Hash        MapType = 1
+	Array       MapType = 2
+	ProgArray   MapType = 3
+	PercpuHash  MapType = 5
+	PercpuArray MapType = 6
+	LRUHash     MapType = 9
+	RingBuf     MapType = 27
+	TaskStorage MapType = 29
+)
+
+// String is the type's name without the kernel's prefix.
+func (t MapType) String() string {
+	switch t {
+	case Hash:
+		return "HASH"
+	case Array:
+		return "ARRAY"
+	case ProgArray:
+		return "PROG_ARRAY"
+	case PercpuHash:
+		return "PERCPU_HASH"
+	case PercpuArray:
+		return "PERCPU_ARRAY"
+	case LRUHash:
+		return "LRU_HASH"
+	case RingBuf:
+		return "RINGBUF"
+	case TaskStorage:
+		return "TASK_STORAGE"
+	}
+	return "unknown map type"
+}
+
+// Map flags, BPF_F_* of include/uapi/linux/bpf.h.
+const (
+	FlagNoPrealloc uint32 = 1 << 0
+	FlagRdonlyProg uint32 = 1 << 7
+	FlagWronlyProg uint32 = 1 << 8
+	FlagClone      uint32 = 1 << 9
+)
+
+// Map describes a map: a libbpf map definition, or a section of globals, which
+// is an ARRAY of one element.
+type Map struct {
+	Name       string
+	Type       MapType
+	KeySize    uint32
+	ValueSize  uint32
+	MaxEntries uint32
+	Flags      uint32
+	// Contents is element 0 of a section of globals; nil for other maps.
+	Contents []byte
+	// Frozen marks .rodata: a constant to verifier and splitter.
+	Frozen bool
+	// SpinLock is the offset of a struct bpf_spin_lock in the value, or -1.
+	SpinLock int
+	// Vars are the variables of a section of globals.
+	Vars []Var
+}
+
+// Var is a global variable, typed by the object's BTF.
+type Var struct {
+	Name   string
+	Offset int
+	// Size is that of one element in bytes: 1, 2, 4 or 8 for an integer.
+	Size int
+	// Kind says how a value is written.
+	Kind VarKind
+	// Count is the number of elements; 1 unless an array.
+	Count int
+	// Const tells whether the variable may be set: a const volatile in .rodata.
+	Const bool
+}
+
+// VarKind is what sort of value a variable takes.
+type VarKind uint8
+
+// The kinds of variables that --set understands; others cannot be set.
+const (
+	VarOther VarKind = iota
+	VarUnsigned
+	VarSigned
+	VarBool
+	VarChar
+)
