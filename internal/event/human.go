@@ -1,0 +1,126 @@
+package event
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"portcullis/internal/abi"
+)
+
+// String is e for people, on one line:
+//
+//	execve(0x55d0, 0x55e8, 0x55f0, 0x0, 0x0, 0x0) by bash[4711]: ERRNO(1) EPERM from count-exec, count-exec.c:31 `return DENY;`
+func (e *Event) String() string {
+	switch e.Kind {
+	case KindPrint:
+		return fmt.Sprintf("%s printed: %s", printable(e.Program), printable(e.Text))
+	case KindLost:
+		return fmt.Sprintf("%d events were lost: the reader is slower than the calls", e.Lost)
+	}
+	return e.subject() + e.Explain()
+}
+
+// Explain is what String says of a verdict after naming the caller: it is the
+// same for every call that is denied for the same reason.
+func (e *Event) Explain() string {
+	var b strings.Builder
+	b.WriteString(Verdict(e.Verdict))
+	b.WriteString(" from ")
+	b.WriteString(e.origin())
+	if e.Text != "" {
+		b.WriteString(" (" + printable(e.Text) + ")")
+	}
+	return b.String()
+}
+
+func (e *Event) subject() string {
+	who := ""
+	if e.Pid != 0 {
+		who = fmt.Sprintf(" by %s[%d]", printable(e.Comm), e.Pid)
+	}
+	return e.Call.String() + who + ": "
+}
+
+func (e *Event) origin() string {
+	if e.Leaf == LeafGuard {
+		return "the " + e.Program + " guard"
+	}
+	where := printable(e.Program)
+	switch {
+	case e.Line != "" && e.Source != "":
+		where += ", " + printable(e.Line) + " `" + printable(strings.TrimSpace(e.Source)) + "`"
+	case e.Line != "":
+		where += ", " + printable(e.Line)
+	case e.Insn >= 0:
+		where += ", instruction " + strconv.Itoa(e.Insn)
+	}
+	return where
+}
+
+// Title is the call's name, or its number where it has none.
+func (c Call) Title() string {
+	name := c.Name
+	if name == "" {
+		name = "call " + strconv.Itoa(int(c.Nr))
+	}
+	if c.Arch != abi.ArchX86_64 {
+		name += " (" + archName(c.Arch) + ")"
+	}
+	return name
+}
+
+// String is the call with its argument registers.
+func (c Call) String() string {
+	args := make([]string, len(c.Args))
+	for i, a := range c.Args {
+		args[i] = hex(a)
+	}
+	return c.Title() + "(" + strings.Join(args, ", ") + ")"
+}
+
+// Verdict is v for people: "ALLOW", "ERRNO(1) EPERM".
+func Verdict(v abi.Verdict) string {
+	if v.Action() != abi.ErrnoAction {
+		return v.String()
+	}
+	if name := errnoName(int(v.Data())); name != "" {
+		return v.String() + " " + name
+	}
+	return v.String()
+}
+
+// printable replaces what a target or a filter's author could use to write to
+// the reader's terminal: names of tasks and source lines are theirs to choose.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if strconv.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}
+
+// errnoNames are the names of errno 1 to 133 in order, "-" where a number has
+// none (include/uapi/asm-generic/errno-base.h and errno.h).
+const errnoNames = "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM " +
+	"EACCES EFAULT ENOTBLK EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY " +
+	"ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS " +
+	"ENOTEMPTY ELOOP - ENOMSG EIDRM ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG EUNATCH ENOCSI EL2HLT " +
+	"EBADE EBADR EXFULL ENOANO EBADRQC EBADSLT - EBFONT ENOSTR ENODATA ETIME ENOSR ENONET ENOPKG " +
+	"EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ EBADFD " +
+	"EREMCHG ELIBACC ELIBBAD ELIBSCN ELIBMAX ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK " +
+	"EDESTADDRREQ EMSGSIZE EPROTOTYPE ENOPROTOOPT EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP " +
+	"EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH ENETRESET ECONNABORTED " +
+	"ECONNRESET ENOBUFS EISCONN ENOTCONN ESHUTDOWN ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN " +
+	"EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN ENOTNAM ENAVAIL EISNAM EREMOTEIO EDQUOT " +
+	"ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD " +
+	"ENOTRECOVERABLE ERFKILL EHWPOISON"
+
+func errnoName(n int) string {
+	names := strings.Fields(errnoNames)
+	if n < 1 || n > len(names) || names[n-1] == "-" {
+		return ""
+	}
+	return names[n-1]
+}

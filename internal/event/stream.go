@@ -1,0 +1,86 @@
+package event
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+)
+
+// maxLine is the longest line Reader takes, in bytes: far above any event, and
+// low enough that a file that is not one of events does not fill memory.
+const maxLine = 1 << 20
+
+// Writer writes events as JSON lines. It is not safe for concurrent use.
+type Writer struct {
+	w   io.Writer
+	err error
+}
+
+// NewWriter writes to w, one write an event, so that lines of several writers
+// to one pipe or appended file do not mix.
+func NewWriter(w io.Writer) *Writer { return &Writer{w: w} }
+
+// Write writes one event. After the first error it writes no more and returns
+// that error again.
+func (w *Writer) Write(e *Event) error {
+	if w.err != nil {
+		return w.err
+	}
+	line, err := json.Marshal(*e)
+	if err == nil {
+		_, err = w.w.Write(append(line, '\n'))
+	}
+	w.err = err
+	return err
+}
+
+// Reader reads what Writer wrote.
+type Reader struct {
+	lines *bufio.Scanner
+	line  int
+}
+
+// NewReader reads events from r.
+func NewReader(r io.Reader) *Reader {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLine)
+	return &Reader{lines: lines}
+}
+
+// Read returns the next event, io.EOF after the last one, and a *SyntaxError
+// for a line that is not an event. Empty lines are skipped.
+func (r *Reader) Read() (Event, error) {
+	for r.lines.Scan() {
+		r.line++
+		text := bytes.TrimSpace(r.lines.Bytes())
+		if len(text) == 0 {
+			continue
+		}
+		var e Event
+		if err := json.Unmarshal(text, &e); err != nil {
+			return Event{}, &SyntaxError{Line: r.line, Err: err}
+		}
+		return e, nil
+	}
+	if err := r.lines.Err(); err != nil {
+		return Event{}, &SyntaxError{Line: r.line + 1, Err: err}
+	}
+	return Event{}, io.EOF
+}
+
+// SyntaxError says which line of a stream is not an event.
+type SyntaxError struct {
+	// Line counts from 1.
+	Line int
+	Err  error
+}
+
+// Error is one line.
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("line %d is not an event (%v): expected JSON lines as run --events writes them", e.Line, e.Err)
+}
+
+// Unwrap is the cause.
+func (e *SyntaxError) Unwrap() error { return e.Err }
