@@ -1,0 +1,358 @@
+package guest_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"portcullis/internal/guest"
+)
+
+func TestMain(m *testing.M) { guest.Main(m) }
+
+// run runs the command and skips the test where no guest can be booted.
+func run(t *testing.T, cmd *guest.Cmd) error {
+	t.Helper()
+	if cmd.Config.Timeout == 0 {
+		cmd.Config.Timeout = 5 * time.Minute
+	}
+	err := cmd.Run()
+	var need *guest.NeedError
+	if errors.As(err, &need) {
+		t.Skip(need)
+	}
+	return err
+}
+
+// shell is a command that runs a script.
+func shell(script string) *guest.Cmd { return guest.Command(guest.Config{}, "sh", "-c", script) }
+
+func TestOutputsAndStatus(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	cmd := shell(`cat; echo "$GREETING" from $(id -u) in $PWD >&2; exit 7`)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "GREETING=hello"}
+	cmd.UID = guest.Nobody
+	cmd.Stdin = strings.NewReader(strings.Repeat("0123456789abcdef\n", 1<<16))
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := run(t, cmd)
+
+	var exit *guest.ExitError
+	if !errors.As(err, &exit) || exit.Code != 7 || exit.ExitCode() != 7 {
+		t.Errorf("error %+v: exit status 7 expected", err)
+	}
+	if stdout.String() != strings.Repeat("0123456789abcdef\n", 1<<16) {
+		t.Errorf("stdout: %d bytes came back, or others than the %d sent", stdout.Len(), 17<<16)
+	}
+	dir, _ := os.Getwd()
+	if want := "hello from 65534 in " + dir + "\n"; stderr.String() != want {
+		t.Errorf("stderr %q: %q expected", stderr.String(), want)
+	}
+	if c := cmd.Complaints(); len(c) > 0 {
+		t.Errorf("the kernel complained: %q", c)
+	}
+}
+
+// The world of the guest: the host's files, none of them writable; /tmp its own,
+// the share the host's; loopback up.
+func TestWorld(t *testing.T) {
+	share := t.TempDir()
+	if err := os.Chmod(share, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := shell(`
+		test -f guest_linux_test.go || echo "current directory not visible"
+		touch /etc/portcullis-test 2>/dev/null && echo "root is writable"
+		ls -A /tmp | grep -v ^Test
+		echo x >/tmp/file || echo "/tmp is not writable"
+		echo from the guest >"$SHARE/file" || echo "share is not writable"
+		for f in /proc/self/status /sys/kernel /dev/null /dev/ptmx /dev/pts/ptmx /dev/shm /dev/fd/0; do
+			test -e $f || echo "no $f"
+		done
+		test -x ` + guest.Self + ` || echo "no self"
+		grep -q '^ *lo:' /proc/net/dev || echo "no lo"
+		read state </sys/class/net/lo/flags; test "$state" = 0x9 || echo "lo is not up: $state"
+	`)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "SHARE=" + share}
+	cmd.Config.Share = []string{share}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := run(t, cmd); err != nil || out.Len() > 0 {
+		t.Errorf("%+v\n%s", err, out.String())
+	}
+	text, err := os.ReadFile(filepath.Join(share, "file"))
+	if string(text) != "from the guest\n" {
+		t.Errorf("the host reads %q, %v from the share", text, err)
+	}
+}
+
+// A directory below one that the guest hides, closed to the user from above.
+func TestHiddenDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "deep")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("seen"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := shell("cat file")
+	cmd.Dir, cmd.UID = dir, guest.Nobody
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	if err := run(t, cmd); err != nil || out.String() != "seen" {
+		t.Errorf("%q, %+v: the file's text expected", out.String(), err)
+	}
+}
+
+func TestSignalledAndLeftBehind(t *testing.T) {
+	// The sleeper holds the outputs open; the guest must end all the same.
+	cmd := shell(`sleep 100000 & kill -SEGV $$`)
+	err := run(t, cmd)
+	var exit *guest.ExitError
+	if !errors.As(err, &exit) || exit.Signal != syscall.SIGSEGV || exit.ExitCode() != 128+11 {
+		t.Errorf("error %+v: SIGSEGV expected", err)
+	}
+}
+
+func TestNotFound(t *testing.T) {
+	err := run(t, guest.Command(guest.Config{}, "no-such-command"))
+	var start *guest.StartError
+	if !errors.As(err, &start) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %+v: a StartError that is ErrNotExist expected", err)
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	cmd := shell(`echo alive >/dev/console; exec sleep 100000`)
+	cmd.Config.Timeout = 5 * time.Second
+	wantFault(t, run(t, cmd), guest.TimedOut, "limit of 5s")
+}
+
+func TestCancel(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	cmd := guest.CommandContext(ctx, guest.Config{}, "sh", "-c", "echo up; exec sleep 100000")
+	cmd.Stdout = writerFunc(func([]byte) { cancel() })
+	err := run(t, cmd)
+	wantFault(t, err, guest.Cancelled, "context canceled")
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("%v is not context.Canceled", err)
+	}
+}
+
+func TestPanic(t *testing.T) {
+	// SIGQUIT ends a Go program, and the end of init is a panic.
+	err := run(t, shell(`kill -QUIT 1; exec sleep 100000`))
+	wantFault(t, err, guest.Panicked, "Attempted to kill init")
+}
+
+func TestNoBoot(t *testing.T) {
+	cmd := shell(`true`)
+	cmd.Config.Append = []string{"rdinit=/missing", "init=/missing"}
+	err := run(t, cmd)
+	wantFault(t, err, guest.Panicked, "Kernel panic - not syncing")
+	var m *guest.MachineError
+	if errors.As(err, &m) && len(m.Console) < 5 {
+		t.Errorf("the console has %d lines: its last ones expected", len(m.Console))
+	}
+}
+
+func TestNoKernel(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bzImage")
+	if err := os.WriteFile(path, []byte("not a kernel"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := shell(`true`)
+	cmd.Config.Kernel = path
+	wantFault(t, run(t, cmd), guest.BootFailed, "kernel")
+}
+
+func wantFault(t *testing.T, err error, fault guest.Fault, text string) {
+	t.Helper()
+	var m *guest.MachineError
+	if !errors.As(err, &m) || m.Fault != fault || !strings.Contains(err.Error(), text) {
+		t.Errorf("error %+v: the machine %v expected, with %q", err, fault, text)
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(p []byte) (int, error) {
+	f(p)
+	return len(p), nil
+}
+
+// A busy loop takes the same time in two guests, whatever else the host does.
+func TestCountedClock(t *testing.T) {
+	var took [2]time.Duration
+	for i := range took {
+		cmd := guest.Command(guest.Config{Clock: guest.Counted}, guest.Self, "-test.run=^TestLoop$", "-test.v")
+		out := new(bytes.Buffer)
+		cmd.Stdout = out
+		if err := run(t, cmd); err != nil {
+			t.Fatalf("%s%+v", out, err)
+		}
+		_, text, _ := strings.Cut(out.String(), "loop took ")
+		text, _, _ = strings.Cut(text, "\n")
+		var err error
+		if took[i], err = time.ParseDuration(text); err != nil {
+			t.Fatalf("%v in %q", err, out)
+		}
+	}
+	if diff := (took[0] - took[1]).Abs(); diff > took[0]/50 {
+		t.Errorf("%v and %v: equal times expected", took[0], took[1])
+	}
+}
+
+// TestLoop times a loop in the guest of TestCountedClock; the fastest of some
+// runs is the one that no interrupt lengthened.
+func TestLoop(t *testing.T) {
+	if !guest.Inside() {
+		t.Skip("runs in the guest that TestCountedClock boots")
+	}
+	best := time.Hour
+	for i := 0; i < 20; i++ {
+		start := time.Now()
+		sum := 0
+		for j := 0; j < 100_000; j++ {
+			sum += j ^ sum<<1
+		}
+		runtime.KeepAlive(sum)
+		best = min(best, time.Since(start))
+	}
+	t.Logf("loop took %v", best)
+}
+
+// Test re-runs this binary; what it runs there is TestInside.
+func TestTest(t *testing.T) {
+	guest.Test(t, "-test.run=^TestInside$")
+}
+
+func TestInside(t *testing.T) {
+	if !guest.Inside() {
+		t.Skip("runs in the guest that TestTest boots")
+	}
+	if d := guest.Patience(time.Second); d <= time.Second {
+		t.Errorf("patience of %v in a guest: more than outside expected", d)
+	}
+	if uid := os.Getuid(); uid != 0 && uid != guest.Nobody {
+		t.Errorf("uid %d", uid)
+	}
+}
+
+// A TB that records instead of failing.
+type recorder struct {
+	failed  bool
+	skipped string
+}
+
+func (r *recorder) Helper()                   {}
+func (r *recorder) Logf(f string, a ...any)   {}
+func (r *recorder) Errorf(f string, a ...any) { r.failed = true }
+func (r *recorder) Fatalf(f string, a ...any) { r.failed = true }
+func (r *recorder) Skipf(f string, a ...any)  { r.skipped = fmt.Sprintf(f, a...) }
+
+func TestTestFails(t *testing.T) {
+	for name, pattern := range map[string]string{"failure": "^TestFailing$", "nothing ran": "^TestNone$"} {
+		r := new(recorder)
+		guest.TestIn(r, guest.Config{}, 0, "-test.run="+pattern)
+		if r.skipped != "" {
+			t.Skip(r.skipped)
+		}
+		if !r.failed {
+			t.Errorf("%s: Test did not fail", name)
+		}
+	}
+}
+
+// TestFailing fails in a guest, for TestTestFails to see.
+func TestFailing(t *testing.T) {
+	if !guest.Inside() {
+		t.Skip("runs in the guest that TestTestFails boots")
+	}
+	t.Error("as told")
+}
+
+// QEMU must not outlive a program that is killed.
+func TestParentKilled(t *testing.T) {
+	parent := exec.Command("/proc/self/exe", "-test.run=^TestParent$", "-test.v")
+	parent.Env = append(os.Environ(), parentEnv+"=1")
+	out, err := parent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Wait()
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && !strings.Contains(lines.Text(), "guest is up") {
+		if _, need, found := strings.Cut(lines.Text(), ": needs "); found {
+			t.Skip("needs " + need)
+		}
+	}
+	qemu := child(t, parent.Process.Pid)
+	defer syscall.Close(qemu)
+	if err := parent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	awaitExit(t, qemu)
+}
+
+const parentEnv = "PORTCULLIS_TEST_PARENT"
+
+// TestParent is the program that TestParentKilled kills.
+func TestParent(t *testing.T) {
+	if os.Getenv(parentEnv) == "" {
+		t.Skip("runs in the process that TestParentKilled starts")
+	}
+	cmd := shell("echo guest is up; exec sleep 100000")
+	cmd.Stdout = os.Stdout
+	t.Errorf("the guest ended: %v", run(t, cmd))
+}
+
+// child opens a pidfd of the only child of pid.
+func child(t *testing.T, pid int) int {
+	t.Helper()
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		text, _ := os.ReadFile(list)
+		var child int
+		if _, err := fmt.Sscan(string(text), &child); err != nil {
+			continue
+		}
+		const pidfdOpen = 434
+		fd, _, errno := syscall.Syscall(pidfdOpen, uintptr(child), 0, 0)
+		if errno != 0 {
+			t.Fatalf("pidfd_open(%d): %v", child, errno)
+		}
+		return int(fd)
+	}
+	t.Fatalf("process %d has no child: QEMU expected", pid)
+	return -1
+}
+
+// awaitExit waits until the process of a pidfd has ended.
+func awaitExit(t *testing.T, pidfd int) {
+	t.Helper()
+	fds := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(pidfd), events: 1}
+	const limit = 30_000
+	n, _, errno := syscall.Syscall(syscall.SYS_POLL, uintptr(unsafe.Pointer(&fds)), 1, limit)
+	if n != 1 {
+		t.Fatalf("QEMU lives on %d ms after its parent (%v)", limit, errno)
+	}
+}

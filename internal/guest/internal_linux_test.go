@@ -1,0 +1,144 @@
+package guest
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestCPIO(t *testing.T) {
+	var out bytes.Buffer
+	err := writeCPIO(&out, []entry{{name: "init", mode: 0o755, data: []byte("hello")}, {name: "dev", mode: os.ModeDir | 0o755}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeros := func(n int) string { return strings.Repeat("00000000", n) }
+	want := "070701" + "00000001" + "000041ED" + zeros(2) + "00000002" + zeros(6) + "00000004" + zeros(1) + "dev\x00\x00\x00" +
+		"070701" + "00000002" + "000081ED" + zeros(2) + "00000001" + zeros(1) + "00000005" + zeros(4) + "00000005" + zeros(1) + "init\x00\x00" + "hello\x00\x00\x00" +
+		"070701" + zeros(4) + "00000001" + zeros(6) + "0000000B" + zeros(1) + "TRAILER!!!\x00\x00\x00\x00"
+	if out.String() != want {
+		t.Errorf("archive\n%q, expected\n%q", out.String(), want)
+	}
+}
+
+func TestFrames(t *testing.T) {
+	var wire bytes.Buffer
+	f := &frameWriter{w: &wire}
+	big := bytes.Repeat([]byte("x"), maxFrame+3)
+	for _, p := range [][]byte{nil, []byte("one"), big} {
+		if err := f.send(frameStdout, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := bufio.NewReader(&wire)
+	for i, want := range []int{0, 3, maxFrame, 3} {
+		kind, p, err := readFrame(r)
+		if kind != frameStdout || len(p) != want || err != nil {
+			t.Fatalf("frame %d: kind %q, %d bytes, %v: %d bytes expected", i, kind, len(p), err, want)
+		}
+	}
+	if _, _, err := readFrame(r); err != io.EOF {
+		t.Errorf("after the last frame: %v", err)
+	}
+}
+
+func TestBrokenFrames(t *testing.T) {
+	for name, wire := range map[string]string{
+		"cut payload": "o\x05\x00\x00\x00abc",
+		"cut head":    "o\x05",
+		"too long":    "o\xff\xff\xff\xff",
+	} {
+		if _, _, err := readFrame(bufio.NewReader(strings.NewReader(wire))); err == nil || err == io.EOF {
+			t.Errorf("%s: %v: an error other than EOF expected", name, err)
+		}
+	}
+}
+
+func TestConsole(t *testing.T) {
+	c := newConsole(nil)
+	text := "[    0.1] Linux version 6.12\r\n" +
+		"[    1.000001][    T1] WARNING: CPU: 0 PID: 1 at kernel/seccomp.c:1\r\n" +
+		"a program says WARNING: \n" +
+		"[    2.5] watchdog: BUG: soft lockup - CPU#0 stuck\n" +
+		"[    3.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200\n" +
+		strings.Repeat("line\n", tailLines) + "unfinished"
+	for _, b := range []byte(text) { // in the smallest pieces
+		if _, err := c.Write([]byte{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := c.complaints(); len(got) != 1 || !strings.HasPrefix(got[0], "WARNING: CPU: 0") {
+		t.Errorf("complaints %q: the kernel's warning alone expected", got)
+	}
+	if got := c.panicked(); got != "Kernel panic - not syncing: Attempted to kill init! exitcode=0x00000200" {
+		t.Errorf("panic %q", got)
+	}
+	if got := c.tail(); len(got) != tailLines+1 || got[0] != "line" || got[tailLines] != "unfinished" {
+		t.Errorf("tail of %d lines, from %q to %q", len(got), got[0], got[len(got)-1])
+	}
+}
+
+func TestQEMUArgs(t *testing.T) {
+	args := strings.Join(qemuArgs(Config{Kernel: "k", Clock: Counted, CPUs: 2, Append: []string{"a=b"}}, []string{"/x,y"}), " ")
+	for _, want := range []string{
+		"-smp 2", "-m 512", "-icount shift=0", " a=b -icount",
+		"id=root,mount_tag=root,path=/,security_model=none,multidevs=remap,readonly=on",
+		"mount_tag=share0,path=/x,,y,security_model=none,multidevs=remap",
+	} {
+		if !strings.Contains(args, want) {
+			t.Errorf("%q is not in %s", want, args)
+		}
+	}
+	if strings.Contains(args, "share0") && strings.Contains(args[strings.Index(args, "share0"):], "readonly") {
+		t.Error("a share is read-only")
+	}
+}
+
+func TestStatic(t *testing.T) {
+	dynamic, err := os.ReadFile("/bin/sh")
+	if err != nil {
+		t.Skip("needs /bin/sh")
+	}
+	if err := static(dynamic); err == nil {
+		t.Skip("needs a dynamic /bin/sh")
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := static(self); err != nil && os.Getenv("CGO_ENABLED") == "0" {
+		t.Errorf("this executable: %v", err)
+	}
+}
+
+func TestLookPath(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		env  []string
+		ok   bool
+	}{
+		{"sh", []string{"PATH=/nowhere:/bin"}, true},
+		{"sh", []string{"PATH=/nowhere"}, false},
+		{"sh", nil, false},
+		{"./any", nil, true},
+		{"etc", []string{"PATH=/"}, false}, // a directory is no command
+	} {
+		if path, err := lookPath(c.name, c.env); (err == nil) != c.ok {
+			t.Errorf("lookPath(%q, %q) = %q, %v", c.name, c.env, path, err)
+		}
+	}
+}
+
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		path, dir string
+		want      bool
+	}{{"/tmp", "/tmp", true}, {"/tmp/x", "/tmp", true}, {"/tmpx", "/tmp", false}, {"/x", "/", true}} {
+		if got := within(c.path, c.dir); got != c.want {
+			t.Errorf("within(%q, %q) = %v", c.path, c.dir, got)
+		}
+	}
+}

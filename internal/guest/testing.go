@@ -1,0 +1,130 @@
+package guest
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// patience is by how much emulation slows a program down, generously.
+const patience = 20
+
+// Patience returns d outside a guest, and a multiple of it inside one, where
+// everything is emulated. For time limits of tests.
+func Patience(d time.Duration) time.Duration {
+	if Inside() {
+		return d * patience
+	}
+	return d
+}
+
+// Main is the body of a TestMain: it lets the test binary be a guest's init, and
+// runs the tests (m is a *testing.M).
+func Main(m interface{ Run() int }) {
+	MaybeInit()
+	os.Exit(m.Run())
+}
+
+// TB is the part of testing.TB that Test needs; the package stays clear of the
+// testing package, for programs import it too.
+type TB interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
+}
+
+// Test runs this test binary in a guest with args, such as "-test.run=^TestX$",
+// once as root and once as nobody; see TestIn.
+func Test(t TB, args ...string) {
+	t.Helper()
+	for _, uid := range []int{0, Nobody} {
+		TestIn(t, Config{CPUs: 2}, uid, args...)
+	}
+}
+
+// TestIn runs this test binary in a guest made from cfg, as uid, with args. What
+// it prints is logged as it comes. The test fails when the guest's tests fail,
+// when none of them ran to its end, when the machine failed and when the kernel
+// complained; it is skipped where the host cannot boot a guest. The package's
+// TestMain must call Main.
+func TestIn(t TB, cfg Config, uid int, args ...string) {
+	t.Helper()
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 10 * time.Minute
+	}
+	log := &logWriter{t: t, prefix: user(uid)}
+	cmd := Command(cfg, Self, append([]string{"-test.v"}, args...)...)
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/tmp", "GOTRACEBACK=all"}
+	cmd.UID = uid
+	cmd.Stdout, cmd.Stderr = log, log
+	err := cmd.Run()
+	log.flush()
+	var need *NeedError
+	switch {
+	case errors.As(err, &need):
+		t.Skipf("%v", need)
+	case err != nil:
+		t.Fatalf("%s: %+v", user(uid), err)
+	case !log.passed:
+		t.Fatalf("%s: no test of the guest passed: check the arguments %q", user(uid), args)
+	}
+	for _, line := range cmd.Complaints() {
+		t.Errorf("%s: the guest's kernel complained: %s", user(uid), line)
+	}
+}
+
+// user names the two users of tests.
+func user(uid int) string {
+	switch uid {
+	case 0:
+		return "root"
+	case Nobody:
+		return "nobody"
+	}
+	return "user"
+}
+
+// logWriter logs whole lines, and notices that a test passed.
+type logWriter struct {
+	t      TB
+	prefix string
+
+	mu      sync.Mutex
+	partial []byte
+	passed  bool
+}
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.partial = append(w.partial, p...)
+	for {
+		line, rest, found := bytes.Cut(w.partial, []byte("\n"))
+		if !found {
+			return len(p), nil
+		}
+		w.log(string(line))
+		w.partial = rest
+	}
+}
+
+// log logs one line. Only a test at the top of the binary counts as passed.
+func (w *logWriter) log(line string) {
+	w.passed = w.passed || strings.HasPrefix(line, "--- PASS: ")
+	w.t.Logf("%s: %s", w.prefix, line)
+}
+
+// flush logs an unfinished last line.
+func (w *logWriter) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.partial) > 0 {
+		w.log(string(w.partial))
+		w.partial = nil
+	}
+}
