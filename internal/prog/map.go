@@ -89,4 +89,6 @@ const (
 	VarSigned
 	VarBool
 	VarChar
+	// VarCallSet is a set of system-call numbers, bit n of the array for call n.
+	VarCallSet
 )

@@ -1,0 +1,221 @@
+package object
+
+import (
+	"debug/elf"
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+
+	"portcullis/internal/prog"
+)
+
+// readGlobals turns each section of variables into an array of one element.
+func (o *object) readGlobals() error {
+	o.globals = map[elf.SectionIndex]*prog.Map{}
+	left := uint64(MaxGlobals)
+	for i, s := range o.elf.Sections {
+		if !isGlobals(s) {
+			continue
+		}
+		if s.Size > left {
+			return o.failIn(s.Name, fmt.Sprintf("%d bytes of variables: expected at most %d in all", s.Size, MaxGlobals),
+				"keep large state in a map")
+		}
+		left -= s.Size
+		m, err := o.globalsOf(elf.SectionIndex(i), s)
+		if err != nil {
+			return err
+		}
+		o.globals[elf.SectionIndex(i)] = m
+	}
+	return nil
+}
+
+// isGlobals tells whether a section holds variables: .rodata, .data, .bss, and
+// what a compiler derives from them, such as .rodata.str1.1.
+func isGlobals(s *elf.Section) bool {
+	if s.Size == 0 || s.Flags&elf.SHF_ALLOC == 0 || s.Type != elf.SHT_PROGBITS && s.Type != elf.SHT_NOBITS {
+		return false
+	}
+	for _, base := range []string{".rodata", ".data", ".bss"} {
+		if s.Name == base || strings.HasPrefix(s.Name, base+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// globalsOf reads one section of variables.
+func (o *object) globalsOf(i elf.SectionIndex, s *elf.Section) (*prog.Map, error) {
+	m := &prog.Map{
+		Name: s.Name, Type: prog.Array, KeySize: 4, ValueSize: uint32(s.Size), MaxEntries: 1,
+		SpinLock: -1, Contents: make([]byte, s.Size),
+		Frozen: strings.HasPrefix(s.Name, ".rodata"),
+	}
+	if m.Frozen {
+		m.Flags = prog.FlagRdonlyProg
+	}
+	if s.Type == elf.SHT_PROGBITS {
+		data, err := o.contents(s)
+		if err != nil {
+			return nil, err
+		}
+		copy(m.Contents, data)
+	}
+	if err := o.refuseRelocated(i, s); err != nil {
+		return nil, err
+	}
+	return m, o.addVars(i, m)
+}
+
+// refuseRelocated refuses variables that hold addresses: nothing in a filter
+// has an address before it runs.
+func (o *object) refuseRelocated(i elf.SectionIndex, s *elf.Section) error {
+	rels, err := o.relocations(i)
+	if err != nil {
+		return err
+	}
+	if len(rels) > 0 {
+		return o.failAt(s.Name, o.nameOf(rels[0].symbol), "its address is stored in a variable",
+			"compute it where it is used; compile with -fno-jump-tables")
+	}
+	return nil
+}
+
+// addVars types the variables of a section by its BTF. Sections of string
+// literals have none.
+func (o *object) addVars(i elf.SectionIndex, m *prog.Map) error {
+	ds := o.types.datasec(m.Name)
+	if ds == nil {
+		if strings.Count(m.Name, ".") == 1 && o.types == nil {
+			return o.failIn(m.Name, "no type information for the variables", "compiled without BTF: add -g")
+		}
+		return nil
+	}
+	for _, info := range ds.Vars {
+		if err := o.addVar(i, m, info); err != nil {
+			return err
+		}
+	}
+	sort.Slice(m.Vars, func(a, b int) bool { return m.Vars[a].Offset < m.Vars[b].Offset })
+	return nil
+}
+
+func (o *object) addVar(i elf.SectionIndex, m *prog.Map, info btf.VarSecinfo) error {
+	v, ok := info.Type.(*btf.Var)
+	if !ok {
+		return nil
+	}
+	sym, ok := o.vars[varKey{i, v.Name}]
+	if !ok {
+		return nil // optimised away
+	}
+	size, ok := sizeOf(v.Type)
+	if !ok || sym.Value+uint64(size) > uint64(m.ValueSize) || sym.Value > maxOffset {
+		return o.failAt(m.Name, v.Name, "lies outside its section", "the object is damaged: compile it again")
+	}
+	if isLock(v.Type) {
+		if m.SpinLock >= 0 {
+			return o.failAt(m.Name, v.Name, "a second lock in one section", "keep locks in map values")
+		}
+		m.SpinLock = int(sym.Value)
+	}
+	shape := shapeOf(v.Type)
+	if shape.Size*shape.Count != int(size) {
+		shape = prog.Var{Kind: prog.VarOther, Size: int(size), Count: 1}
+	}
+	shape.Name, shape.Offset, shape.Const = v.Name, int(sym.Value), m.Frozen && isVolatile(v.Type)
+	m.Vars = append(m.Vars, shape)
+	return nil
+}
+
+// maxDepth bounds walks over types, which a hostile object may make cyclic.
+const maxDepth = 32
+
+// isVolatile tells whether a variable, or the elements of an array, are volatile.
+func isVolatile(t btf.Type) bool {
+	for i := 0; i < maxDepth; i++ {
+		switch v := t.(type) {
+		case *btf.Volatile:
+			return true
+		case *btf.Const:
+			t = v.Type
+		case *btf.Typedef:
+			t = v.Type
+		case *btf.Array:
+			t = v.Type
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// callSet is the name of the type in include/portcullis.h that holds a set of
+// system-call numbers, one bit each.
+const callSet = "portcullis_callset"
+
+// isCallSet tells whether a variable is declared with that type.
+func isCallSet(t btf.Type) bool {
+	for i := 0; i < maxDepth; i++ {
+		switch v := t.(type) {
+		case *btf.Volatile:
+			t = v.Type
+		case *btf.Const:
+			t = v.Type
+		case *btf.Typedef:
+			if v.Name == callSet {
+				return true
+			}
+			t = v.Type
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// shapeOf is the kind, element size and count of a variable's type.
+func shapeOf(t btf.Type) prog.Var {
+	if isCallSet(t) {
+		if n, ok := sizeOf(t); ok && n%8 == 0 {
+			return prog.Var{Kind: prog.VarCallSet, Size: 8, Count: int(n / 8)}
+		}
+	}
+	count := 1
+	if a, ok := btf.UnderlyingType(t).(*btf.Array); ok {
+		count, t = int(a.Nelems), a.Type
+	}
+	kind, size := kindOf(t)
+	return prog.Var{Kind: kind, Size: size, Count: count}
+}
+
+// kindOf is how one element is written.
+func kindOf(t btf.Type) (prog.VarKind, int) {
+	switch v := btf.UnderlyingType(t).(type) {
+	case *btf.Int:
+		return intKind(v), int(v.Size)
+	case *btf.Enum:
+		if v.Signed {
+			return prog.VarSigned, int(v.Size)
+		}
+		return prog.VarUnsigned, int(v.Size)
+	}
+	return prog.VarOther, 0
+}
+
+func intKind(v *btf.Int) prog.VarKind {
+	switch {
+	case v.Size != 1 && v.Size != 2 && v.Size != 4 && v.Size != 8:
+		return prog.VarOther
+	case v.Encoding == btf.Bool:
+		return prog.VarBool
+	case v.Name == "char":
+		return prog.VarChar
+	case v.Encoding == btf.Signed:
+		return prog.VarSigned
+	}
+	return prog.VarUnsigned
+}
