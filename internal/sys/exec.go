@@ -1,0 +1,103 @@
+//go:build linux && amd64
+
+package sys
+
+import (
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Launch is a prepared "install a filter, then execute": everything the filtered
+// thread needs is laid out beforehand, because between the two steps it may make
+// no system call at all, and so may neither allocate nor meet the scheduler.
+type Launch struct {
+	prog  filterProg
+	flags uintptr
+	path  *byte
+	argv  []*byte
+	env   []*byte
+	token uintptr
+
+	installed uint32 // set once listener is valid
+	listener  int32
+	gate      uint32 // set to let the filtered thread execute
+	failed    uint32 // errno of execveat
+}
+
+// NewLaunch prepares to execute path with argv and env under the filter insns.
+// The token goes into execveat's sixth argument, which the kernel ignores and
+// the filter may recognise. It fails with EINVAL for strings with a NUL.
+func NewLaunch(insns []FilterInsn, flags uint, path string, argv, env []string, token uint64) (*Launch, error) {
+	l := &Launch{
+		prog:  filterProg{len: uint16(len(insns)), filter: &insns[0]},
+		flags: uintptr(flags), token: uintptr(token), listener: -1,
+	}
+	var err error
+	if l.path, err = syscall.BytePtrFromString(path); err != nil {
+		return nil, err
+	}
+	if l.argv, err = syscall.SlicePtrFromStrings(argv); err != nil {
+		return nil, err
+	}
+	l.env, err = syscall.SlicePtrFromStrings(env)
+	return l, err
+}
+
+// Run installs the filter on the calling thread, waits for Open, and executes.
+// It returns only if the filter could not be installed. When executing fails
+// the thread stays in Run, since a filtered thread can do nothing that is sure
+// to be allowed; Failed tells another thread. The caller has locked its thread
+// and reset all signal handlers: a handler's return is a system call too.
+//
+//go:nosplit
+//go:norace
+func (l *Launch) Run() syscall.Errno {
+	r, _, errno := syscall.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+		l.flags, uintptr(unsafe.Pointer(&l.prog)))
+	if errno != 0 {
+		return errno
+	}
+	if l.flags&FlagNewListener != 0 {
+		atomic.StoreInt32(&l.listener, int32(r))
+	}
+	atomic.StoreUint32(&l.installed, 1)
+	for atomic.LoadUint32(&l.gate) == 0 {
+	}
+	_, _, errno = syscall.RawSyscall6(unix.SYS_EXECVEAT, atFdCwd,
+		uintptr(unsafe.Pointer(l.path)), uintptr(unsafe.Pointer(&l.argv[0])),
+		uintptr(unsafe.Pointer(&l.env[0])), 0, l.token)
+	atomic.StoreUint32(&l.failed, uint32(errno))
+	for {
+		// keeps the objects the kernel reads reachable, and never ends
+		if atomic.LoadUint32(&l.gate) == 0 {
+			break
+		}
+	}
+	return errno
+}
+
+// atFdCwd is AT_FDCWD (-100) as a register holds it.
+const atFdCwd = ^uintptr(99)
+
+// Listener is what Run got from the kernel, and whether the filter is in place.
+// Without FlagNewListener the listener is -1.
+func (l *Launch) Listener() (fd int, installed bool) {
+	if atomic.LoadUint32(&l.installed) == 0 {
+		return -1, false
+	}
+	return int(atomic.LoadInt32(&l.listener)), true
+}
+
+// Open lets Run execute.
+func (l *Launch) Open() { atomic.StoreUint32(&l.gate, 1) }
+
+// Failed is the errno with which executing failed; 0 as long as it has not.
+// Nobody is there to see success.
+func (l *Launch) Failed() syscall.Errno {
+	defer runtime.KeepAlive(l)
+	return syscall.Errno(atomic.LoadUint32(&l.failed))
+}

@@ -1,0 +1,116 @@
+//go:build linux && amd64
+
+package sys
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// NoNewPrivs gives up gaining privileges, for the calling thread and what it
+// starts (PR_SET_NO_NEW_PRIVS).
+func NoNewPrivs() error { return unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }
+
+// NotDumpable hides this process from ptrace, pidfd_getfd and /proc/PID/mem of
+// other processes of its user (PR_SET_DUMPABLE).
+func NotDumpable() error { return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }
+
+// Dumpable tells whether NotDumpable is not in force.
+func Dumpable() bool {
+	r, _, _ := syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_DUMPABLE, 0, 0)
+	return r == 1
+}
+
+// Subreaper makes orphaned descendants children of this process.
+func Subreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+
+// ParentDeathSignal asks for a signal to the calling thread when its parent dies.
+func ParentDeathSignal(sig syscall.Signal) error {
+	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(sig), 0, 0, 0)
+}
+
+// Seccomp is the mode of the calling thread: 0 none, 2 filters.
+func Seccomp() int {
+	r, _, _ := syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_GET_SECCOMP, 0, 0)
+	return int(r)
+}
+
+// Gettid is the calling thread's id; the caller has locked it.
+func Gettid() int { return unix.Gettid() }
+
+// ThreadSignal sends a signal to one thread of this process.
+func ThreadSignal(tid int, sig syscall.Signal) error {
+	return unix.Tgkill(unix.Getpid(), tid, unix.Signal(sig))
+}
+
+// sigaction is the kernel's struct sigaction.
+type sigaction struct {
+	handler  uintptr
+	flags    uint64
+	restorer uintptr
+	mask     uint64
+}
+
+// lastSignal is _NSIG.
+const lastSignal = 64
+
+// ResetHandlers puts every caught signal back to its default, for the whole
+// process; ignored signals stay ignored. After it the Go runtime can neither
+// preempt nor turn a fault into a panic: it is for processes about to execute.
+func ResetHandlers() {
+	for sig := uintptr(1); sig <= lastSignal; sig++ {
+		var old, def sigaction
+		_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0,
+			uintptr(unsafe.Pointer(&old)), unsafe.Sizeof(old.mask), 0, 0)
+		if errno == 0 && old.handler > 1 { // neither SIG_DFL nor SIG_IGN
+			syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig,
+				uintptr(unsafe.Pointer(&def)), 0, unsafe.Sizeof(def.mask), 0, 0)
+		}
+	}
+}
+
+// RestoreOpenFiles undoes what package os did to the soft limit of open files
+// when the process started. The only door to the original value is a failing
+// syscall.Exec, which restores it first.
+func RestoreOpenFiles() { _ = syscall.Exec("", []string{""}, nil) }
+
+// OpenFiles is the soft limit of open files.
+func OpenFiles() (uint64, error) {
+	var r unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r)
+	return r.Cur, err
+}
+
+// ExitGroup ends the process without running anything.
+func ExitGroup(code int) {
+	syscall.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0)
+}
+
+// Pause gives up the processor for about d nanoseconds.
+func Pause(ns int64) {
+	ts := unix.NsecToTimespec(ns)
+	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
+// Monotonic is CLOCK_MONOTONIC in nanoseconds, what bpf_ktime_get_ns returns.
+func Monotonic() uint64 { return clock(unix.CLOCK_MONOTONIC) }
+
+// Boottime is CLOCK_BOOTTIME in nanoseconds, what bpf_ktime_get_boot_ns returns.
+func Boottime() uint64 { return clock(unix.CLOCK_BOOTTIME) }
+
+func clock(id int32) uint64 {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(id, &ts)
+	return uint64(ts.Nano())
+}
+
+// Release is the running kernel's release, such as "6.12.4".
+func Release() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
