@@ -1,0 +1,46 @@
+# Conveniences for developers; ./test is the whole test and needs no make.
+export CGO_ENABLED := 0
+GO       ?= go
+FUZZTIME ?= 20s
+TOOLS    := .cache/tools
+
+.PHONY: build test generate lint bench fuzz soak kernel clean
+
+build:
+	$(GO) build -o bin/portcullis ./cmd/portcullis
+
+test:
+	./test
+
+# Everything committed that a program wrote: system-call numbers, the header for
+# authors of filters, the filters' objects. Needs clang.
+generate:
+	$(GO) generate ./...
+
+$(TOOLS)/staticcheck $(TOOLS)/gofumpt: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../$(TOOLS)/ honnef.co/go/tools/cmd/staticcheck mvdan.cc/gofumpt
+
+lint: $(TOOLS)/staticcheck $(TOOLS)/gofumpt
+	@bad=$$(git ls-files '*.go' | xargs $(TOOLS)/gofumpt -l); test -z "$$bad" || { echo "gofumpt: $$bad"; exit 1; }
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . ./...
+
+# Every native fuzz target in turn, FUZZTIME each.
+fuzz:
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+soak:
+	$(GO) test -tags soak -count=1 -timeout 2h ./...
+
+kernel:
+	linux/build
+
+clean:
+	rm -rf bin .cache
