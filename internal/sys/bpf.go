@@ -171,19 +171,18 @@ func ProgLoad(p ProgAttr) (int, error) {
 }
 
 // bpf is bpf(2). EAGAIN is the verifier interrupted by a signal, such as the Go
-// scheduler's: it is asked again.
+// scheduler's: it is asked again, as libbpf does, though not for ever.
 func bpf(cmd uintptr, attr unsafe.Pointer, size uintptr) (int, error) {
-	for {
+	const attempts = 50
+	for try := 1; ; try++ {
 		r, _, errno := syscall.Syscall(unix.SYS_BPF, cmd, uintptr(attr), size)
-		switch errno {
-		case 0:
+		switch {
+		case errno == 0:
 			return int(r), nil
-		case syscall.EAGAIN, syscall.EINTR:
-			if cmd == unix.BPF_PROG_LOAD {
-				continue
-			}
+		case errno == syscall.EAGAIN && cmd == unix.BPF_PROG_LOAD && try < attempts:
+		default:
+			return -1, errno
 		}
-		return -1, errno
 	}
 }
 

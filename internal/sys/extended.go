@@ -1,0 +1,82 @@
+//go:build linux && amd64
+
+package sys
+
+import (
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ExtendedLaunch is a prepared "install eBPF filters, then execute". As with
+// Launch, the filtered thread may make no other system call in between.
+type ExtendedLaunch struct {
+	attrs     []ExtendedAttr
+	path      *byte
+	argv, env []*byte
+
+	installed uint32 // how many filters are in place
+	failed    uint32 // errno of what failed
+	stay      uint32 // never changes; keeps Run in its loop
+}
+
+// NewExtendedLaunch prepares to execute path with argv and env under the
+// programs progs, installed in this order and each with ExemptLaunch. It fails
+// with EINVAL for strings with a NUL.
+func NewExtendedLaunch(progs []int, path string, argv, env []string) (*ExtendedLaunch, error) {
+	l := new(ExtendedLaunch)
+	for _, fd := range progs {
+		l.attrs = append(l.attrs, NewExtendedAttr(fd, ExemptLaunch))
+	}
+	var err error
+	if l.path, err = syscall.BytePtrFromString(path); err != nil {
+		return nil, err
+	}
+	if l.argv, err = syscall.SlicePtrFromStrings(argv); err != nil {
+		return nil, err
+	}
+	l.env, err = syscall.SlicePtrFromStrings(env)
+	return l, err
+}
+
+// Run installs the filters on the calling thread and executes. It never returns:
+// after a failure, which Failed tells another thread, the thread stays here,
+// for a filtered thread can do nothing that is sure to be allowed. The caller
+// has locked its thread, set NoNewPrivs and called ResetHandlers.
+//
+//go:nosplit
+//go:norace
+func (l *ExtendedLaunch) Run() {
+	for i := range l.attrs {
+		_, _, errno := syscall.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+			FlagExtended, uintptr(unsafe.Pointer(&l.attrs[i])))
+		if errno != 0 {
+			l.fail(errno)
+		}
+		atomic.AddUint32(&l.installed, 1)
+	}
+	_, _, errno := syscall.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(l.path)),
+		uintptr(unsafe.Pointer(&l.argv[0])), uintptr(unsafe.Pointer(&l.env[0])))
+	l.fail(errno)
+}
+
+// fail publishes errno and stays. Reading stay keeps l, and with it all the
+// kernel was pointed to, reachable.
+//
+//go:nosplit
+//go:norace
+func (l *ExtendedLaunch) fail(errno syscall.Errno) {
+	atomic.StoreUint32(&l.failed, uint32(errno))
+	for atomic.LoadUint32(&l.stay) == 0 {
+	}
+}
+
+// Failed is the errno of what failed, 0 as long as nothing has, and the index of
+// the program that could not be installed: that of none when executing failed.
+// Nobody is there to see success.
+func (l *ExtendedLaunch) Failed() (errno syscall.Errno, prog int) {
+	errno = syscall.Errno(atomic.LoadUint32(&l.failed))
+	return errno, int(atomic.LoadUint32(&l.installed))
+}
