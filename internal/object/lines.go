@@ -123,7 +123,7 @@ func (o *object) addLine(c *code, b []byte) error {
 	word := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
 	c.lines = append(c.lines, prog.Line{
 		Insn: int(word(0) / prog.Size),
-		File: o.types.text(word(1)),
+		File: strings.TrimPrefix(o.types.text(word(1)), "./"),
 		Text: strings.TrimSpace(o.types.text(word(2))),
 		Line: int(word(3) >> 10),
 	})

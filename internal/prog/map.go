@@ -79,6 +79,10 @@ type Var struct {
 	Const bool
 }
 
+// CallSetBits is how many system-call numbers the set type of
+// include/portcullis.h has room for, from 0 on.
+const CallSetBits = 1024
+
 // VarKind is what sort of value a variable takes.
 type VarKind uint8
 

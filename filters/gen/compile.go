@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// clangMajor is the compiler whose output is committed. Another major version
+// emits other bytes for the same source.
+const clangMajor = "19"
+
+// errNoTools is the cause where the compiler is not installed.
+var errNoTools = errors.New("not found")
+
+// tools are the programs that compile a filter.
+type tools struct {
+	clang, strip string
+}
+
+// findTools looks for the compiler by its versioned name.
+func findTools() (tools, error) {
+	clang, err := exec.LookPath("clang-" + clangMajor)
+	if err != nil {
+		return tools{}, fmt.Errorf("clang-%s: %w: install clang-%s and llvm-%s", clangMajor, errNoTools, clangMajor, clangMajor)
+	}
+	strip, err := exec.LookPath("llvm-strip-" + clangMajor)
+	if err != nil {
+		return tools{}, fmt.Errorf("llvm-strip-%s: %w: install llvm-%s", clangMajor, errNoTools, clangMajor)
+	}
+	return tools{clang: clang, strip: strip}, nil
+}
+
+// findSources lists the filters in C below root, as paths relative to it.
+func findSources(root string) ([]string, error) {
+	var sources []string
+	err := filepath.WalkDir(filepath.Join(root, "filters"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".c" {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		sources = append(sources, rel)
+		return err
+	})
+	return sources, err
+}
+
+// objectOf is where the object of a source goes.
+func objectOf(source string) string { return strings.TrimSuffix(source, ".c") + ".o" }
+
+// compile compiles one source. The compiler runs in root with relative paths,
+// so that no path of this machine gets into the object; DWARF is stripped and
+// BTF stays.
+func (t tools) compile(root, out, source string) error {
+	object, err := filepath.Abs(filepath.Join(out, objectOf(source)))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(object), 0o755); err != nil {
+		return err
+	}
+	clang := []string{t.clang, "-target", "bpfel", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-c",
+		"-Wall", "-Wextra", "-Werror", "-fno-ident", "-fno-jump-tables", "-nostdinc",
+		"-fdebug-compilation-dir=.", "-Iinclude", "-o", object, source}
+	if err := run(root, clang); err != nil {
+		return err
+	}
+	return run(root, []string{t.strip, "-g", object})
+}
+
+func run(dir string, argv []string) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = dir
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, output)
+	}
+	return nil
+}
+
+// writeHeader writes include/portcullis.h below out.
+func writeHeader(out string) error {
+	text, err := header()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(out, "include", "portcullis.h")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o644)
+}
