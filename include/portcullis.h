@@ -262,8 +262,7 @@ typedef struct {
 	__u64 bits[16];
 } portcullis_callset;
 
-/* An initialiser's bit: { .bits = { PORTCULLIS_IN(0, read) | … } } is long-winded;
- * PORTCULLIS_BIT(nr) is the bit of a call in its word, bits[(nr) / 64]. */
+/* The bit of a call in its word, bits[(nr) / 64], for initialisers. */
 #define PORTCULLIS_BIT(nr) (1ULL << ((nr) % 64))
 
 /* Whether a set holds a number; false for every number that has no name. */

@@ -1,0 +1,97 @@
+// Package filters holds the built-in filters: eBPF objects compiled from the C
+// beside them, and what their sources say about themselves.
+package filters
+
+import (
+	"embed"
+	"path"
+	"regexp"
+	"strings"
+)
+
+//go:generate go run ./gen -C ..
+
+//go:embed */*.c */*.o
+var files embed.FS
+
+// notBuiltIn are folders of objects that serve tests.
+const notBuiltIn = "testdata"
+
+// Variable is what a filter's source says about one of its variables.
+type Variable struct {
+	// Name is what --set takes.
+	Name string
+	// Doc is one line.
+	Doc string
+}
+
+// Names lists the built-in filters in alphabetical order.
+func Names() []string {
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Name() != notBuiltIn {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+// Object is the ELF object of a built-in filter; false if there is none of
+// that name.
+func Object(name string) ([]byte, bool) { return read(name, ".o") }
+
+// Source is the C source of a built-in filter; false if there is none of that
+// name.
+func Source(name string) ([]byte, bool) { return read(name, ".c") }
+
+func read(name, ext string) ([]byte, bool) {
+	if name == notBuiltIn || strings.ContainsAny(name, "/\\.") {
+		return nil, false
+	}
+	data, err := files.ReadFile(path.Join(name, name+ext))
+	return data, err == nil
+}
+
+// Doc is what the source of a built-in filter says: the first sentence of its
+// opening comment, and its variables in the order of the source. Both are empty
+// for a name that is not built in.
+func Doc(name string) (summary string, vars []Variable) {
+	source, ok := Source(name)
+	if !ok {
+		return "", nil
+	}
+	summary, _, _ = strings.Cut(comment(string(source)), "\n\n")
+	return strings.ReplaceAll(summary, "\n", " "), variables(string(source))
+}
+
+// Text is the whole opening comment of a built-in filter's source.
+func Text(name string) string {
+	source, _ := Source(name)
+	return comment(string(source))
+}
+
+// comment is the first block comment that stands on lines of its own, without
+// its stars.
+func comment(source string) string {
+	_, body, _ := strings.Cut(source, "\n/*\n")
+	body, _, _ = strings.Cut(body, "\n */")
+	lines := strings.Split(body, "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimPrefix(strings.TrimPrefix(l, " *"), " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// variables finds each const volatile with the one-line comment above it.
+func variables(source string) []Variable {
+	declared := regexp.MustCompile(`(?m)^/\* (.*) \*/\nconst volatile \w+ (\w+)`)
+	var vars []Variable
+	for _, m := range declared.FindAllStringSubmatch(source, -1) {
+		vars = append(vars, Variable{Name: m[2], Doc: m[1]})
+	}
+	return vars
+}
