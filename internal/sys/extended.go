@@ -73,6 +73,9 @@ func (l *ExtendedLaunch) fail(errno syscall.Errno) {
 	}
 }
 
+// Filters is how many programs Run installs.
+func (l *ExtendedLaunch) Filters() int { return len(l.attrs) }
+
 // Failed is the errno of what failed, 0 as long as nothing has, and the index of
 // the program that could not be installed: that of none when executing failed.
 // Nobody is there to see success.

@@ -57,18 +57,39 @@ type sigaction struct {
 const lastSignal = 64
 
 // ResetHandlers puts every caught signal back to its default, for the whole
-// process; ignored signals stay ignored. After it the Go runtime can neither
-// preempt nor turn a fault into a panic: it is for processes about to execute.
-func ResetHandlers() {
+// process, and ignores those in the set (bit n-1 is signal n). After it the Go
+// runtime can neither preempt nor turn a fault into a panic: it is for processes
+// about to execute.
+func ResetHandlers(ignore uint64) {
 	for sig := uintptr(1); sig <= lastSignal; sig++ {
-		var old, def sigaction
-		_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0,
-			uintptr(unsafe.Pointer(&old)), unsafe.Sizeof(old.mask), 0, 0)
-		if errno == 0 && old.handler > 1 { // neither SIG_DFL nor SIG_IGN
+		def := sigaction{handler: uintptr(ignore >> (sig - 1) & 1)}
+		old, ok := handler(sig)
+		if ok && (old > sigIgn || def.handler == sigIgn) {
 			syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig,
 				uintptr(unsafe.Pointer(&def)), 0, unsafe.Sizeof(def.mask), 0, 0)
 		}
 	}
+}
+
+// sigIgn is SIG_IGN; SIG_DFL is 0 and everything above a handler.
+const sigIgn = 1
+
+// IgnoredSignals is the set of signals this process ignores: what a program
+// that it executes inherits.
+func IgnoredSignals() (set uint64) {
+	for sig := uintptr(1); sig <= lastSignal; sig++ {
+		if h, ok := handler(sig); ok && h == sigIgn {
+			set |= 1 << (sig - 1)
+		}
+	}
+	return set
+}
+
+func handler(sig uintptr) (uintptr, bool) {
+	var old sigaction
+	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0,
+		uintptr(unsafe.Pointer(&old)), unsafe.Sizeof(old.mask), 0, 0)
+	return old.handler, errno == 0
 }
 
 // RestoreOpenFiles undoes what package os did to the soft limit of open files

@@ -1,0 +1,56 @@
+//go:build linux && amd64
+
+package launch
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// NoInitError says that the program cannot be its own init stage.
+type NoInitError struct{ Err error }
+
+func (e *NoInitError) Error() string {
+	return fmt.Sprintf("the init stage did not answer (%v): expected this program to call MaybeInit first in main, before flags and other start-up work", e.Err)
+}
+
+// Unwrap is what was seen instead of an answer.
+func (e *NoInitError) Unwrap() error { return e.Err }
+
+// InstallError is a step of the init stage that failed before the target was
+// executed.
+type InstallError struct {
+	Step string
+	Err  error
+}
+
+func (e *InstallError) Error() string {
+	return fmt.Sprintf("installing the filter: %s: %v%s", e.Step, e.Err, e.remedy())
+}
+
+// Unwrap is the step's errno.
+func (e *InstallError) Unwrap() error { return e.Err }
+
+func (e *InstallError) remedy() string {
+	switch {
+	case e.Err == syscall.EBUSY:
+		return ": this process already runs under a seccomp listener (of a container manager or another supervisor), and the kernel allows one: only filters that decide everything statically nest there"
+	case e.Step == stepProbe && e.Err == syscall.EINVAL:
+		return ": the kernel lacks SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: filters that keep state need Linux 5.19"
+	case e.Err == syscall.ENOSYS, e.Err == syscall.EPERM:
+		return ": an outer sandbox seems to deny it"
+	}
+	return ""
+}
+
+// Foreign tells whether the reason is a listener that is not ours.
+func (e *InstallError) Foreign() bool { return e.Err == syscall.EBUSY }
+
+// The steps that an InstallError names.
+const (
+	stepPrivs   = "prctl(PR_SET_NO_NEW_PRIVS)"
+	stepProbe   = "seccomp(NEW_LISTENER|WAIT_KILLABLE_RECV)"
+	stepSeccomp = "seccomp(SECCOMP_SET_MODE_FILTER)"
+	stepExec    = "execveat"
+	stepConfig  = "reading the configuration"
+)

@@ -1,0 +1,145 @@
+//go:build linux && amd64
+
+package launch
+
+import (
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+
+	"portcullis/internal/sys"
+)
+
+// marker is argv[0] of the init stage.
+const marker = "portcullis-init"
+
+// exitFailure is how an init stage ends that could not execute its target.
+const exitFailure = 125
+
+// initCalled remembers that Init returned, so that Start can refuse at once
+// instead of running the caller's main a second time as an init stage that
+// never answers. It only ever goes from false to true.
+var initCalled atomic.Bool
+
+// Init is the init stage. In a process that Start started it does not return;
+// in any other it returns at once. Call it first in main.
+func Init() {
+	if len(os.Args) == 2 && os.Args[0] == marker {
+		if sock, err := strconv.Atoi(os.Args[1]); err == nil && sys.IsPacketSocket(sock) {
+			stage{sock}.run()
+		}
+	}
+	initCalled.Store(true)
+}
+
+// stage is an init stage; sock leads to the supervisor.
+type stage struct{ sock int }
+
+// run never returns. Nothing of what it does may disturb the filtered thread:
+// garbage is not collected, and there are processors enough for both of the
+// threads that spin.
+func (s stage) run() {
+	sys.CloseOnExec(s.sock)
+	debug.SetGCPercent(-1)
+	runtime.GOMAXPROCS(4)
+	s.say(message{kind: hello}, -1)
+	cfg, err := s.configuration()
+	if err != nil {
+		s.fail(stepConfig, err)
+	}
+	listen := cfg.Listen
+	if listen == ListenProbe {
+		if listen, err = probeKillable(); err != nil {
+			s.fail(stepProbe, err)
+		}
+	}
+	l, err := sys.NewLaunch(cfg.Filter, flags(listen), cfg.Path, cfg.Argv, cfg.Env, cfg.Token)
+	if err != nil {
+		s.fail(stepExec, err)
+	}
+	sys.RestoreOpenFiles()
+	go s.install(l, cfg)
+	s.attend(l, listen)
+}
+
+func flags(l Listen) uint {
+	switch l {
+	case ListenKillable:
+		return sys.FlagNewListener | sys.FlagWaitKillableRecv
+	case ListenPlain:
+		return sys.FlagNewListener
+	}
+	return 0
+}
+
+func (s stage) configuration() (*Config, error) {
+	var buf [maxMessage]byte
+	_, fd, err := sys.RecvMessage(s.sock, buf[:])
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "configuration")
+	defer f.Close()
+	raw, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	return decode(raw)
+}
+
+// install becomes the filtered thread, and the target.
+func (s stage) install(l *sys.Launch, cfg *Config) {
+	runtime.LockOSThread()
+	if cfg.DeathSignal != 0 { // belongs to the thread, and this is not the one that has it
+		_ = sys.ParentDeathSignal(cfg.DeathSignal)
+	}
+	if err := sys.NoNewPrivs(); err != nil {
+		s.fail(stepPrivs, err)
+	}
+	sys.ResetHandlers(cfg.Ignored)
+	s.fail(stepSeccomp, l.Run())
+}
+
+// attend is the unfiltered thread beside it: it hands the listener over and
+// reports a failed execve. Success ends it.
+func (s stage) attend(l *sys.Launch, listen Listen) {
+	runtime.LockOSThread() // must never be the filtered thread
+	fd, installed := l.Listener()
+	for ; !installed; fd, installed = l.Listener() {
+		sys.Pause(20_000)
+	}
+	s.say(message{kind: listening, killable: listen}, fd)
+	var buf [maxMessage]byte
+	if _, _, err := sys.RecvMessage(s.sock, buf[:]); err != nil {
+		sys.ExitGroup(exitFailure) // the supervisor is gone
+	}
+	l.Open()
+	for l.Failed() == 0 {
+		sys.Pause(200_000)
+	}
+	s.fail(stepExec, l.Failed())
+}
+
+// say sends m; a supervisor that does not listen any more ends the stage.
+func (s stage) say(m message, fd int) {
+	if sys.SendMessage(s.sock, m.encode(), fd) != nil {
+		sys.ExitGroup(exitFailure)
+	}
+}
+
+// fail reports and ends the stage, all threads of it.
+func (s stage) fail(step string, err error) {
+	errno, ok := err.(syscall.Errno)
+	if !ok {
+		errno, step = syscall.EINVAL, step+": "+err.Error()
+	}
+	if len(step) > maxMessage/2 {
+		step = step[:maxMessage/2]
+	}
+	s.say(message{kind: failed, errno: errno, step: step}, -1)
+	sys.ExitGroup(exitFailure)
+}

@@ -1,0 +1,140 @@
+//go:build linux && amd64
+
+package launch
+
+import (
+	"bytes"
+	"fmt"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/sys"
+)
+
+// probeAnswer is what the probe's call returns when its answer arrives.
+const probeAnswer = 0x70726f62
+
+// probeFilter notifies getppid and allows the rest.
+func probeFilter() []sys.FilterInsn {
+	return []sys.FilterInsn{
+		{Code: 0x20, K: abi.OffNr},
+		{Code: 0x15, Jf: 1, K: syscall.SYS_GETPPID},
+		{Code: 0x06, K: uint32(abi.UserNotif)},
+		{Code: 0x06, K: uint32(abi.Allow)},
+	}
+}
+
+// caller is the probe's filtered thread.
+type caller struct {
+	tid, listener int
+	err           error
+	result        chan uintptr
+}
+
+// probeKillable finds out whether a notification that was received outlasts a
+// signal to its task, as WAIT_KILLABLE_RECV promises. It watches a thread of
+// its own rather than the kernel's version, because some kernels accept the
+// flag and misbehave. An error is the flag refused.
+func probeKillable() (Listen, error) {
+	started := make(chan *caller)
+	go runCaller(started)
+	c := <-started
+	if c.err != nil {
+		return ListenPlain, c.err
+	}
+	defer sys.Close(c.listener) // whatever still waits gets ENOSYS
+	var n sys.Notif
+	for {
+		err := sys.NotifRecv(c.listener, &n)
+		if err == nil {
+			break
+		}
+		if err != syscall.EINTR && err != syscall.ENOENT {
+			return ListenPlain, err
+		}
+	}
+	// The runtime handles SIGURG, and no sender needs to be explained to it.
+	if err := sys.ThreadSignal(c.tid, syscall.SIGURG); err != nil || !outlasts(c, n.ID) {
+		return ListenPlain, nil
+	}
+	if sys.NotifSend(c.listener, &sys.NotifResp{ID: n.ID, Val: probeAnswer}) != nil || <-c.result != probeAnswer {
+		return ListenPlain, nil
+	}
+	return ListenKillable, nil
+}
+
+// runCaller becomes the filtered thread, which ends with its goroutine.
+func runCaller(started chan<- *caller) {
+	runtime.LockOSThread()
+	c := &caller{tid: sys.Gettid(), result: make(chan uintptr, 1)}
+	if c.err = sys.NoNewPrivs(); c.err == nil {
+		c.listener, c.err = sys.InstallFilter(probeFilter(), sys.FlagNewListener|sys.FlagWaitKillableRecv)
+	}
+	started <- c
+	if c.err == nil {
+		r, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0)
+		c.result <- r
+	}
+}
+
+// outlasts waits until the signal is either pending on a thread that sleeps
+// killably (it did not disturb the notification, and cannot any more), or has
+// made the notification invalid. Where /proc does not tell, a few milliseconds
+// without harm count as well.
+func outlasts(c *caller, id uint64) bool {
+	const attempts, pause = 100, 50_000
+	for i := 0; i < attempts; i++ {
+		switch {
+		case !sys.NotifValid(c.listener, id):
+			return false
+		case pendingAndKillable(c.tid):
+			return sys.NotifValid(c.listener, id)
+		}
+		sys.Pause(pause)
+	}
+	return sys.NotifValid(c.listener, id)
+}
+
+func pendingAndKillable(tid int) bool {
+	dir, err := sys.OpenDir("/proc/self/task/" + strconv.Itoa(tid))
+	if err != nil {
+		return false
+	}
+	defer sys.Close(dir)
+	var buf [4096]byte
+	n, err := sys.ReadAt(dir, "status", buf[:])
+	if err != nil {
+		return false
+	}
+	status := buf[:n]
+	pending := field(status, "SigPnd:")
+	mask, err := strconv.ParseUint(string(pending), 16, 64)
+	return err == nil && mask&(1<<(syscall.SIGURG-1)) != 0 && bytes.HasPrefix(field(status, "State:"), []byte("D"))
+}
+
+// field is the value of a line of /proc/PID/status.
+func field(status []byte, name string) []byte {
+	i := bytes.Index(status, []byte("\n"+name))
+	if i < 0 {
+		return nil
+	}
+	value, _, _ := bytes.Cut(status[i+1+len(name):], []byte("\n"))
+	return bytes.TrimSpace(value)
+}
+
+// String names l for logs.
+func (l Listen) String() string {
+	switch l {
+	case ListenNone:
+		return "none"
+	case ListenProbe:
+		return "probe"
+	case ListenKillable:
+		return "killable"
+	case ListenPlain:
+		return "plain"
+	}
+	return fmt.Sprintf("Listen(%d)", uint8(l))
+}
