@@ -57,25 +57,34 @@ type sigaction struct {
 const lastSignal = 64
 
 // ResetHandlers puts every caught signal back to its default, for the whole
-// process, and ignores those in the set (bit n-1 is signal n). After it the Go
-// runtime can neither preempt nor turn a fault into a panic: it is for processes
-// about to execute.
-func ResetHandlers(ignore uint64) {
+// process; ignored signals stay ignored. After it the Go runtime can neither
+// preempt nor turn a fault into a panic: it is for processes about to execute.
+func ResetHandlers() {
 	for sig := uintptr(1); sig <= lastSignal; sig++ {
-		def := sigaction{handler: uintptr(ignore >> (sig - 1) & 1)}
-		old, ok := handler(sig)
-		if ok && (old > sigIgn || def.handler == sigIgn) {
-			syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig,
-				uintptr(unsafe.Pointer(&def)), 0, unsafe.Sizeof(def.mask), 0, 0)
+		if h, ok := handler(sig); ok && h > sigIgn {
+			setHandler(sig, sigDfl)
 		}
 	}
 }
 
-// sigIgn is SIG_IGN; SIG_DFL is 0 and everything above a handler.
-const sigIgn = 1
+// IgnoreSignals ignores a set of signals, as from IgnoredSignals. It is for
+// processes about to execute, too: the Go runtime is not told.
+func IgnoreSignals(set uint64) {
+	for sig := uintptr(1); sig <= lastSignal; sig++ {
+		if set>>(sig-1)&1 != 0 {
+			setHandler(sig, sigIgn)
+		}
+	}
+}
 
-// IgnoredSignals is the set of signals this process ignores: what a program
-// that it executes inherits.
+// SIG_DFL and SIG_IGN; everything above is a handler.
+const (
+	sigDfl = 0
+	sigIgn = 1
+)
+
+// IgnoredSignals is the set of signals this process ignores, bit n-1 for signal
+// n: what a program that it executes inherits.
 func IgnoredSignals() (set uint64) {
 	for sig := uintptr(1); sig <= lastSignal; sig++ {
 		if h, ok := handler(sig); ok && h == sigIgn {
@@ -83,6 +92,12 @@ func IgnoredSignals() (set uint64) {
 		}
 	}
 	return set
+}
+
+func setHandler(sig, to uintptr) {
+	a := sigaction{handler: to}
+	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig,
+		uintptr(unsafe.Pointer(&a)), 0, unsafe.Sizeof(a.mask), 0, 0)
 }
 
 func handler(sig uintptr) (uintptr, bool) {

@@ -10,6 +10,7 @@ import (
 // NoInitError says that the program cannot be its own init stage.
 type NoInitError struct{ Err error }
 
+// Error is one line.
 func (e *NoInitError) Error() string {
 	return fmt.Sprintf("the init stage did not answer (%v): expected this program to call MaybeInit first in main, before flags and other start-up work", e.Err)
 }
@@ -24,6 +25,7 @@ type InstallError struct {
 	Err  error
 }
 
+// Error is one line, with a remedy where the errno suggests one.
 func (e *InstallError) Error() string {
 	return fmt.Sprintf("installing the filter: %s: %v%s", e.Step, e.Err, e.remedy())
 }

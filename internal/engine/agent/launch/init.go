@@ -100,7 +100,8 @@ func (s stage) install(l *sys.Launch, cfg *Config) {
 	if err := sys.NoNewPrivs(); err != nil {
 		s.fail(stepPrivs, err)
 	}
-	sys.ResetHandlers(cfg.Ignored)
+	sys.ResetHandlers()
+	sys.IgnoreSignals(cfg.Ignored)
 	s.fail(stepSeccomp, l.Run())
 }
 
