@@ -1,0 +1,244 @@
+package kernel
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/prog"
+	"portcullis/internal/sys"
+)
+
+// levelFile is the sysctl that says who may load filters.
+const levelFile = "/proc/sys/kernel/seccomp/ebpf"
+
+// Probe tells whether the running kernel has the engine and this process may
+// use it; the error is an *UnavailableError.
+func Probe() error {
+	if !sys.FilterFlagKnown(sys.FlagExtended) {
+		return &UnavailableError{
+			Reason: "this kernel does not know SECCOMP_FILTER_FLAG_EXTENDED",
+			Remedy: "boot the kernel that linux/build makes, or use the agent engine",
+		}
+	}
+	// r0 = ALLOW; exit
+	insns := prog.Encode([]prog.Insn{
+		{Op: prog.ClassALU | prog.OpMov | prog.SrcK, Imm: int32(abi.Allow)},
+		{Op: prog.OpExitInsn},
+	})
+	fd, err := sys.ProgLoad(sys.ProgAttr{Type: sys.ProgTypeSeccomp, Insns: insns, License: "GPL", Name: "probe"})
+	if err != nil {
+		return unavailable(err)
+	}
+	return syscall.Close(fd)
+}
+
+// unavailable explains why a trivial filter is not loaded.
+func unavailable(err error) error {
+	level, _ := os.ReadFile(levelFile)
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		return &UnavailableError{
+			Reason: "this process may not load filters (kernel.seccomp.ebpf is " + strings.TrimSpace(string(level)) + ")",
+			Remedy: "sysctl kernel.seccomp.ebpf=3 lets every user, or use the agent engine",
+			Cause:  err,
+		}
+	case errors.Is(err, syscall.EINVAL):
+		return &UnavailableError{
+			Reason: "this kernel does not know BPF_PROG_TYPE_SECCOMP",
+			Remedy: "boot the kernel that linux/build makes, or use the agent engine",
+			Cause:  err,
+		}
+	}
+	return &UnavailableError{Reason: "a trivial filter is not loaded", Remedy: "use the agent engine", Cause: err}
+}
+
+// loaded is a stack in the kernel: descriptors, all closed on exec.
+type loaded struct {
+	progs []int
+	maps  map[*prog.Map]int
+}
+
+// load loads programs in their order. Maps are shared by their identity. On an
+// error nothing stays open.
+func load(programs []*prog.Program) (*loaded, error) {
+	l := &loaded{maps: make(map[*prog.Map]int)}
+	for _, p := range programs {
+		if err := l.add(p); err != nil {
+			l.close()
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// close gives up the descriptors; what is installed lives on.
+func (l *loaded) close() {
+	for _, fd := range l.progs {
+		syscall.Close(fd)
+	}
+	for _, fd := range l.maps {
+		syscall.Close(fd)
+	}
+	l.progs, l.maps = nil, nil
+}
+
+// add creates the maps of p that are not there yet, and loads p.
+func (l *loaded) add(p *prog.Program) error {
+	for _, m := range p.Maps {
+		if _, done := l.maps[m]; done {
+			continue
+		}
+		fd, err := createMap(m)
+		if err != nil {
+			var me *MapError
+			if errors.As(err, &me) {
+				me.Program = p.Name
+			}
+			return err
+		}
+		l.maps[m] = fd
+	}
+	fd, err := l.loadProgram(p)
+	if err != nil {
+		return err
+	}
+	l.progs = append(l.progs, fd)
+	return nil
+}
+
+// createMap creates, fills and freezes one map.
+func createMap(m *prog.Map) (int, error) {
+	attr := sys.MapAttr{
+		Type: uint32(m.Type), KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries,
+		Flags: m.Flags, Name: objectName(m.Name),
+	}
+	if err := adapt(&attr, m); err != nil {
+		return -1, err
+	}
+	if m.Type == prog.TaskStorage || m.SpinLock >= 0 {
+		data, keyID, valueID := valueBTF(attr.KeySize, m.ValueSize, m.SpinLock)
+		btf, err := sys.BTFLoad(data)
+		if err != nil {
+			return -1, &MapError{Map: m.Name, Step: "load type information", Cause: err}
+		}
+		defer syscall.Close(btf) // the map holds it
+		attr.BTF, attr.BTFKey, attr.BTFValue = btf, keyID, valueID
+	}
+	fd, err := sys.MapCreate(attr)
+	if err != nil {
+		return -1, &MapError{Map: m.Name, Step: "create a " + m.Type.String(), Cause: err}
+	}
+	if err := fillMap(fd, m); err != nil {
+		syscall.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// adapt turns a map of the filter ABI into one of the kernel's.
+func adapt(attr *sys.MapAttr, m *prog.Map) error {
+	if m.Flags&prog.FlagClone != 0 {
+		return &UnsupportedError{
+			What:   "BPF_F_CLONE of map " + m.Name,
+			Remedy: "keep in an array or hash what a fork must not reset",
+		}
+	}
+	switch {
+	case m.Type == prog.TaskStorage:
+		attr.KeySize, attr.MaxEntries = 4, 0
+		attr.Flags |= prog.FlagNoPrealloc
+	case m.Frozen:
+		attr.Flags |= prog.FlagRdonlyProg // with it, frozen contents are constants to the verifier
+	}
+	return nil
+}
+
+// fillMap sets the contents of a section of globals.
+func fillMap(fd int, m *prog.Map) error {
+	if m.Contents != nil {
+		if err := sys.MapUpdate(fd, make([]byte, 4), m.Contents, 0); err != nil {
+			return &MapError{Map: m.Name, Step: "fill", Cause: err}
+		}
+	}
+	if m.Frozen {
+		if err := sys.MapFreeze(fd); err != nil {
+			return &MapError{Map: m.Name, Step: "freeze", Cause: err}
+		}
+	}
+	return nil
+}
+
+// relocated returns p's instructions with descriptors in place of map indices.
+func (l *loaded) relocated(p *prog.Program) []byte {
+	insns := append([]prog.Insn(nil), p.Insns...)
+	for i := 0; i < len(insns); i++ {
+		in := &insns[i]
+		if !in.IsLoadImm64() {
+			continue
+		}
+		if in.Src == prog.PseudoMapFD || in.Src == prog.PseudoMapValue {
+			in.Imm = int32(l.maps[p.Maps[in.Imm]])
+		}
+		i++ // the second slot is no instruction
+	}
+	return prog.Encode(insns)
+}
+
+// logSizes are the buffers tried for the verifier's log: none at first, since a
+// log slows verification down, then up to the kernel's patience.
+var logSizes = [...]int{1 << 18, 1 << 24}
+
+// loadProgram loads one program whose maps are there.
+func (l *loaded) loadProgram(p *prog.Program) (int, error) {
+	attr := sys.ProgAttr{
+		Type: sys.ProgTypeSeccomp, Insns: l.relocated(p), License: p.License, Name: objectName(p.Name),
+	}
+	fd, err := sys.ProgLoad(attr)
+	if err == nil {
+		return fd, nil
+	}
+	for _, size := range logSizes {
+		attr.Log = make([]byte, size)
+		var again error
+		if fd, again = sys.ProgLoad(attr); again == nil {
+			return fd, nil
+		}
+		if again != syscall.ENOSPC {
+			break
+		}
+	}
+	log, _, _ := bytes.Cut(attr.Log, []byte{0})
+	return -1, newLoadError(p, err, string(log))
+}
+
+// newLoadError finds the reason in the kernel's log: its last line but the
+// statistics, and the last instruction printed before it.
+func newLoadError(p *prog.Program, err error, log string) *LoadError {
+	e := &LoadError{Program: p.Name, Insn: -1, Log: log, Cause: err}
+	insn := regexp.MustCompile(`^(\d+): \([0-9a-f]{2}\) `)
+	for _, line := range strings.Split(log, "\n") {
+		line = strings.TrimSpace(line)
+		if m := insn.FindStringSubmatch(line); m != nil {
+			e.Insn, _ = strconv.Atoi(m[1])
+		}
+		if line != "" && !statistics(line) {
+			e.Reason = line
+		}
+	}
+	if e.Insn >= 0 {
+		e.Line = p.LineOf(e.Insn).String()
+	}
+	return e
+}
+
+// statistics tells whether a line of the log is one of its closing figures.
+func statistics(line string) bool {
+	return strings.HasPrefix(line, "processed ") || strings.HasPrefix(line, "verification time") ||
+		strings.HasPrefix(line, "stack depth")
+}
