@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -156,4 +157,25 @@ func ReadAt(dir int, name string, buf []byte) (int, error) {
 // Executable tells whether this process may execute path, by its effective ids.
 func Executable(path string) error {
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
+}
+
+// ReadFile reads a small file into buf. The path ends in a NUL; nothing is
+// allocated, as it is read for single decisions.
+func ReadFile(path, buf []byte) (int, error) {
+	fd, _, errno := syscall.Syscall6(unix.SYS_OPENAT, atFdCwd,
+		uintptr(unsafe.Pointer(&path[0])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	n, _, errno := syscall.Syscall(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)))
+	syscall.RawSyscall(unix.SYS_CLOSE, fd, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// Present tells whether a directory under /proc/PID still belongs to a task.
+func Present(dir int) bool {
+	return unix.Faccessat(dir, "stat", unix.F_OK, 0) == nil
 }
