@@ -1,0 +1,214 @@
+package absint
+
+import "fmt"
+
+// Visitor sees the states of an exploration.
+type Visitor interface {
+	// Visit is called with the state before each instruction. An error ends
+	// the exploration.
+	Visit(*State) error
+	// Exit is called with the state at the end of the entry function: R0 is
+	// the verdict.
+	Exit(*State)
+}
+
+// Limits bound an exploration.
+type Limits struct {
+	// Visits is how many instructions may be visited.
+	Visits int
+	// Bytes is how much memory the states may take.
+	Bytes int
+}
+
+// LimitError says that a program is too complex to explore.
+type LimitError struct {
+	// PC is the instruction at which the limit was reached.
+	PC int
+	// What is the limit, for messages.
+	What string
+}
+
+// Error names the limit.
+func (e *LimitError) Error() string { return "too complex: " + e.What }
+
+// LoopError says that a state comes back to itself.
+type LoopError struct {
+	// PC is the instruction the loop returns to.
+	PC int
+}
+
+// Error names the instruction.
+func (e *LoopError) Error() string {
+	return fmt.Sprintf("infinite loop: instruction %d is reached again in the same state", e.PC)
+}
+
+// node is a remembered state at a join. open counts the paths through it that
+// have not ended; at 0 everything that can follow has been explored.
+type node struct {
+	state  *State
+	parent *node
+	open   int
+}
+
+// close ends one path through n.
+func (n *node) close() {
+	for ; n != nil; n = n.parent {
+		n.open--
+		if n.open > 0 {
+			return
+		}
+	}
+}
+
+// remembered bounds the states kept for one instruction. Forgetting one costs
+// time only.
+const remembered = 40
+
+type pending struct {
+	state *State
+	from  *node
+}
+
+type explorer struct {
+	m      *Machine
+	v      Visitor
+	limits Limits
+	visits int
+	bytes  int
+	seen   map[int][]*node
+	todo   []pending
+}
+
+// Explore follows every path from start and tells how many instructions it
+// visited. A path ends early where it reaches a join in a state that an earlier
+// one covers which has been explored to its end: whatever can follow has been
+// seen. If it meets an earlier state of its own that equals it, the program may
+// loop for ever: a *LoopError.
+func (m *Machine) Explore(start *State, v Visitor, l Limits) (visits int, err error) {
+	x := &explorer{m: m, v: v, limits: l, seen: map[int][]*node{}}
+	x.push(start, nil)
+	for len(x.todo) > 0 {
+		p := x.todo[len(x.todo)-1]
+		x.todo = x.todo[:len(x.todo)-1]
+		x.bytes -= p.state.size()
+		if err := x.path(p); err != nil {
+			return x.visits, err
+		}
+	}
+	return x.visits, nil
+}
+
+func (x *explorer) push(s *State, from *node) {
+	x.todo = append(x.todo, pending{s, from})
+	x.bytes += s.size()
+	if from != nil {
+		from.open++
+	}
+}
+
+// path follows one path to its end.
+func (x *explorer) path(p pending) error {
+	s, at := p.state, p.from
+	for {
+		if x.m.code.join[s.PC] {
+			next, ended, err := x.meet(s, at)
+			if err != nil {
+				return err
+			}
+			if ended {
+				break
+			}
+			at = next
+		}
+		if err := x.count(s); err != nil {
+			return err
+		}
+		if err := x.v.Visit(s); err != nil {
+			return err
+		}
+		jumped, end := x.m.Step(s)
+		if end {
+			x.finish(s)
+			break
+		}
+		if jumped != nil {
+			x.push(jumped, at)
+		}
+	}
+	at.close()
+	return nil
+}
+
+// finish reports an exit; a path may also end because no run gets there.
+func (x *explorer) finish(s *State) {
+	if in := x.m.code.Prog.Insns[s.PC]; !IsBranch(in) {
+		x.v.Exit(s)
+	}
+}
+
+func (x *explorer) count(s *State) error {
+	x.visits++
+	if x.visits > x.limits.Visits {
+		return &LimitError{PC: s.PC, What: fmt.Sprintf("more than %d instructions would be visited", x.limits.Visits)}
+	}
+	if x.bytes > x.limits.Bytes {
+		return &LimitError{PC: s.PC, What: fmt.Sprintf("its states take more than %d MB", x.limits.Bytes>>20)}
+	}
+	return nil
+}
+
+// meet compares s with what is remembered of its instruction, and remembers it.
+func (x *explorer) meet(s *State, at *node) (*node, bool, error) {
+	x.m.code.forgetDead(s)
+	s.untie()
+	nodes := x.seen[s.PC]
+	for i := len(nodes) - 1; i >= 0; i-- {
+		old := nodes[i]
+		if !old.state.covers(s) {
+			continue
+		}
+		if old.open == 0 {
+			return nil, true, nil
+		}
+		if s.covers(old.state) {
+			return nil, false, &LoopError{PC: s.PC}
+		}
+	}
+	n := &node{state: s.Clone(), parent: at, open: 1}
+	x.bytes += n.state.size()
+	if len(nodes) == remembered {
+		x.bytes -= nodes[0].state.size()
+		copy(nodes, nodes[1:])
+		nodes = nodes[:remembered-1]
+	}
+	x.seen[s.PC] = append(nodes, n)
+	return n, false, nil
+}
+
+// forgetDead drops what cannot be read any more.
+func (c *Code) forgetDead(s *State) {
+	for i, f := range s.Frames {
+		l := c.live[s.PC]
+		if i+1 < len(s.Frames) {
+			l = c.live[s.Frames[i+1].CallSite]
+			l.regs = keptRegs & c.live[s.Frames[i+1].CallSite+1].regs
+		}
+		for r := 0; r < 10; r++ {
+			if l.regs>>r&1 == 0 {
+				f.Regs[r] = Reg{}
+			}
+		}
+		f.forgetSlots(l.slots)
+	}
+}
+
+func (f *Frame) forgetSlots(live uint64) {
+	for i := range f.Stack {
+		if live>>uint(i)&1 == 0 {
+			f.Stack[i] = Slot{}
+		}
+	}
+	for n := len(f.Stack); n > 0 && f.Stack[n-1].Bytes == [8]ByteKind{}; n-- {
+		f.Stack = f.Stack[:n-1]
+	}
+}

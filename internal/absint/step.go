@@ -1,0 +1,262 @@
+package absint
+
+import (
+	"encoding/binary"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/prog"
+)
+
+// Input is what is known about the call a program is asked about.
+type Input struct {
+	// Nr and Arch are the fields of struct seccomp_data, zero-extended.
+	Nr, Arch Scalar
+}
+
+// AnyInput is every call.
+func AnyInput() Input { return Input{Nr: Bytes(4), Arch: Bytes(4)} }
+
+// Machine interprets one program for one set of inputs.
+type Machine struct {
+	code *Code
+	in   Input
+	ids  uint32
+}
+
+// NewMachine interprets c for the calls in describes.
+func NewMachine(c *Code, in Input) *Machine { return &Machine{code: c, in: in} }
+
+// Start is the state at the program's entry.
+func (m *Machine) Start() *State {
+	f := &Frame{CallSite: -1}
+	f.Regs[prog.R1] = Reg{Scalar: Const(0), Kind: Ctx}
+	f.Regs[prog.R10] = Reg{Scalar: Const(0), Kind: Stack}
+	return &State{Frames: []*Frame{f}, Lock: Lock{Map: -1}}
+}
+
+func (m *Machine) fresh() uint32 {
+	m.ids++
+	return m.ids
+}
+
+// Step turns s into the state after its instruction. A branch of which both
+// sides are possible yields the one that jumps as a second state. end tells
+// that the path ends there: the program exits, or no run gets this far.
+func (m *Machine) Step(s *State) (jumped *State, end bool) {
+	in := m.code.Prog.Insns[s.PC]
+	f := s.Top()
+	switch in.Class() {
+	case prog.ClassALU, prog.ClassALU64:
+		m.alu(f, in)
+	case prog.ClassLD:
+		f.Regs[in.Dst] = m.immediate(s.PC)
+		s.PC++
+	case prog.ClassLDX:
+		f.Regs[in.Dst] = m.load(s, in)
+	case prog.ClassST:
+		m.store(s, in, number(Const(uint64(int64(in.Imm)))))
+	case prog.ClassSTX:
+		if in.Op&prog.ModeMask == prog.ModeAtomic {
+			m.atomic(s, in)
+		} else {
+			m.store(s, in, f.Regs[in.Src])
+		}
+	default:
+		return m.jump(s, in)
+	}
+	s.PC++
+	return nil, false
+}
+
+// immediate is what a 64-bit immediate load loads.
+func (m *Machine) immediate(pc int) Reg {
+	in, next := m.code.Prog.Insns[pc], m.code.Prog.Insns[pc+1]
+	switch in.Src {
+	case prog.PseudoMapFD:
+		return Reg{Scalar: Const(0), Kind: MapHandle, Map: in.Imm}
+	case prog.PseudoMapValue:
+		return Reg{Scalar: Const(uint64(uint32(next.Imm))), Kind: Value, Map: in.Imm}
+	}
+	return number(Const(uint64(uint32(in.Imm)) | uint64(uint32(next.Imm))<<32))
+}
+
+func width(in prog.Insn) Width {
+	if in.Class() == prog.ClassALU || in.Class() == prog.ClassJMP32 {
+		return W32
+	}
+	return W64
+}
+
+// source is the second operand of arithmetic or a comparison.
+func source(f *Frame, in prog.Insn) Reg {
+	if in.Op&prog.SrcMask == prog.SrcX {
+		return f.Regs[in.Src]
+	}
+	return number(Const(uint64(int64(in.Imm))))
+}
+
+func (m *Machine) alu(f *Frame, in prog.Insn) {
+	dst := &f.Regs[in.Dst]
+	switch op := in.Op & prog.OpMask; op {
+	case prog.OpMov:
+		*dst = m.move(f, in)
+	case prog.OpEnd:
+		*dst = number(swap(in, dst.Scalar))
+	case prog.OpNeg:
+		*dst = number(Arith(prog.OpSub, width(in), 0, Const(0), dst.Scalar))
+	default:
+		src := source(f, in)
+		if dst.IsPointer() || src.IsPointer() {
+			*dst = displace(op, width(in), *dst, src)
+			return
+		}
+		*dst = number(Arith(op, width(in), in.Off, dst.Scalar, src.Scalar))
+	}
+}
+
+// swap does byte order on a little-endian machine: to little endian only
+// truncates.
+func swap(in prog.Insn, a Scalar) Scalar {
+	n := int(in.Imm) / 8
+	if in.Class() == prog.ClassALU && in.Op&prog.SrcMask == prog.SrcK {
+		return a.ZeroExtend(n)
+	}
+	return a.Swap(n)
+}
+
+// displace adds a number to a pointer, or takes it from one. Nothing is known
+// about other arithmetic on pointers.
+func displace(op uint8, w Width, dst, src Reg) Reg {
+	switch {
+	case w != W64 || dst.IsPointer() && src.IsPointer():
+	case op == prog.OpAdd && src.IsPointer():
+		src.Scalar = src.Scalar.Add(dst.Scalar)
+		return src
+	case op == prog.OpAdd:
+		dst.Scalar = dst.Scalar.Add(src.Scalar)
+		return dst
+	case op == prog.OpSub && dst.IsPointer():
+		dst.Scalar = dst.Scalar.Sub(src.Scalar)
+		return dst
+	}
+	return number(Unknown())
+}
+
+// move copies. A number that is not a constant gets tied to its copy, so that
+// a test of one tells about the other.
+func (m *Machine) move(f *Frame, in prog.Insn) Reg {
+	if in.Op&prog.SrcMask == prog.SrcK {
+		return number(immediateOf(in))
+	}
+	src := &f.Regs[in.Src]
+	switch {
+	case src.IsPointer() && (in.Off != 0 || width(in) == W32):
+		return number(Bytes(int(width(in)) / 8))
+	case src.IsPointer():
+		return *src
+	case in.Off != 0:
+		r := src.Scalar.SignExtend(int(in.Off) / 8)
+		if width(in) == W32 {
+			r = r.Truncate()
+		}
+		return number(r)
+	case width(in) == W32 && src.U.Max > fullU.Max>>32:
+		return number(src.Scalar.Truncate())
+	}
+	m.tie(src)
+	return *src
+}
+
+func (m *Machine) tie(r *Reg) {
+	if r.Kind == Number && r.ID == 0 && !r.Bits.IsConst() {
+		r.ID = m.fresh()
+	}
+}
+
+// immediateOf is the immediate of in, sign-extended to its width.
+func immediateOf(in prog.Insn) Scalar {
+	if width(in) == W32 {
+		return Const(uint64(uint32(in.Imm)))
+	}
+	return Const(uint64(int64(in.Imm)))
+}
+
+// load is what an LDX instruction loads.
+func (m *Machine) load(s *State, in prog.Insn) Reg {
+	n := in.Width()
+	base := &s.Top().Regs[in.Src]
+	var r Reg
+	switch base.Kind {
+	case Ctx:
+		r = number(m.field(base, in))
+	case Stack:
+		r = s.loadStack(base, int64(in.Off), n)
+	case Value:
+		r = number(m.loadValue(base, in))
+	default:
+		r = number(Bytes(n))
+	}
+	if in.Op&prog.ModeMask == prog.ModeMemSX && !r.IsPointer() {
+		return number(r.Scalar.SignExtend(n))
+	}
+	return r
+}
+
+// field is a field of struct seccomp_data.
+func (m *Machine) field(base *Reg, in prog.Insn) Scalar {
+	off, ok := base.Const()
+	switch at := int64(off) + int64(in.Off); {
+	case ok && in.Width() == 4 && at == abi.OffNr:
+		return m.in.Nr
+	case ok && in.Width() == 4 && at == abi.OffArch:
+		return m.in.Arch
+	}
+	return Bytes(in.Width())
+}
+
+// loadValue knows what is in a frozen map at a known place.
+func (m *Machine) loadValue(base *Reg, in prog.Insn) Scalar {
+	n := in.Width()
+	spec := m.code.Prog.Maps[base.Map]
+	off, ok := base.Const()
+	at := int64(off) + int64(in.Off)
+	if !ok || !spec.Frozen || at < 0 || at+int64(n) > int64(len(spec.Contents)) {
+		return Bytes(n)
+	}
+	var b [8]byte
+	copy(b[:], spec.Contents[at:at+int64(n)])
+	return Const(binary.LittleEndian.Uint64(b[:]))
+}
+
+func (m *Machine) store(s *State, in prog.Insn, v Reg) {
+	base := &s.Top().Regs[in.Dst]
+	if base.Kind != Stack {
+		return
+	}
+	n := in.Width()
+	if v.Kind == Number {
+		if in.Class() == prog.ClassSTX && v.U.Max <= Bytes(n).U.Max {
+			m.tie(&s.Top().Regs[in.Src])
+			v = s.Top().Regs[in.Src]
+		} else {
+			v = number(v.Scalar.ZeroExtend(n))
+		}
+	}
+	s.storeStack(base, int64(in.Off), n, v)
+}
+
+// atomic leaves memory with anything, and a fetched register with anything of
+// the operation's width.
+func (m *Machine) atomic(s *State, in prog.Insn) {
+	f := s.Top()
+	n := in.Width()
+	if base := &f.Regs[in.Dst]; base.Kind == Stack {
+		s.storeStack(base, int64(in.Off), n, number(Bytes(n)))
+	}
+	switch {
+	case in.Imm == prog.AtomicCmpXchg:
+		f.Regs[prog.R0] = number(Bytes(n))
+	case in.Imm&prog.AtomicFetch != 0:
+		f.Regs[in.Src] = number(Bytes(n))
+	}
+}

@@ -1,0 +1,200 @@
+// Package verify proves that a program is safe to run: a *Verified is the only
+// thing that can be interpreted or split.
+//
+// The proof follows package absint over every path: memory safety,
+// initialisation, termination, references and locks, as the Linux verifier
+// demands of an unprivileged program.
+package verify
+
+import (
+	"errors"
+	"fmt"
+
+	"portcullis/internal/absint"
+	"portcullis/internal/prog"
+)
+
+// DefaultBudget is how many instructions are visited at most, unless Options
+// say otherwise.
+const DefaultBudget = 100_000
+
+// stateBytes bounds the memory for states.
+const stateBytes = 24 << 20
+
+// Options of a verification.
+type Options struct {
+	// Budget is how many instructions may be visited; 0 is DefaultBudget.
+	Budget int
+}
+
+// Verified is a program that has been proven safe. It cannot be made otherwise
+// than by Program.
+type Verified struct {
+	code     *absint.Code
+	visited  int
+	frames   []int
+	warnings []Warning
+}
+
+// Program proves p safe, or says why it cannot with an *Error. The Verified
+// holds a copy of p; its maps stay p's own, because their identity is what
+// programs of one object share, and must not be changed from now on.
+func Program(p *prog.Program, o Options) (*Verified, error) {
+	p = clone(p)
+	funcs, err := structure(p)
+	if err != nil {
+		return nil, err
+	}
+	budget := o.Budget
+	if budget <= 0 {
+		budget = DefaultBudget
+	}
+	code := absint.NewCode(p, funcs)
+	c := &check{code: code, frames: make([]int, len(funcs))}
+	m := absint.NewMachine(code, absint.AnyInput())
+	visited, err := m.Explore(m.Start(), c, absint.Limits{Visits: budget, Bytes: stateBytes})
+	if err != nil {
+		return nil, explain(p, err)
+	}
+	if err := stackDepth(p, funcs, c.frames); err != nil {
+		return nil, err
+	}
+	return &Verified{code: code, visited: visited, frames: c.frames, warnings: warnings(p)}, nil
+}
+
+func clone(p *prog.Program) *prog.Program {
+	c := *p
+	c.Insns = append([]prog.Insn(nil), p.Insns...)
+	c.Funcs = append([]prog.Func(nil), p.Funcs...)
+	c.Lines = append([]prog.Line(nil), p.Lines...)
+	c.Maps = append([]*prog.Map(nil), p.Maps...)
+	return &c
+}
+
+// Program is the program that was verified. It must not be changed.
+func (v *Verified) Program() *prog.Program { return v.code.Prog }
+
+// Code is the program prepared for abstract interpretation.
+func (v *Verified) Code() *absint.Code { return v.code }
+
+// Visited is how many instructions the proof visited.
+func (v *Verified) Visited() int { return v.visited }
+
+// Funcs are the program's functions in ascending order, the entry first. It
+// must not be changed.
+func (v *Verified) Funcs() []absint.Func { return v.code.Funcs }
+
+// FrameSize is how many bytes of stack function i of Funcs uses, a multiple of 8.
+func (v *Verified) FrameSize(i int) int { return v.frames[i] }
+
+// StackDepth is the size of every function's frame, in the order of Funcs. Any
+// chain of calls needs at most prog.StackSize bytes and prog.MaxCallFrames frames.
+func (v *Verified) StackDepth() []int { return append([]int(nil), v.frames...) }
+
+// Warnings are what a filter's author should know of.
+func (v *Verified) Warnings() []Warning { return append([]Warning(nil), v.warnings...) }
+
+// check is the visitor that checks every instruction.
+type check struct {
+	code   *absint.Code
+	frames []int
+}
+
+// failure is a problem at an instruction.
+type failure struct {
+	pc int
+	*absint.Problem
+}
+
+func (c *check) Visit(s *absint.State) error {
+	if p := c.code.Check(s); p != nil {
+		return &failure{s.PC, p}
+	}
+	c.measure(s)
+	return nil
+}
+
+func (c *check) Exit(*absint.State) {}
+
+// measure notes how deep the stack is used.
+func (c *check) measure(s *absint.State) {
+	in := c.code.Prog.Insns[s.PC]
+	switch in.Class() {
+	case prog.ClassLDX:
+		c.used(s, in.Src, int64(in.Off))
+	case prog.ClassST, prog.ClassSTX:
+		c.used(s, in.Dst, int64(in.Off))
+	case prog.ClassJMP:
+		if in.Op == prog.OpCallInsn && in.Src == 0 {
+			for r := uint8(1); r <= 5; r++ {
+				c.used(s, r, 0)
+			}
+		}
+	}
+}
+
+func (c *check) used(s *absint.State, n uint8, off int64) {
+	r := &s.Top().Regs[n]
+	if r.Kind != absint.Stack {
+		return
+	}
+	depth := int(-(r.S.Min+off)+7) &^ 7
+	if f := s.Frames[r.Frame].Func; depth > c.frames[f] && depth <= prog.StackSize {
+		c.frames[f] = depth
+	}
+}
+
+// explain turns what ended an exploration into an *Error.
+func explain(p *prog.Program, err error) *Error {
+	var fail *failure
+	var limit *absint.LimitError
+	var loop *absint.LoopError
+	switch {
+	case errors.As(err, &fail):
+		e := at(p, fail.pc, fail.Reason, fail.Remedy)
+		e.State, e.Err = fail.State, fail.Problem
+		return e
+	case errors.As(err, &limit):
+		e := at(p, limit.PC, limit.Error(), "bound its loops, test less in them, or raise the budget")
+		e.Err = err
+		return e
+	case errors.As(err, &loop):
+		e := at(p, loop.PC, loop.Error(), "count in the loop, and end it at a constant")
+		e.Err = err
+		return e
+	}
+	return &Error{Program: p.Name, Insn: -1, Reason: err.Error(), Err: err}
+}
+
+// frameAlign is what the kernel's JIT rounds a frame to.
+const frameAlign = 16
+
+// stackDepth bounds the stack of every chain of calls. There is no recursion:
+// structure has seen to it.
+func stackDepth(p *prog.Program, funcs []absint.Func, frames []int) error {
+	calls := callGraph(p, funcs)
+	depths := make([]int, len(funcs))
+	var depth func(i int) int
+	depth = func(i int) int {
+		if depths[i] > 0 {
+			return depths[i]
+		}
+		below := 0
+		for _, c := range calls[i] {
+			if d := depth(c.callee); d > below {
+				below = d
+			}
+		}
+		own := (frames[i] + frameAlign - 1) &^ (frameAlign - 1)
+		if own == 0 {
+			own = frameAlign
+		}
+		depths[i] = own + below
+		return depths[i]
+	}
+	if d := depth(0); d > prog.StackSize && len(funcs) > 1 {
+		return at(p, 0, fmt.Sprintf("its chains of calls need %d bytes of stack: expected at most %d", d, prog.StackSize),
+			"use smaller arrays, or inline functions")
+	}
+	return nil
+}
