@@ -13,7 +13,7 @@ test:
 	./test
 
 # Everything committed that a program wrote: system-call numbers, the header for
-# authors of filters, the filters' objects. Needs clang.
+# authors of filters, the filters' objects. Needs clang-19 and llvm-19.
 generate:
 	$(GO) generate ./...
 
