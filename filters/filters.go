@@ -11,11 +11,8 @@ import (
 
 //go:generate go run ./gen -C ..
 
-//go:embed */*.c */*.o
+//go:embed count count-exec no-exec phases
 var files embed.FS
-
-// notBuiltIn are folders of objects that serve tests.
-const notBuiltIn = "testdata"
 
 // Variable is what a filter's source says about one of its variables.
 type Variable struct {
@@ -33,9 +30,7 @@ func Names() []string {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.Name() != notBuiltIn {
-			names = append(names, e.Name())
-		}
+		names = append(names, e.Name())
 	}
 	return names
 }
@@ -49,7 +44,7 @@ func Object(name string) ([]byte, bool) { return read(name, ".o") }
 func Source(name string) ([]byte, bool) { return read(name, ".c") }
 
 func read(name, ext string) ([]byte, bool) {
-	if name == notBuiltIn || strings.ContainsAny(name, "/\\.") {
+	if strings.ContainsAny(name, "/\\.") {
 		return nil, false
 	}
 	data, err := files.ReadFile(path.Join(name, name+ext))

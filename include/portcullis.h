@@ -262,8 +262,31 @@ typedef struct {
 	__u64 bits[16];
 } portcullis_callset;
 
-/* The bit of a call in its word, bits[(nr) / 64], for initialisers. */
-#define PORTCULLIS_BIT(nr) (1ULL << ((nr) % 64))
+/*
+ * The initialiser of a set, from a list of the form
+ *
+ *	#define FORKS(in, w) in(w, fork) in(w, vfork) in(w, clone) in(w, clone3)
+ *	const volatile portcullis_callset calls = PORTCULLIS_CALLSET(FORKS);
+ */
+#define PORTCULLIS_IN(word, name) | (__NR_##name / 64 == (word) ? 1ULL << (__NR_##name % 64) : 0)
+#define PORTCULLIS_CALLSET(list) { .bits = { \
+	0 list(PORTCULLIS_IN, 0), \
+	0 list(PORTCULLIS_IN, 1), \
+	0 list(PORTCULLIS_IN, 2), \
+	0 list(PORTCULLIS_IN, 3), \
+	0 list(PORTCULLIS_IN, 4), \
+	0 list(PORTCULLIS_IN, 5), \
+	0 list(PORTCULLIS_IN, 6), \
+	0 list(PORTCULLIS_IN, 7), \
+	0 list(PORTCULLIS_IN, 8), \
+	0 list(PORTCULLIS_IN, 9), \
+	0 list(PORTCULLIS_IN, 10), \
+	0 list(PORTCULLIS_IN, 11), \
+	0 list(PORTCULLIS_IN, 12), \
+	0 list(PORTCULLIS_IN, 13), \
+	0 list(PORTCULLIS_IN, 14), \
+	0 list(PORTCULLIS_IN, 15) \
+} }
 
 /* Whether a set holds a number; false for every number that has no name. */
 #define portcullis_has(set, nr)						\

@@ -15,12 +15,10 @@
  */
 #include "portcullis.h"
 
+#define FORKS(in, w) in(w, clone) in(w, clone3) in(w, fork) in(w, vfork)
+
 /* The calls to count. */
-const volatile portcullis_callset calls = { .bits = {
-	PORTCULLIS_BIT(__NR_clone) | PORTCULLIS_BIT(__NR_fork) | PORTCULLIS_BIT(__NR_vfork),
-	[__NR_clone3 / 64] = PORTCULLIS_BIT(__NR_clone3),
-} };
-_Static_assert(__NR_clone < 64 && __NR_fork < 64 && __NR_vfork < 64, "words of the set");
+const volatile portcullis_callset calls = PORTCULLIS_CALLSET(FORKS);
 
 /* How many of them the whole tree may make. */
 const volatile __u64 max = 64;

@@ -22,17 +22,31 @@ type tools struct {
 	clang, strip string
 }
 
-// findTools looks for the compiler by its versioned name.
+// findTools looks for the compiler and its strip.
 func findTools() (tools, error) {
-	clang, err := exec.LookPath("clang-" + clangMajor)
+	clang, err := findTool("clang", "-dumpversion", clangMajor+".")
 	if err != nil {
-		return tools{}, fmt.Errorf("clang-%s: %w: install clang-%s and llvm-%s", clangMajor, errNoTools, clangMajor, clangMajor)
+		return tools{}, err
 	}
-	strip, err := exec.LookPath("llvm-strip-" + clangMajor)
+	strip, err := findTool("llvm-strip", "--version", "version "+clangMajor+".")
 	if err != nil {
-		return tools{}, fmt.Errorf("llvm-strip-%s: %w: install llvm-%s", clangMajor, errNoTools, clangMajor)
+		return tools{}, err
 	}
 	return tools{clang: clang, strip: strip}, nil
+}
+
+// findTool looks for a program by its versioned name, then by its plain one if
+// that is of the same version.
+func findTool(name, ask, want string) (string, error) {
+	if path, err := exec.LookPath(name + "-" + clangMajor); err == nil {
+		return path, nil
+	}
+	if path, err := exec.LookPath(name); err == nil {
+		if out, err := exec.Command(path, ask).Output(); err == nil && strings.Contains(string(out), want) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s-%s: %w: install clang-%s and llvm-%s", name, clangMajor, errNoTools, clangMajor, clangMajor)
 }
 
 // findSources lists the filters in C below root, as paths relative to it.

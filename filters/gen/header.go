@@ -37,9 +37,18 @@ func header() ([]byte, error) {
 	err = t.Execute(&out, map[string]any{
 		"MapTypes": mapTypes(), "Flags": flags(), "Actions": actions(), "Arches": arches(),
 		"Errnos": errnos(), "Helpers": functions(), "Calls": syscalls.All(),
-		"SetWords": prog.CallSetBits / 64, "SetBits": prog.CallSetBits,
+		"Words": words(), "SetBits": prog.CallSetBits,
 	})
 	return out.Bytes(), err
+}
+
+// words are the indices of the words of a set of calls.
+func words() []int {
+	all := make([]int, prog.CallSetBits/64)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 func mapTypes() []constant {
