@@ -16,7 +16,6 @@ func Passes() []Pass {
 		{"decide tests", decideTests},
 		{"drop known loads", dropKnownLoads},
 		{"drop dead writes", dropDeadWrites},
-		{"thread jumps again", threadJumps},
 		{"merge tails", mergeTails},
 		{"thread merged jumps", threadJumps},
 	}
@@ -40,15 +39,19 @@ func Optimise(p Program) Program {
 // threadJumps leads edges past jumps and past tests that do not matter.
 func threadJumps(g graph) {
 	for i := len(g) - 1; i >= 0; i-- {
-		n := &g[i]
-		if n.in.isRet() {
-			continue
-		}
+		g.thread(i)
+	}
+}
+
+// thread does so for the edges of node i.
+func (g graph) thread(i int) {
+	n := &g[i]
+	switch {
+	case n.in.isRet():
+	case !n.in.isCond():
 		n.t = g.follow(n.t)
-		if !n.in.isCond() {
-			continue
-		}
-		if n.f = g.follow(n.f); n.t == n.f {
+	default:
+		if n.t, n.f = g.follow(n.t), g.follow(n.f); n.t == n.f {
 			*n = jump(n.t)
 		}
 	}
@@ -279,11 +282,12 @@ func (in Insn) reads() uint32 {
 	return set
 }
 
-// dropDeadWrites drops what writes only state that no path reads. Division by
-// X stays: it can end the program.
+// dropDeadWrites drops what writes only state that no path reads, and the tests
+// that this makes pointless. Division by X stays: it can end the program.
 func dropDeadWrites(g graph) {
 	live := make([]uint32, len(g))
 	for i := len(g) - 1; i >= 0; i-- {
+		g.thread(i)
 		n := &g[i]
 		var after uint32
 		for _, s := range n.successors() {
