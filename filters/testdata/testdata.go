@@ -7,10 +7,10 @@ import _ "embed"
 // Conformance is an object of many programs, one for each case of the
 // conformance suite; its source says what each does.
 //
-//go:embed conformance.o
+//go:embed conformance/conformance.o
 var Conformance []byte
 
 // Bench is an object of the programs that benchmarks measure.
 //
-//go:embed bench.o
+//go:embed bench/bench.o
 var Bench []byte
