@@ -7,6 +7,8 @@ type Visitor interface {
 	// Visit is called with the state before each instruction. An error ends
 	// the exploration.
 	Visit(*State) error
+	// Fork is called after a conditional jump of which both sides are possible.
+	Fork(pc int)
 	// Exit is called with the state at the end of the entry function: R0 is
 	// the verdict.
 	Exit(*State)
@@ -126,12 +128,14 @@ func (x *explorer) path(p pending) error {
 		if err := x.v.Visit(s); err != nil {
 			return err
 		}
+		pc := s.PC
 		jumped, end := x.m.Step(s)
 		if end {
 			x.finish(s)
 			break
 		}
 		if jumped != nil {
+			x.v.Fork(pc)
 			x.push(jumped, at)
 		}
 	}

@@ -114,6 +114,7 @@ func (c *check) Visit(s *absint.State) error {
 	return nil
 }
 
+func (c *check) Fork(int)           {}
 func (c *check) Exit(*absint.State) {}
 
 // measure notes how deep the stack is used.

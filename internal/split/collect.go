@@ -1,0 +1,155 @@
+package split
+
+import (
+	"fmt"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/absint"
+	"portcullis/internal/helper"
+	"portcullis/internal/prog"
+)
+
+// summary is what an exploration found out about a range of calls.
+type summary struct {
+	// verdict is the first constant returned; exits counts the exits seen.
+	verdict abi.Verdict
+	exits   int
+	// open is why more than one constant may be returned.
+	open *Reason
+	// state is the first effect or read of state.
+	state *Reason
+	// trace is the first thing only a traced leaf can do; action the first
+	// exit with an action only a tracer can take unless it is static.
+	trace, action *Reason
+	// fork is the first conditional jump both sides of which are possible.
+	fork *Reason
+	// divisible tells whether a part of the range may have another leaf.
+	divisible bool
+}
+
+// leaf is the decision s amounts to.
+func (s *summary) leaf() Leaf {
+	switch {
+	case s.trace != nil:
+		return Leaf{Kind: Trace, Why: *s.trace}
+	case s.state == nil && s.open == nil && s.exits > 0:
+		return Leaf{Kind: Static, Verdict: s.verdict}
+	case s.action != nil:
+		return Leaf{Kind: Trace, Why: *s.action}
+	case s.state != nil:
+		return Leaf{Kind: Notify, Why: *s.state}
+	case s.open != nil:
+		return Leaf{Kind: Notify, Why: *s.open}
+	}
+	return Leaf{Kind: Notify, Why: Reason{Text: "no path to a verdict was found"}}
+}
+
+// collector is the visitor that fills a summary.
+type collector struct {
+	summary
+	code *absint.Code
+	p    *prog.Program
+}
+
+func (c *collector) reason(pc int, format string, args ...any) *Reason {
+	return &Reason{Insn: pc, Line: c.p.LineOf(pc), Text: fmt.Sprintf(format, args...)}
+}
+
+// Visit looks for state and effects.
+func (c *collector) Visit(s *absint.State) error {
+	c.divisible = true
+	in := c.p.Insns[s.PC]
+	switch in.Class() {
+	case prog.ClassLDX:
+		c.access(s, in.Src, "reads")
+	case prog.ClassST, prog.ClassSTX:
+		c.access(s, in.Dst, "changes")
+	case prog.ClassJMP:
+		if sig := c.code.Signature(in); sig != nil {
+			c.call(s, sig)
+		}
+	}
+	return nil
+}
+
+// access notes what touches a map that is not frozen.
+func (c *collector) access(s *absint.State, n uint8, does string) {
+	r := &s.Top().Regs[n]
+	if c.state != nil || r.Kind != absint.Value {
+		return
+	}
+	if m := c.p.Maps[r.Map]; !m.Frozen {
+		c.state = c.reason(s.PC, "%s map %s", does, m.Name)
+	}
+}
+
+func (c *collector) call(s *absint.State, sig *helper.Signature) {
+	if c.state == nil {
+		c.state = c.reason(s.PC, "calls %s", sig.Name)
+	}
+	if c.trace != nil {
+		return
+	}
+	switch {
+	case sig.Effect&helper.Pins != 0:
+		c.trace = c.reason(s.PC, "%s pins an argument", sig.Name)
+	case sig.Effect&helper.Waits != 0:
+		c.trace = c.reason(s.PC, "%s orders system calls", sig.Name)
+	case sig.ID == helper.TailCall:
+		c.trace = c.reason(s.PC, "%s goes on in a filter that is not known", sig.Name)
+	default:
+		c.cloned(s, sig)
+	}
+}
+
+// cloned notes storage that is copied to a forked child: the parent must be named.
+func (c *collector) cloned(s *absint.State, sig *helper.Signature) {
+	for i, a := range sig.Args {
+		r := &s.Top().Regs[i+1]
+		if a != helper.ConstMap || r.Kind != absint.MapHandle {
+			continue
+		}
+		if m := c.p.Maps[r.Map]; m.Type == prog.TaskStorage && m.Flags&prog.FlagClone != 0 {
+			c.trace = c.reason(s.PC, "map %s is copied at fork (BPF_F_CLONE)", m.Name)
+		}
+	}
+}
+
+// Fork notes the first jump that is not decided by nr and arch.
+func (c *collector) Fork(pc int) {
+	if c.fork == nil {
+		c.fork = c.reason(pc, "the verdict depends on the call's arguments")
+	}
+}
+
+// Exit notes the verdicts that are possible.
+func (c *collector) Exit(s *absint.State) {
+	r0 := s.Top().Regs[prog.R0].Scalar.Truncate()
+	c.exits++
+	if c.action == nil {
+		c.action = c.traced(s.PC, r0)
+	}
+	v, ok := r0.Const()
+	switch {
+	case !ok && c.open == nil:
+		c.open = c.reason(s.PC, "the verdict is computed")
+	case ok && c.exits == 1:
+		c.verdict = abi.Verdict(v)
+	case ok && c.open == nil && abi.Verdict(v) != c.verdict:
+		c.open = c.fork
+		if c.open == nil {
+			c.open = c.reason(s.PC, "there are several verdicts")
+		}
+	}
+}
+
+// traced tells whether a verdict may be one that only a tracer can carry out.
+func (c *collector) traced(pc int, r0 absint.Scalar) *Reason {
+	for _, a := range [...]abi.Verdict{abi.Trap, abi.Trace, abi.KillThread} {
+		data := absint.Between(uint64(a), uint64(a)|abi.DataMask)
+		if _, _, may := absint.Refine(prog.OpJeq, absint.W32, r0, data); may {
+			return c.reason(pc, "may return %s", a)
+		}
+	}
+	return nil
+}
