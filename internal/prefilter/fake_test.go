@@ -1,0 +1,230 @@
+package prefilter
+
+import (
+	"fmt"
+	"math/rand"
+	"sort"
+	"strconv"
+	"strings"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/prog"
+	"portcullis/internal/split"
+)
+
+// fakeTree is what the splitter could find, without a program behind it.
+type fakeTree struct {
+	program string
+	rs      map[abi.Arch][]split.Range
+}
+
+func (f *fakeTree) name() string                    { return f.program }
+func (f *fakeTree) Ranges(a abi.Arch) []split.Range { return f.rs[a] }
+
+// leaf is the leaf of nr, found without the code under test.
+func (f *fakeTree) leaf(a abi.Arch, nr uint32) split.Leaf {
+	for _, r := range f.rs[a] {
+		if r.From <= nr && nr <= r.To {
+			return r.Leaf
+		}
+	}
+	return split.Leaf{Kind: split.Trace}
+}
+
+// verdicts join in interesting ways; unknown actions are among them.
+var verdicts = []abi.Verdict{
+	abi.Allow, abi.Allow, abi.Allow | 7, abi.Log, abi.Errno(1), abi.Errno(0), abi.Errno(5000),
+	abi.ErrnoAction | 0xffff, abi.KillProcess, abi.KillThread, abi.Trap | 3, abi.Trace | 9,
+	abi.UserNotif, 0x12345678, 0x7ffe0000, 0xffff0000, 0x80010000,
+}
+
+// numbers are those at which guards and trees change their minds.
+var numbers = []uint32{
+	0, 1, 2, 59, 257, 316, 317, 318, 321, 322, 323, 354, 358, 424, 425, 426, 427, 428, 1023, 1024,
+	0x3fffffff, 0x40000000, 0x4000013d, 0x400001a9, 0x40000221, 0x7fffffff, 0x80000000,
+	0xbfffffff, 0xc0000000, 0xc00001a9, 0xfffffffe, 0xffffffff,
+}
+
+func anyNumber(r *rand.Rand) uint32 {
+	if r.Intn(3) == 0 {
+		return uint32(r.Intn(500))
+	}
+	return numbers[r.Intn(len(numbers))]
+}
+
+// randomTree has one dynamic leaf in so many; 0 means none.
+func randomTree(r *rand.Rand, name string, dynamic int) *fakeTree {
+	f := &fakeTree{program: name, rs: map[abi.Arch][]split.Range{}}
+	for _, a := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
+		from := uint32(0)
+		for _, nr := range cuts(r) {
+			f.rs[a] = append(f.rs[a], split.Range{From: from, To: nr - 1, Leaf: randomLeaf(r, dynamic)})
+			from = nr
+		}
+		f.rs[a] = append(f.rs[a], split.Range{From: from, To: ^uint32(0), Leaf: randomLeaf(r, dynamic)})
+	}
+	return f
+}
+
+// cuts is a set of numbers above 0, in order.
+func cuts(r *rand.Rand) []uint32 {
+	set := map[uint32]bool{}
+	for n := r.Intn(30); n > 0; n-- {
+		nr := anyNumber(r)
+		set[nr], set[nr+1] = true, true
+	}
+	delete(set, 0)
+	var out []uint32
+	for nr := range set {
+		out = append(out, nr)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	return out
+}
+
+func randomLeaf(r *rand.Rand, dynamic int) split.Leaf {
+	if dynamic > 0 && r.Intn(dynamic) == 0 {
+		return split.Leaf{Kind: split.Notify, Why: split.Reason{Insn: r.Intn(9), Text: "reads a map"}}
+	}
+	return split.Leaf{Verdict: verdicts[r.Intn(len(verdicts))]}
+}
+
+// parseStack reads a stack, oldest filter first. Lines are "filter NAME", then
+// leaves: "CALL[-CALL] LEAF", where CALL is a name or number, or "else" for the
+// numbers that no line names, "i386" before it selects the other architecture;
+// and LEAF is a verdict, or "notify REASON" or "trace REASON".
+func parseStack(text string) ([]tree, error) {
+	var stack []tree
+	var rules []rule
+	flush := func() {
+		if len(stack) > 0 {
+			f := stack[len(stack)-1].(*fakeTree)
+			f.rs[abi.ArchX86_64], f.rs[abi.ArchI386] = lay(rules, abi.ArchX86_64), lay(rules, abi.ArchI386)
+		}
+		rules = nil
+	}
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		if name := strings.TrimPrefix(line, "filter "); name != line {
+			flush()
+			stack = append(stack, &fakeTree{program: name, rs: map[abi.Arch][]split.Range{}})
+			continue
+		}
+		r, err := parseRule(line)
+		if err != nil {
+			return nil, err
+		}
+		rules = append(rules, r)
+	}
+	flush()
+	return stack, nil
+}
+
+type rule struct {
+	arch     abi.Arch
+	from, to uint32
+	fallback bool
+	leaf     split.Leaf
+}
+
+func parseRule(line string) (rule, error) {
+	r := rule{arch: abi.ArchX86_64}
+	if rest := strings.TrimPrefix(line, "i386 "); rest != line {
+		r.arch, line = abi.ArchI386, rest
+	}
+	calls, leaf, _ := strings.Cut(line, " ")
+	from, to, isRange := strings.Cut(calls, "-")
+	if !isRange {
+		to = from
+	}
+	var err error
+	if r.fallback = calls == "else"; !r.fallback {
+		if r.from, err = parseNumber(from); err == nil {
+			r.to, err = parseNumber(to)
+		}
+	}
+	if err != nil {
+		return r, err
+	}
+	r.leaf, err = parseLeaf(leaf)
+	return r, err
+}
+
+func parseNumber(s string) (uint32, error) {
+	if nr, ok := syscalls.Number(s); ok {
+		return nr, nil
+	}
+	nr, err := strconv.ParseUint(s, 0, 32)
+	return uint32(nr), err
+}
+
+func parseLeaf(s string) (split.Leaf, error) {
+	kind, why, _ := strings.Cut(s, " ")
+	reason := split.Reason{Insn: 12, Line: prog.Line{File: "f.c", Line: 34}, Text: why}
+	switch kind {
+	case "notify":
+		return split.Leaf{Kind: split.Notify, Why: reason}, nil
+	case "trace":
+		return split.Leaf{Kind: split.Trace, Why: reason}, nil
+	}
+	v, err := abi.ParseVerdict(s)
+	return split.Leaf{Verdict: v}, err
+}
+
+// lay turns rules, none of which overlap, into ranges that cover every number.
+func lay(rules []rule, arch abi.Arch) []split.Range {
+	other := split.Leaf{Verdict: abi.Allow}
+	var out []split.Range
+	for _, r := range rules {
+		if r.arch == arch && r.fallback {
+			other = r.leaf
+		}
+	}
+	sort.SliceStable(rules, func(i, j int) bool { return rules[i].from < rules[j].from })
+	next := uint64(0)
+	for _, r := range rules {
+		if r.arch != arch || r.fallback {
+			continue
+		}
+		if next < uint64(r.from) {
+			out = append(out, split.Range{From: uint32(next), To: r.from - 1, Leaf: other})
+		}
+		out = append(out, split.Range{From: r.from, To: r.to, Leaf: r.leaf})
+		next = uint64(r.to) + 1
+	}
+	if next <= 0xffffffff {
+		out = append(out, split.Range{From: uint32(next), To: 0xffffffff, Leaf: other})
+	}
+	return out
+}
+
+// print lists the leaves of p and then its program.
+func printed(p *Prefilter) string {
+	var b strings.Builder
+	for _, a := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
+		for _, r := range p.Ranges(a) {
+			fmt.Fprintf(&b, "%-6s %10d-%-10d %s\n", a, r.From, r.To, leafText(r.Leaf))
+		}
+	}
+	return b.String()
+}
+
+func leafText(l Leaf) string {
+	s := "notify"
+	if l.Kind == split.Static {
+		s = l.Verdict.String()
+	}
+	if l.Observed {
+		s += " observed " + l.Verdict.String()
+	}
+	if l.Guard != "" {
+		s += " by guard " + string(l.Guard)
+	}
+	if l.Filter >= 0 {
+		s += fmt.Sprintf(" by filter %d %s", l.Filter, l.Program)
+	}
+	if l.First != "" {
+		s += ", after " + string(l.First)
+	}
+	return s
+}

@@ -1,0 +1,449 @@
+package prefilter
+
+import (
+	"errors"
+	"flag"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/cbpf"
+	"portcullis/internal/split"
+)
+
+var update = flag.Bool("update", false, "rewrite the expectations in testdata")
+
+// TestGolden prints the leaves and the program of small stacks.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no testdata: %v", err)
+	}
+	for _, file := range files {
+		file := file
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { golden(t, file) })
+	}
+}
+
+func golden(t *testing.T, file string) {
+	a, err := txtar.ParseFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := map[string]string{}
+	for _, f := range a.Files {
+		parts[f.Name] = string(f.Data)
+	}
+	stack, err := parseStack(parts["stack"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	if p, err := build(stack, parseOptions(t, parts["options"])); err != nil {
+		got["error"] = err.Error() + "\n"
+	} else {
+		got["leaves"], got["program"] = printed(p), p.Program().String()
+	}
+	if *update {
+		rewrite(t, file, a, got)
+		return
+	}
+	for _, name := range []string{"error", "leaves", "program"} {
+		if diff := cmp.Diff(parts[name], got[name]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func rewrite(t *testing.T, file string, a *txtar.Archive, got map[string]string) {
+	kept := a.Files[:0]
+	for _, f := range a.Files {
+		if f.Name == "stack" || f.Name == "options" {
+			kept = append(kept, f)
+		}
+	}
+	a.Files = kept
+	for _, name := range []string{"error", "leaves", "program"} {
+		if got[name] != "" {
+			a.Files = append(a.Files, txtar.File{Name: name, Data: []byte(got[name])})
+		}
+	}
+	if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func parseOptions(t *testing.T, text string) Options {
+	var o Options
+	for _, line := range strings.Fields(text) {
+		key, value, _ := strings.Cut(line, "=")
+		switch key {
+		case "lift":
+			o.Lift = append(o.Lift, Guard(value))
+		case "observe":
+			o.Observe = map[string]Observe{"denials": ObserveDenials, "all": ObserveAll, "permissive": ObservePermissive}[value]
+		case "token":
+			token, err := strconv.ParseUint(value, 0, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.Token = token
+		default:
+			t.Fatalf("unknown option %q", line)
+		}
+	}
+	return o
+}
+
+// spec is what a prefilter must answer, written as the ABI describes it and
+// not as the compiler computes it: every filter of a stack as the kernel would
+// run it, guards as filters that are older than the stack.
+func spec(stack []*fakeTree, o Options, dynamic bool, d *abi.SeccompData) abi.Verdict {
+	lifted := map[Guard]bool{}
+	for _, g := range o.Lift {
+		lifted[g] = true
+	}
+	nr := uint32(d.Nr)
+	x32 := d.Arch == abi.ArchX86_64 && nr&0x40000000 != 0 && nr != 0xffffffff
+	switch {
+	case d.Arch != abi.ArchX86_64 && d.Arch != abi.ArchI386,
+		d.Arch == abi.ArchI386 && !lifted["i386"],
+		x32 && !lifted["x32"]:
+		return abi.KillProcess
+	case o.Token != 0 && d.Arch == abi.ArchX86_64 && nr == 322 && d.Args[5] == o.Token:
+		return abi.Allow
+	}
+	v, asked := ask(stack, d)
+	plain := nr
+	if x32 {
+		plain = nr - 0x40000000
+	}
+	if plain >= 425 && plain <= 427 && !lifted["io_uring"] {
+		return under(v, asked || o.Observe == ObservePermissive, abi.Errno(38))
+	}
+	if !asked {
+		asked = watched(o.Observe, v)
+	}
+	seccomp := d.Arch == abi.ArchX86_64 && plain == 317 || d.Arch == abi.ArchI386 && nr == 354
+	if dynamic && seccomp && uint32(d.Args[0]) == 1 && d.Args[1]&8 != 0 {
+		return under(v, asked, abi.Errno(16))
+	}
+	if asked {
+		return abi.UserNotif
+	}
+	return v
+}
+
+// ask is what the stack answers, and whether its state is needed for it.
+func ask(stack []*fakeTree, d *abi.SeccompData) (abi.Verdict, bool) {
+	v, asked := abi.Allow, false
+	for _, f := range stack {
+		l := f.leaf(d.Arch, uint32(d.Nr))
+		asked = asked || l.Kind != split.Static
+		v = abi.Strictest(l.Verdict, v)
+	}
+	switch v = v.Effective(); v.Action() {
+	case abi.UserNotif:
+		v = abi.Errno(38)
+	case abi.Allow:
+		v = abi.Allow
+	}
+	return v, asked
+}
+
+func under(v abi.Verdict, asked bool, guard abi.Verdict) abi.Verdict {
+	if asked {
+		return guard
+	}
+	return abi.Strictest(v, guard)
+}
+
+func watched(o Observe, v abi.Verdict) bool {
+	allowed := v == abi.Allow || v == abi.Log
+	exact := v.Action() == abi.Trap || v.Action() == abi.Trace || v.Action() == abi.KillThread
+	switch o {
+	case ObserveDenials:
+		return !allowed && !exact
+	case ObserveAll:
+		return !exact
+	case ObservePermissive:
+		return !allowed
+	}
+	return false
+}
+
+func randomOptions(r *rand.Rand) Options {
+	var o Options
+	for _, g := range []Guard{GuardI386, GuardX32, GuardIOUring} {
+		if r.Intn(3) == 0 {
+			o.Lift = append(o.Lift, g)
+		}
+	}
+	if r.Intn(3) > 0 {
+		o.Token = r.Uint64()
+	}
+	if r.Intn(2) == 0 {
+		o.Observe = Observe(r.Intn(4))
+	}
+	return o
+}
+
+// calls are data for every range of p: both ends, and arguments on both sides
+// of every test.
+func calls(r *rand.Rand, p *Prefilter, token uint64) []abi.SeccompData {
+	out := []abi.SeccompData{{Nr: 1, Arch: 0xc00000b7}}
+	for _, a := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
+		for _, rg := range p.Ranges(a) {
+			for _, nr := range []uint32{rg.From, rg.To, anyNumber(r)} {
+				out = append(out, withArgs(a, nr, token)...)
+			}
+		}
+	}
+	return out
+}
+
+func withArgs(a abi.Arch, nr uint32, token uint64) []abi.SeccompData {
+	var out []abi.SeccompData
+	for _, args := range [][6]uint64{
+		{}, {1, 8}, {1, 7}, {0, 8}, {1 << 32, 8}, {1<<32 | 1, 1<<32 | 8}, {2, 0xffffffff},
+		{5: token}, {5: token ^ 1}, {5: token ^ 1<<63}, {5: uint64(uint32(token))},
+	} {
+		out = append(out, abi.SeccompData{Nr: int32(nr), Arch: a, Args: args})
+	}
+	return out
+}
+
+// TestSound holds program, leaves and specification against each other for
+// random stacks, and checks that the data reaches every instruction.
+func TestSound(t *testing.T) {
+	r := rand.New(rand.NewSource(1))
+	for i := 0; i < 150; i++ {
+		o := randomOptions(r)
+		stack, fakes := randomStack(r)
+		p, err := build(stack, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := calls(r, p, o.Token)
+		for _, d := range data {
+			agree(t, p, fakes, o, d)
+		}
+		if t.Failed() {
+			t.Fatalf("options %+v\n%s%s", o, printed(p), p.Program())
+		}
+		if i < 20 {
+			reached(t, p.Program(), data)
+		}
+	}
+}
+
+func randomStack(r *rand.Rand) ([]tree, []*fakeTree) {
+	var stack []tree
+	var fakes []*fakeTree
+	for n, dynamic := r.Intn(4), r.Intn(8); n > 0; n-- {
+		f := randomTree(r, "f"+strconv.Itoa(n), dynamic)
+		stack, fakes = append(stack, f), append(fakes, f)
+	}
+	return stack, fakes
+}
+
+func agree(t *testing.T, p *Prefilter, stack []*fakeTree, o Options, d abi.SeccompData) {
+	t.Helper()
+	want := spec(stack, o, p.Dynamic(), &d)
+	if got := p.Recheck(&d); got != want {
+		t.Errorf("%+v: program answers %v, want %v", d, got, want)
+	}
+	l := p.Decide(&d)
+	got := l.Verdict
+	if l.Kind == split.Notify {
+		got = abi.UserNotif
+	}
+	if got != want || l.First != "" {
+		t.Errorf("%+v: Decide answers %s, want %v", d, leafText(l), want)
+	}
+	if got == abi.UserNotif && !p.Dynamic() {
+		t.Errorf("%+v: a notification of a prefilter that is not dynamic", d)
+	}
+}
+
+// reached replaces one instruction after another and expects some answer to
+// change: an instruction that no data reaches is tested by none.
+func reached(t *testing.T, p cbpf.Program, data []abi.SeccompData) {
+	t.Helper()
+	for pc := range p.Insns() {
+		code := p.Insns()
+		code[pc] = cbpf.Insn{Op: cbpf.RetK, K: 0x00ddbeef}
+		q, err := cbpf.Validate(code)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !differ(p, q, data) {
+			t.Errorf("no call reaches instruction %d of\n%s", pc, p)
+		}
+	}
+}
+
+func differ(p, q cbpf.Program, data []abi.SeccompData) bool {
+	for i := range data {
+		if p.Run(&data[i]) != q.Run(&data[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestConstantAllowsStayInTheBitmap: a call that is always allowed must not
+// run the program, whatever stands before it.
+func TestConstantAllowsStayInTheBitmap(t *testing.T) {
+	stack, err := parseStack("filter f\nopenat notify counts\nptrace ERRNO(1)\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := build(stack, Options{Token: 1 << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range syscalls.All() {
+		l := p.Leaf(abi.ArchX86_64, c.Nr)
+		want := l.Kind == split.Static && l.Verdict == abi.Allow && l.First == ""
+		if got := p.Program().ConstAllow(abi.ArchX86_64, c.Nr); got != want {
+			t.Errorf("%s: in the bitmap %v, want %v", c.Name, got, want)
+		}
+	}
+}
+
+func TestGuardsOnly(t *testing.T) {
+	p, err := GuardsOnly(Options{Observe: ObserveAll, Lift: []Guard{GuardI386}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Dynamic() {
+		t.Error("guards alone want a listener")
+	}
+	listener := abi.SeccompData{Nr: 317, Arch: abi.ArchX86_64, Args: [6]uint64{1, 8}}
+	if got := p.Recheck(&listener); got != abi.Allow {
+		t.Errorf("a listener in a stack without one: %v, want ALLOW", got)
+	}
+	for nr, want := range map[int32]abi.Verdict{425: abi.Errno(38), 0x40000001: abi.KillProcess, -1: abi.Allow, 0: abi.Allow} {
+		if got := p.Recheck(&abi.SeccompData{Nr: nr, Arch: abi.ArchX86_64}); got != want {
+			t.Errorf("number %d: %v, want %v", nr, got, want)
+		}
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	var stack []tree
+	f := &fakeTree{program: "wide", rs: map[abi.Arch][]split.Range{}}
+	for _, a := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
+		for nr := uint32(0); nr < 4096; nr++ {
+			f.rs[a] = append(f.rs[a], split.Range{From: nr, To: nr, Leaf: split.Leaf{Verdict: abi.Errno(uint16(nr))}})
+		}
+		f.rs[a] = append(f.rs[a], split.Range{From: 4096, To: ^uint32(0)})
+	}
+	_, err := build(append(stack, f), Options{})
+	var mine *Error
+	var cause *cbpf.Error
+	if !errors.As(err, &mine) || !errors.As(err, &cause) {
+		t.Fatalf("build = %v, want *Error around *cbpf.Error", err)
+	}
+}
+
+// TestLargest: all of 1,024 calls and of both architectures may differ.
+func TestLargest(t *testing.T) {
+	r := rand.New(rand.NewSource(5))
+	f := &fakeTree{program: "wide", rs: map[abi.Arch][]split.Range{}}
+	for i, a := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
+		for nr := uint32(0); nr < 600; nr++ {
+			f.rs[a] = append(f.rs[a], split.Range{From: nr, To: nr, Leaf: split.Leaf{Verdict: abi.Errno(uint16(nr + 600*uint32(i)))}})
+		}
+		f.rs[a] = append(f.rs[a], split.Range{From: 600, To: ^uint32(0), Leaf: split.Leaf{Verdict: abi.Log}})
+	}
+	o := Options{Token: 77, Lift: []Guard{GuardI386}}
+	p, err := build([]tree{f}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range calls(r, p, o.Token) {
+		agree(t, p, []*fakeTree{f}, o, d)
+	}
+}
+
+func TestBrokenTreeIsRefused(t *testing.T) {
+	whole := []split.Range{{From: 0, To: ^uint32(0)}}
+	for name, rs := range map[string][]split.Range{
+		"nothing": nil,
+		"a gap":   {{From: 0, To: 4}, {From: 6, To: ^uint32(0)}},
+		"no end":  {{From: 0, To: 4}},
+		"overlap": {{From: 0, To: 4}, {From: 4, To: ^uint32(0)}},
+		"twice":   {whole[0], whole[0]},
+	} {
+		f := &fakeTree{program: "f", rs: map[abi.Arch][]split.Range{abi.ArchX86_64: rs, abi.ArchI386: whole}}
+		if _, err := build([]tree{f}, Options{}); err == nil || !strings.Contains(err.Error(), "gap or an overlap") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestGuardsTable(t *testing.T) {
+	for _, g := range Guards() {
+		_, err := GuardsOnly(Options{Lift: []Guard{g.Name}})
+		if (err == nil) != g.Liftable {
+			t.Errorf("lifting %s: %v; the table says liftable %v", g.Name, err, g.Liftable)
+		}
+	}
+	_, err := GuardsOnly(Options{Lift: []Guard{"iouring"}})
+	if err == nil || !strings.Contains(err.Error(), `"iouring"`) || !strings.Contains(err.Error(), "i386, x32, io_uring") {
+		t.Errorf("an unknown guard: %v", err)
+	}
+}
+
+func TestZeroPrefilterKills(t *testing.T) {
+	var p Prefilter
+	d := abi.SeccompData{Arch: abi.ArchX86_64}
+	if got := p.Recheck(&d); got != abi.KillProcess {
+		t.Errorf("Recheck = %v", got)
+	}
+	if l := p.Decide(&d); l.Kind != split.Static || l.Verdict != abi.KillProcess {
+		t.Errorf("Decide = %s", leafText(l))
+	}
+}
+
+func FuzzSound(f *testing.F) {
+	f.Add(int64(7))
+	f.Fuzz(func(t *testing.T, seed int64) {
+		r := rand.New(rand.NewSource(seed))
+		o := randomOptions(r)
+		stack, fakes := randomStack(r)
+		p, err := build(stack, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range calls(r, p, o.Token) {
+			agree(t, p, fakes, o, d)
+		}
+	})
+}
+
+func BenchmarkRecheck(b *testing.B) {
+	stack, err := parseStack("filter f\nopenat notify counts\nptrace ERRNO(1)\nmount ERRNO(1)\nbpf KILL_PROCESS\n")
+	if err != nil {
+		b.Fatal(err)
+	}
+	p, err := build(stack, Options{Token: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := abi.SeccompData{Nr: 257, Arch: abi.ArchX86_64}
+	b.ReportAllocs()
+	for i := 0; i < b.N; i++ {
+		p.Recheck(&d)
+	}
+}
