@@ -150,3 +150,36 @@ func Release() string {
 	}
 	return unix.ByteSliceToString(u.Release[:])
 }
+
+// WaitStopped waits until a child stops, without taking its end from whoever
+// waits for that. ECHILD: it is no child any more.
+func WaitStopped(pid int) error {
+	var info unix.Siginfo
+	for {
+		err := unix.Waitid(unix.P_PID, pid, &info, unix.WSTOPPED, nil)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// EndedChild is the id of some child that ended, which it leaves to be reaped;
+// 0 if none has. ECHILD: there is no child.
+func EndedChild() (int, error) {
+	var info struct {
+		signo, errno, code, pad int32
+		pid                     int32
+		rest                    [108]byte
+	}
+	_, _, errno := syscall.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0,
+		uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(info.pid), nil
+}
+
+// ReapChild collects an ended child.
+func ReapChild(pid int) error {
+	return unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG, nil)
+}

@@ -1,0 +1,120 @@
+//go:build linux && amd64
+
+package target
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"portcullis/internal/sys"
+)
+
+// Process is a started target.
+type Process interface {
+	Pid() int
+	Signal(os.Signal) error
+	Wait() (*os.ProcessState, error)
+}
+
+// held are signals that the terminal sends to the whole process group. The
+// supervisor does nothing on them: the target decides what they mean, and the
+// supervisor follows it.
+func held() []os.Signal {
+	return []os.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU}
+}
+
+// forwarded are signals that somebody sends to the supervisor and means the target.
+func forwarded() []os.Signal {
+	return []os.Signal{
+		syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
+		syscall.SIGALRM, syscall.SIGCONT,
+	}
+}
+
+// Follower passes signals on. Catch makes it, before the target is started, so
+// that none is lost in between.
+type Follower struct {
+	terminal, others, children chan os.Signal
+	done                       chan struct{}
+}
+
+// Catch starts to hold signals back. They are caught rather than ignored:
+// ignored ones the target would inherit.
+func Catch() *Follower {
+	f := &Follower{
+		terminal: make(chan os.Signal, 1), // never read
+		others:   make(chan os.Signal, 16),
+		children: make(chan os.Signal, 1),
+		done:     make(chan struct{}),
+	}
+	signal.Notify(f.terminal, held()...)
+	signal.Notify(f.others, forwarded()...)
+	signal.Notify(f.children, syscall.SIGCHLD)
+	return f
+}
+
+// Release lets signals do to this process what they did before Catch.
+func (f *Follower) Release() {
+	signal.Stop(f.terminal)
+	signal.Stop(f.others)
+	signal.Stop(f.children)
+}
+
+// Wait follows p to its end and returns what its Wait returns. It reaps every
+// other child of this process meanwhile: it is for programs that supervise one
+// command and start nothing else.
+func (f *Follower) Wait(p Process) (*os.ProcessState, error) {
+	defer close(f.done)
+	go f.forward(p)
+	go f.followStops(p)
+	return p.Wait()
+}
+
+func (f *Follower) forward(p Process) {
+	for {
+		select {
+		case sig := <-f.others:
+			_ = p.Signal(sig)
+		case <-f.children:
+			reapOthers(p.Pid())
+		case <-f.done:
+			return
+		}
+	}
+}
+
+// followStops stops this process whenever the target stops, for whoever waits
+// for it to see. Continuing it continues the target, by the signal's being
+// forwarded, if the terminal has not sent it to both. The goroutine ends with
+// the target.
+func (f *Follower) followStops(p Process) {
+	for sys.WaitStopped(p.Pid()) == nil {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
+}
+
+// reapOthers collects ended children other than the target, whose status is
+// its starter's to take. While that one is not yet taken it may hide others:
+// they are found at the next end.
+func reapOthers(target int) {
+	for {
+		pid, err := sys.EndedChild()
+		if err != nil || pid == 0 || pid == target {
+			return
+		}
+		if sys.ReapChild(pid) != nil {
+			return
+		}
+	}
+}
+
+// ExitStatus is the status a shell gives for a process that ended so: its exit
+// code, or 128 and the signal.
+func ExitStatus(s *os.ProcessState) int {
+	w, ok := s.Sys().(syscall.WaitStatus)
+	if ok && w.Signaled() {
+		return 128 + int(w.Signal())
+	}
+	return s.ExitCode()
+}
