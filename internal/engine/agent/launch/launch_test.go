@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -304,5 +305,79 @@ func TestConfigurationRoundTrip(t *testing.T) {
 		if got, err := decode(raw[:n]); err == nil && len(got.Filter) == len(c.Filter) {
 			t.Errorf("the first %d bytes of %d decode to the whole", n, len(raw))
 		}
+	}
+}
+
+// TestExecInPlace runs itself as the process that is to become the target.
+func TestExecInPlace(t *testing.T) {
+	for path, want := range map[string]string{
+		"/bin/sh":      "in place: 7\n",
+		"/nonexistent": "exec /nonexistent: no such file or directory\n",
+		"/etc":         "exec /etc: permission denied\n",
+		"/etc/passwd":  "exec /etc/passwd: permission denied\n",
+	} {
+		cmd := exec.Command(self, "-test.run=^TestExecStage$")
+		cmd.Env = append(os.Environ(), "EXEC_IN_PLACE="+path)
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		_ = cmd.Run()
+		if out.String() != want {
+			t.Errorf("%s: %q, want %q", path, &out, want)
+		}
+	}
+}
+
+func TestExecStage(t *testing.T) {
+	path := os.Getenv("EXEC_IN_PLACE")
+	if path == "" {
+		return // TestExecInPlace runs it
+	}
+	cfg := static()
+	cfg.Path = path
+	cfg.Argv = []string{"sh", "-c", "/bin/true 2>/dev/null; test $? = 126 && echo in place: 7"}
+	fmt.Println(Exec(cfg))
+	os.Exit(1)
+}
+
+// What is only known after the installation is reported as well.
+func TestExecThatFailsLate(t *testing.T) {
+	if script := os.Getenv("EXEC_LATE"); script != "" {
+		cfg := static()
+		cfg.Path, cfg.Argv = script, []string{script}
+		fmt.Println(Exec(cfg))
+		os.Exit(1)
+	}
+	script := t.TempDir() + "/no-interpreter"
+	if err := os.WriteFile(script, []byte("neither ELF nor script"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=^TestExecThatFailsLate$")
+	cmd.Env = append(os.Environ(), "EXEC_LATE="+script)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	_ = cmd.Run()
+	if want := "exec " + script + ": exec format error\n"; out.String() != want {
+		t.Errorf("%q, want %q", &out, want)
+	}
+}
+
+func TestDeathSignalBelongsToTheThreadThatExecutes(t *testing.T) {
+	cmd := exec.Command("/bin/sh", "-c", "read x")
+	in, _ := cmd.StdinPipe()
+	defer in.Close()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGUSR1}
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends here
+		_, err := Start(cmd, static())
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGUSR1 {
+		t.Errorf("after its parent's thread died: %v", err)
 	}
 }

@@ -1,0 +1,69 @@
+//go:build linux && amd64
+
+package launch
+
+import (
+	"io/fs"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"portcullis/internal/sys"
+)
+
+// Exec installs cfg.Filter on the calling process and executes the target in
+// its place, without a listener. What can be known beforehand, such as a target
+// that is not there, fails harmlessly. A later failure leaves behind a thread
+// that is filtered and spins, a stopped garbage collector and signals at their
+// defaults: the caller reports it and exits.
+func Exec(cfg Config) error {
+	if err := executable(cfg.Path); err != nil {
+		return &fs.PathError{Op: "exec", Path: cfg.Path, Err: err}
+	}
+	l, err := sys.NewLaunch(cfg.Filter, 0, cfg.Path, cfg.Argv, cfg.Env, cfg.Token)
+	if err != nil {
+		return &fs.PathError{Op: "exec", Path: cfg.Path, Err: err}
+	}
+	debug.SetGCPercent(-1) // see stage.run
+	runtime.GOMAXPROCS(max(4, runtime.GOMAXPROCS(0)))
+	sys.RestoreOpenFiles()
+	refused := make(chan error, 1)
+	go execFiltered(l, refused)
+	return awaitExec(l, cfg.Path, refused)
+}
+
+func executable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err.(*fs.PathError).Err
+	case info.IsDir():
+		return syscall.EACCES
+	}
+	return sys.Executable(path)
+}
+
+// execFiltered becomes the filtered thread, and the target.
+func execFiltered(l *sys.Launch, refused chan<- error) {
+	runtime.LockOSThread()
+	if err := sys.NoNewPrivs(); err != nil {
+		refused <- &InstallError{stepPrivs, err}
+		return
+	}
+	sys.ResetHandlers()
+	refused <- &InstallError{stepSeccomp, l.Run()}
+}
+
+func awaitExec(l *sys.Launch, path string, refused <-chan error) error {
+	l.Open()
+	for l.Failed() == 0 {
+		select {
+		case err := <-refused:
+			return err
+		default:
+			sys.Pause(200_000)
+		}
+	}
+	return &fs.PathError{Op: "exec", Path: path, Err: l.Failed()}
+}
