@@ -81,7 +81,10 @@ func disasmALU(in Insn) string {
 	case OpNeg:
 		return fmt.Sprintf("%s = -%s", dst, dst)
 	case OpMov:
-		if in.Off != 0 {
+		switch {
+		case in.Off != 0 && (in.Op&SrcMask == SrcK || in.Off != 8 && in.Off != 16 && in.Off != 32):
+			return ""
+		case in.Off != 0:
 			return fmt.Sprintf("%s = (s%d)%s", dst, in.Off, operand(in))
 		}
 		return fmt.Sprintf("%s = %s", dst, operand(in))
