@@ -102,6 +102,8 @@ func disasmALU(in Insn) string {
 func disasmEnd(in Insn) string {
 	name := "le"
 	switch {
+	case in.Imm != 16 && in.Imm != 32 && in.Imm != 64:
+		return ""
 	case in.Class() == ClassALU64:
 		name = "bswap"
 	case in.Op&SrcMask == SrcX:
