@@ -81,7 +81,9 @@ type linker struct {
 	at, near []int
 }
 
-// link turns g into instructions and drops what cannot be reached.
+// link turns g into instructions and drops what cannot be reached. Where the
+// first node is a jump, its target is the first that can be reached, and so the
+// one that is placed last and starts the program.
 func (g graph) link() []Insn {
 	l := linker{g: g, at: make([]int, len(g)), near: make([]int, len(g))}
 	live := g.reachable()
@@ -89,9 +91,6 @@ func (g graph) link() []Insn {
 		if live[i] {
 			l.place(i)
 		}
-	}
-	if len(g) > 0 && l.at[0] != len(l.rev) {
-		l.bridge(0)
 	}
 	for i, j := 0, len(l.rev)-1; i < j; i, j = i+1, j-1 {
 		l.rev[i], l.rev[j] = l.rev[j], l.rev[i]
