@@ -49,18 +49,28 @@ func findTool(name, ask, want string) (string, error) {
 	return "", fmt.Errorf("%s-%s: %w: install clang-%s and llvm-%s", name, clangMajor, errNoTools, clangMajor, clangMajor)
 }
 
+// folders are where sources in C of the filters are.
+func folders() []string {
+	return []string{"filters", filepath.Join("internal", "object", "testdata")}
+}
+
 // findSources lists the filters in C below root, as paths relative to it.
 func findSources(root string) ([]string, error) {
 	var sources []string
-	err := filepath.WalkDir(filepath.Join(root, "filters"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".c" {
+	for _, dir := range folders() {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || filepath.Ext(path) != ".c" {
+				return err
+			}
+			rel, err := filepath.Rel(root, path)
+			sources = append(sources, rel)
 			return err
+		})
+		if err != nil {
+			return nil, err
 		}
-		rel, err := filepath.Rel(root, path)
-		sources = append(sources, rel)
-		return err
-	})
-	return sources, err
+	}
+	return sources, nil
 }
 
 // objectOf is where the object of a source goes.

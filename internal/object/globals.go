@@ -112,8 +112,7 @@ func (o *object) addVar(i elf.SectionIndex, m *prog.Map, info btf.VarSecinfo) er
 	if !ok {
 		return nil // optimised away
 	}
-	size, ok := sizeOf(v.Type)
-	if !ok || sym.Value+uint64(size) > uint64(m.ValueSize) || sym.Value > maxOffset {
+	if sym.Value > maxOffset || sym.Size > maxOffset || sym.Value+sym.Size > uint64(m.ValueSize) {
 		return o.failAt(m.Name, v.Name, "lies outside its section", "the object is damaged: compile it again")
 	}
 	if isLock(v.Type) {
@@ -123,8 +122,10 @@ func (o *object) addVar(i elf.SectionIndex, m *prog.Map, info btf.VarSecinfo) er
 		m.SpinLock = int(sym.Value)
 	}
 	shape := shapeOf(v.Type)
-	if shape.Size*shape.Count != int(size) {
-		shape = prog.Var{Kind: prog.VarOther, Size: int(size), Count: 1}
+	// The compiler may split a variable or narrow it and leave its type as it
+	// was: such a variable cannot be set as a whole.
+	if size, ok := sizeOf(v.Type); !ok || uint64(size) != sym.Size || shape.Size*shape.Count != int(size) {
+		shape = prog.Var{Kind: prog.VarOther, Size: int(sym.Size), Count: 1}
 	}
 	shape.Name, shape.Offset, shape.Const = v.Name, int(sym.Value), m.Frozen && isVolatile(v.Type)
 	m.Vars = append(m.Vars, shape)
