@@ -1,0 +1,97 @@
+package portcullis
+
+import (
+	"strconv"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/prog"
+	"portcullis/internal/split"
+)
+
+// Variable is a constant of a filter that Set can set.
+type Variable struct {
+	Name string
+	// Type is how a value is written: "u32", "i64", "bool", "char[16]".
+	Type string
+}
+
+// Variables lists what Set can set, by name.
+func (f *Filter) Variables() []Variable {
+	var vs []Variable
+	for _, v := range f.program.Vars() {
+		vs = append(vs, Variable{Name: v.Name, Type: typeName(v)})
+	}
+	return vs
+}
+
+// Report is what Check found out about a filter.
+type Report struct {
+	Program string `json:"program"`
+	// Insns is the size of the program in instruction slots, Visited how many
+	// instructions its proof visited.
+	Insns   int `json:"insns"`
+	Visited int `json:"visited"`
+	// Static, Notify and Trace count the named x86-64 system calls by where they
+	// are decided: in the kernel alone, by the agent, by the agent's tracer.
+	Static int `json:"static"`
+	Notify int `json:"notify"`
+	Trace  int `json:"trace"`
+	// Warnings are lines about what may surprise.
+	Warnings []string `json:"warnings,omitempty"`
+	// Unsupported says why the agent engine cannot enforce the filter; "" if it can.
+	Unsupported string `json:"unsupported,omitempty"`
+}
+
+// Check verifies the filter and reports where its calls are decided.
+func (f *Filter) Check() (*Report, error) {
+	if err := f.Verify(); err != nil {
+		return nil, err
+	}
+	r := &Report{Program: f.Name(), Insns: len(f.program.Insns), Visited: f.verified.Visited()}
+	for _, c := range syscalls.All() {
+		r.count(f.tree.Leaf(abi.ArchX86_64, c.Nr).Kind)
+	}
+	for _, w := range f.verified.Warnings() {
+		r.Warnings = append(r.Warnings, w.String())
+	}
+	if err := f.enforceable(); err != nil {
+		r.Unsupported = err.Error()
+	}
+	return r, nil
+}
+
+func (r *Report) count(k split.Kind) {
+	switch k {
+	case split.Static:
+		r.Static++
+	case split.Notify:
+		r.Notify++
+	default:
+		r.Trace++
+	}
+}
+
+// enforceable tells why the agent engine cannot enforce the filter.
+func (f *Filter) enforceable() error {
+	_, err := prefilter.Build([]*split.Tree{f.tree}, prefilter.Options{})
+	return err
+}
+
+// typeName writes a variable's type as --set's reader thinks of it.
+func typeName(v prog.Var) string {
+	name := map[prog.VarKind]string{prog.VarUnsigned: "u", prog.VarSigned: "i"}[v.Kind]
+	switch v.Kind {
+	case prog.VarBool:
+		name = "bool"
+	case prog.VarChar:
+		name = "char"
+	default:
+		name += strconv.Itoa(8 * v.Size)
+	}
+	if v.Count > 1 {
+		name += "[" + strconv.Itoa(v.Count) + "]"
+	}
+	return name
+}

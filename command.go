@@ -1,0 +1,251 @@
+package portcullis
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"portcullis/internal/engine"
+	"portcullis/internal/event"
+	"portcullis/internal/prefilter"
+)
+
+// Engine says what enforces a stack of filters.
+type Engine string
+
+// The engines. Auto takes Kernel where the running kernel has it, else Agent.
+const (
+	Auto   Engine = "auto"
+	Agent  Engine = "agent"
+	Kernel Engine = "kernel"
+)
+
+// Cmd is a command to be run under filters. Its fields and methods are those of
+// exec.Cmd, with the filters beside them; it is used once.
+type Cmd struct {
+	Path        string
+	Args        []string
+	Env         []string
+	Dir         string
+	Stdin       io.Reader
+	Stdout      io.Writer
+	Stderr      io.Writer
+	ExtraFiles  []*os.File
+	SysProcAttr *syscall.SysProcAttr
+
+	// Filters is the stack, the first installed first: all are asked, the most
+	// restrictive answer counts. At least one is needed.
+	Filters []*Filter
+	// Engine is Auto where empty.
+	Engine Engine
+	// Lift names the guards to leave out, such as "io_uring".
+	Lift []string
+	// Events receives what was decided, if not nil: see Observe. It is called
+	// from one goroutine.
+	Events func(Event)
+	// Observe chooses which decisions become events.
+	Observe Observe
+
+	// Log takes a line for what is neither routine nor an event; nil for none.
+	Log io.Writer
+
+	// Process is set by Start, ProcessState by Wait.
+	Process      *os.Process
+	ProcessState *os.ProcessState
+
+	err     error
+	ctx     context.Context
+	running *engine.Process
+	done    chan struct{}
+}
+
+// Event is one decision, as --events prints it.
+type Event = event.Event
+
+// Observe chooses which decisions become events.
+type Observe = prefilter.Observe
+
+// What is observed: only what the agent decides anyway, every denial, or all calls.
+const (
+	ObserveNone    = prefilter.ObserveNone
+	ObserveDenials = prefilter.ObserveDenials
+	ObserveAll     = prefilter.ObserveAll
+)
+
+// Command describes the program to run, found in PATH as exec.Command does.
+func Command(name string, arg ...string) *Cmd {
+	c := exec.Command(name, arg...)
+	return &Cmd{Path: c.Path, Args: c.Args, err: c.Err}
+}
+
+// CommandContext is Command with a context whose end kills the process.
+func CommandContext(ctx context.Context, name string, arg ...string) *Cmd {
+	c := Command(name, arg...)
+	c.ctx = ctx
+	return c
+}
+
+// Run starts the command and waits for its end. A non-zero exit is an
+// *exec.ExitError.
+func (c *Cmd) Run() error {
+	if err := c.Start(); err != nil {
+		return err
+	}
+	return c.Wait()
+}
+
+// Output runs the command and returns what it wrote to standard output.
+func (c *Cmd) Output() ([]byte, error) {
+	if c.Stdout != nil {
+		return nil, errors.New("portcullis: Stdout already set")
+	}
+	var out bytes.Buffer
+	c.Stdout = &out
+	err := c.Run()
+	return out.Bytes(), err
+}
+
+// CombinedOutput runs the command and returns what it wrote to standard output
+// and standard error.
+func (c *Cmd) CombinedOutput() ([]byte, error) {
+	if c.Stdout != nil || c.Stderr != nil {
+		return nil, errors.New("portcullis: Stdout or Stderr already set")
+	}
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	err := c.Run()
+	return out.Bytes(), err
+}
+
+// Start verifies the filters where that was not done and starts the command
+// under them. On failure nothing runs.
+func (c *Cmd) Start() error {
+	stack, target, err := c.prepare()
+	if err != nil {
+		return err
+	}
+	o := c.options()
+	queue := c.sink(&o)
+	running, err := engine.Start(stack, target, o)
+	if err != nil {
+		queue.Close()
+		return err
+	}
+	c.running, c.Process, c.done = running, target.Process, make(chan struct{})
+	go func() {
+		<-running.Done()
+		queue.Close()
+		close(c.done)
+	}()
+	return nil
+}
+
+// Wait waits for the command's end, as exec.Cmd's Wait does. Daemons that it
+// left behind stay under the filters and are served until Done.
+func (c *Cmd) Wait() error {
+	if c.running == nil {
+		return errors.New("portcullis: not started")
+	}
+	var err error
+	c.ProcessState, err = c.running.Wait()
+	return err
+}
+
+// Done is closed when no process is left that this one decides for and every
+// event has been delivered. When the program exits before, what is left of the
+// tree gets ENOSYS for every call that needs a decision. It is nil before Start.
+func (c *Cmd) Done() <-chan struct{} { return c.done }
+
+// Exec replaces the calling process by the command, without a supervisor: for
+// stacks that are all static, else it fails with *DynamicError and nothing has
+// happened. After any other error the process can only report it and exit.
+// Stdin, Stdout, Stderr, Dir, ExtraFiles and Events have no meaning here.
+func (c *Cmd) Exec() error {
+	stack, target, err := c.prepare()
+	if err != nil {
+		return err
+	}
+	env := target.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	return engine.Exec(stack, target.Path, target.Args, env, c.options())
+}
+
+// DynamicError is a stack that needs a supervisor where there can be none.
+type DynamicError = engine.DynamicError
+
+// errUsed is the answer to a second Start.
+var errUsed = errors.New("portcullis: already started")
+
+// prepare verifies the stack and describes the command to the engine.
+func (c *Cmd) prepare() (*engine.Stack, *exec.Cmd, error) {
+	switch {
+	case c.err != nil:
+		return nil, nil, c.err
+	case c.running != nil:
+		return nil, nil, errUsed
+	}
+	stack, err := newStack(c.Filters)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx := c.ctx
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	target := exec.CommandContext(ctx, c.Path)
+	target.Err = nil // Path has been looked up, or was given as it is
+	target.Path, target.Args = c.Path, c.Args
+	target.Env, target.Dir, target.ExtraFiles = c.Env, c.Dir, c.ExtraFiles
+	target.Stdin, target.Stdout, target.Stderr = c.Stdin, c.Stdout, c.Stderr
+	target.SysProcAttr = c.SysProcAttr
+	return stack, target, nil
+}
+
+func (c *Cmd) options() engine.Options {
+	o := engine.Options{Engine: engine.Kind(c.Engine), Observe: c.Observe, Log: c.Log}
+	for _, g := range c.Lift {
+		o.Lift = append(o.Lift, prefilter.Guard(g))
+	}
+	return o
+}
+
+// eventQueue is how many events wait for a slow Events function before some are
+// dropped and counted.
+const eventQueue = 1024
+
+// sink puts a queue between the engine, which must not wait, and Events.
+func (c *Cmd) sink(o *engine.Options) closer {
+	if c.Events == nil {
+		return closer{}
+	}
+	q := event.NewQueue(eventQueue, func(e *event.Event) { c.Events(*e) })
+	o.Events = q
+	return closer{q}
+}
+
+// closer closes a queue if there is one.
+type closer struct{ q *event.Queue }
+
+// Close delivers what is queued.
+func (c closer) Close() {
+	if c.q != nil {
+		c.q.Close()
+	}
+}
+
+func newStack(fs []*Filter) (*engine.Stack, error) {
+	s := &engine.Stack{}
+	for _, f := range fs {
+		if err := f.Verify(); err != nil {
+			return nil, err
+		}
+		s.Filters = append(s.Filters, engine.Filter{Name: f.Name(), Hash: f.hash, Verified: f.verified, Tree: f.tree})
+	}
+	return s, nil
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// launches is how many times each command is started.
+const launches = 60
+
+// launch compares `portcullis run -f F /bin/true` with /bin/true.
+func launch(l *lab) error {
+	bin := filepath.Join(l.dir, "portcullis")
+	build := exec.Command("go", "build", "-o", bin, "./cmd/portcullis")
+	build.Dir, build.Stderr = l.root, os.Stderr
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if err := build.Run(); err != nil {
+		return err
+	}
+	bare := []string{"/bin/true"}
+	ways := []struct {
+		name string
+		argv []string
+	}{
+		{"run -f count-exec /bin/true", []string{bin, "run", "-f", "count-exec", "/bin/true"}},
+		{"run -f no-exec /bin/true", []string{bin, "run", "-f", "no-exec", "/bin/true"}},
+	}
+	for _, way := range ways {
+		var added, alone []float64
+		for i := 0; i < launches; i++ {
+			a, err := milliseconds(bare)
+			if err != nil {
+				return err
+			}
+			b, err := milliseconds(way.argv)
+			if err != nil {
+				return err
+			}
+			added, alone = append(added, b-a), append(alone, a)
+		}
+		row(way.name, "adds %.2f ms to %.2f ms", median(added), median(alone))
+	}
+	return nil
+}
+
+func milliseconds(argv []string) (float64, error) {
+	start := time.Now()
+	err := exec.Command(argv[0], argv[1:]...).Run()
+	return float64(time.Since(start)) / float64(time.Millisecond), err
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"portcullis"
+)
+
+// processes is how many run under one supervisor.
+const processes = 1000
+
+// many compares a thousand filtered processes with one: decisions per second,
+// and what the supervisor keeps for each.
+func many(l *lab) error {
+	var one, all, bytes []float64
+	for i := 0; i < (l.rounds+2)/3; i++ {
+		alone, _, err := l.herd(1, calls)
+		if err != nil {
+			return err
+		}
+		rate, each, err := l.herd(processes, 100)
+		if err != nil {
+			return err
+		}
+		one, all, bytes = append(one, alone), append(all, rate), append(bytes, each)
+	}
+	row("1 process", "%9.0f decisions/s", median(one))
+	row("1,000 processes", "%9.0f decisions/s  %5.2f x one process", median(all), median(ratios(all, one)))
+	row("supervisor memory of each", "%9.1f KB", median(bytes)/1024)
+	return nil
+}
+
+// herd runs n processes that each have state of their own in the supervisor.
+func (l *lab) herd(n, calls int) (rate, bytes float64, err error) {
+	f, err := l.load("conformance.o:process-count")
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := f.Set("limit", "1000000000"); err != nil {
+		return 0, 0, err
+	}
+	before := resident()
+	in, inW := io.Pipe()
+	outR, out := io.Pipe()
+	cmd := portcullis.Command(l.victim, "many", strconv.Itoa(n), strconv.Itoa(calls))
+	cmd.Filters, cmd.Engine = []*portcullis.Filter{f}, portcullis.Agent
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return 0, 0, err
+	}
+	lines := bufio.NewScanner(outR)
+	lines.Scan() // "ready"
+	bytes = (resident() - before) / float64(n)
+	inW.Close()
+	lines.Scan()
+	rate, err = strconv.ParseFloat(lines.Text(), 64)
+	if werr := cmd.Wait(); err == nil {
+		err = werr
+	}
+	<-cmd.Done()
+	return rate, bytes, err
+}
+
+// resident is this process's resident memory in bytes, after a collection.
+func resident() float64 {
+	runtime.GC()
+	debug.FreeOSMemory()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for _, line := range strings.Split(string(status), "\n") {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmRSS:" {
+			kb, _ := strconv.ParseFloat(f[1], 64)
+			return kb * 1024
+		}
+	}
+	return 0
+}

@@ -1,0 +1,186 @@
+// Package portcullis runs programs under eBPF filters that are asked about every
+// system call of a process tree and keep state between calls.
+//
+// A filter is loaded by name or from an object file, given its constants, and
+// put on a command, which then runs as with os/exec:
+//
+//	func main() {
+//		portcullis.MaybeInit() // first: the program starts itself again to launch CMD
+//		f, err := portcullis.Load("count-exec")
+//		…
+//		cmd := portcullis.Command("bash", "-c", "make")
+//		cmd.Filters = []*portcullis.Filter{f}
+//		err = cmd.Run()
+//	}
+//
+// Nothing here needs privilege. Where a filter cannot be enforced, Start fails
+// and CMD does not run.
+package portcullis
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+
+	"portcullis/filters"
+	"portcullis/internal/engine"
+	"portcullis/internal/object"
+	"portcullis/internal/prog"
+	"portcullis/internal/split"
+	"portcullis/internal/verify"
+)
+
+// MaybeInit must be the first call in main of every program that starts
+// commands under filters: such a program executes itself again as the stage
+// that installs the filter and then becomes CMD. In that stage MaybeInit does
+// not return; otherwise it does nothing.
+func MaybeInit() { engine.MaybeInit() }
+
+// Filter is one eBPF program with its maps and constants, not yet verified.
+// A Filter may be put on several commands; each starts with state of its own.
+// It is not safe for concurrent use.
+type Filter struct {
+	spec     string
+	hash     string
+	program  *prog.Program
+	programs []*prog.Program // the object's other programs share its constants
+	budget   int
+	verified *verify.Verified
+	tree     *split.Tree
+}
+
+// A LoadError says why a filter could not be found or read.
+type LoadError struct {
+	Spec string
+	// Err is the cause; where the object is at fault it names section and symbol.
+	Err error
+}
+
+// Error is one line.
+func (e *LoadError) Error() string { return fmt.Sprintf("filter %q: %v", e.Spec, e.Err) }
+
+// Unwrap gives the cause.
+func (e *LoadError) Unwrap() error { return e.Err }
+
+// maxObject is the largest object file read, in bytes; larger ones are refused
+// so that a hostile path cannot exhaust memory.
+const maxObject = 16 << 20
+
+// Load finds a filter by its SPEC: the bare name of a built-in filter (see
+// Builtins), or the path of an ELF object, which contains a slash or ends in
+// ".o"; ":PROG" after either selects one of several programs.
+func Load(spec string) (*Filter, error) {
+	name, program := splitSpec(spec)
+	data, err := read(name)
+	if err != nil {
+		return nil, &LoadError{Spec: spec, Err: err}
+	}
+	return LoadObject(name, data, program)
+}
+
+// LoadObject takes a filter from the bytes of an ELF object. Name stands in
+// messages; program selects one of several programs and may be empty where
+// there is one.
+func LoadObject(name string, data []byte, program string) (*Filter, error) {
+	ps, err := object.Read(name, data)
+	if err != nil {
+		return nil, &LoadError{Spec: name, Err: err}
+	}
+	p, err := choose(ps, program)
+	if err != nil {
+		return nil, &LoadError{Spec: name, Err: err}
+	}
+	sum := sha256.Sum256(data)
+	return &Filter{spec: name, hash: hex.EncodeToString(sum[:]), program: p, programs: ps}, nil
+}
+
+// Builtins lists the names of the filters that come with Portcullis.
+func Builtins() []string { return filters.Names() }
+
+func splitSpec(spec string) (name, program string) {
+	i := strings.LastIndexByte(spec, ':')
+	if i < 0 || strings.ContainsRune(spec[i:], '/') {
+		return spec, ""
+	}
+	return spec[:i], spec[i+1:]
+}
+
+func read(name string) ([]byte, error) {
+	if isPath(name) {
+		return readFile(name)
+	}
+	if data, ok := filters.Object(name); ok {
+		return data, nil
+	}
+	return nil, fmt.Errorf("no built-in filter of that name; there are %s; a file needs a path such as ./%s",
+		strings.Join(filters.Names(), ", "), name)
+}
+
+func isPath(name string) bool {
+	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, ".o")
+}
+
+func readFile(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("expected an ELF object, found a %s", info.Mode().Type())
+	case info.Size() > maxObject:
+		return nil, fmt.Errorf("%d bytes: expected an object of at most %d", info.Size(), maxObject)
+	}
+	return os.ReadFile(name)
+}
+
+func choose(ps []*prog.Program, name string) (*prog.Program, error) {
+	var names []string
+	for _, p := range ps {
+		if p.Name == name || name == "" && len(ps) == 1 {
+			return p, nil
+		}
+		names = append(names, p.Name)
+	}
+	if name == "" {
+		return nil, fmt.Errorf("holds %d programs, expected one to be chosen, as in SPEC:%s; there are %s",
+			len(ps), names[0], strings.Join(names, ", "))
+	}
+	return nil, fmt.Errorf("no program %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// Name is the program's name.
+func (f *Filter) Name() string { return f.program.Name }
+
+// Hash is the SHA-256 of the object file in hexadecimal; it stands in events.
+func (f *Filter) Hash() string { return f.hash }
+
+// SetBudget changes how many instructions the verifier visits before it gives
+// up; 0 is the default of 100,000.
+func (f *Filter) SetBudget(n int) {
+	f.budget = n
+	f.verified, f.tree = nil, nil
+}
+
+// Set gives a constant of the filter (a const volatile variable) its value,
+// checked against the variable's type: an integer, true or false, a string, or a
+// list such as "execve,fork" for a variable that holds system-call numbers.
+func (f *Filter) Set(name, value string) error {
+	f.verified, f.tree = nil, nil
+	return prog.Set(f.programs, name, value)
+}
+
+// Verify proves that the filter is safe to run; the error names instruction,
+// source line and remedy. Start does it where it was not done before.
+func (f *Filter) Verify() error {
+	if f.verified != nil {
+		return nil
+	}
+	v, err := verify.Program(f.program, verify.Options{Budget: f.budget})
+	if err != nil {
+		return err
+	}
+	f.verified, f.tree = v, split.Split(v)
+	return nil
+}
