@@ -28,9 +28,9 @@ func decide(l *lab) error {
 	}{
 		{"C notifier", func() (float64, error) { return nanoseconds(exec.Command(l.victim, "floor", strconv.Itoa(calls))) }},
 		{"Go loop", l.goLoop},
-		{"agent, counter", func() (float64, error) { return l.agent("bench.o:counter", portcullis.Agent) }},
-		{"agent, 100 instructions, 2 map operations", func() (float64, error) { return l.agent("bench.o:hundred", portcullis.Agent) }},
-		{"agent, static", func() (float64, error) { return l.agent("bench.o:static", portcullis.Agent) }},
+		{"agent, counter", func() (float64, error) { return l.agent("bench/bench.o:counter", portcullis.Agent) }},
+		{"agent, 100 instructions, 2 map operations", func() (float64, error) { return l.agent("bench/bench.o:hundred", portcullis.Agent) }},
+		{"agent, static", func() (float64, error) { return l.agent("bench/bench.o:static", portcullis.Agent) }},
 		{"no filter", func() (float64, error) { return nanoseconds(exec.Command(l.victim, "call", strconv.Itoa(20*calls))) }},
 	}
 	figures := make([][]float64, len(ways))

@@ -38,7 +38,7 @@ func many(l *lab) error {
 
 // herd runs n processes that each have state of their own in the supervisor.
 func (l *lab) herd(n, calls int) (rate, bytes float64, err error) {
-	f, err := l.load("conformance.o:process-count")
+	f, err := l.load("conformance/conformance.o:process-count")
 	if err != nil {
 		return 0, 0, err
 	}

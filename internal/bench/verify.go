@@ -47,7 +47,7 @@ func ladder(n int) []prog.Insn {
 		add(prog.ClassALU64|prog.OpMov|prog.SrcX, 4, 3, 0, 0)
 		add(prog.ClassALU64|prog.OpAnd|prog.SrcK, 4, 0, 0, int32(r.Intn(1<<20)))
 		add(prog.ClassALU64|prog.OpRsh|prog.SrcK, 3, 0, 0, 32)
-		add(prog.ClassJMP|prog.OpJne|prog.SrcX, 3, 4, 3, 0)
+		add(prog.ClassJMP|prog.OpJne|prog.SrcX, 3, 4, 2, 0)
 		add(prog.ClassALU|prog.OpMov|prog.SrcK, 0, 0, 0, 0x00050000|int32(r.Intn(100)))
 		add(prog.OpExitInsn, 0, 0, 0, 0)
 		add(prog.ClassALU64|prog.OpMov|prog.SrcK, 5, 0, 0, 0)

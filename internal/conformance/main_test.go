@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"portcullis"
+	"portcullis/filters/testdata"
 	"portcullis/internal/guest"
 )
 
@@ -53,7 +54,7 @@ func makeKit(dir string) error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	if err := copyFile("../../filters/testdata/conformance.o", filepath.Join(dir, "conformance.o")); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "conformance.o"), testdata.Conformance, 0o644); err != nil {
 		return err
 	}
 	if err := copyFile("/proc/self/exe", filepath.Join(dir, "suite")); err != nil {
