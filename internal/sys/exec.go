@@ -6,9 +6,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"syscall"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // Launch is a prepared "install a filter, then execute": everything the filtered
@@ -22,6 +19,7 @@ type Launch struct {
 	env   []*byte
 	token uintptr
 
+	// What follows is shared by the filtered thread and another one.
 	installed uint32 // set once listener is valid
 	listener  int32
 	gate      uint32 // set to let the filtered thread execute
@@ -34,7 +32,7 @@ type Launch struct {
 func NewLaunch(insns []FilterInsn, flags uint, path string, argv, env []string, token uint64) (*Launch, error) {
 	l := &Launch{
 		prog:  filterProg{len: uint16(len(insns)), filter: &insns[0]},
-		flags: uintptr(flags), token: uintptr(token), listener: -1,
+		flags: uintptr(flags), token: uintptr(token),
 	}
 	var err error
 	if l.path, err = syscall.BytePtrFromString(path); err != nil {
@@ -52,33 +50,14 @@ func NewLaunch(insns []FilterInsn, flags uint, path string, argv, env []string, 
 // the thread stays in Run, since a filtered thread can do nothing that is sure
 // to be allowed; Failed tells another thread. The caller has locked its thread
 // and reset all signal handlers: a handler's return is a system call too.
-//
-//go:nosplit
-//go:norace
 func (l *Launch) Run() syscall.Errno {
-	r, _, errno := syscall.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		l.flags, uintptr(unsafe.Pointer(&l.prog)))
-	if errno != 0 {
-		return errno
-	}
-	if l.flags&FlagNewListener != 0 {
-		atomic.StoreInt32(&l.listener, int32(r))
-	}
-	atomic.StoreUint32(&l.installed, 1)
-	for atomic.LoadUint32(&l.gate) == 0 {
-	}
-	_, _, errno = syscall.RawSyscall6(unix.SYS_EXECVEAT, atFdCwd,
-		uintptr(unsafe.Pointer(l.path)), uintptr(unsafe.Pointer(&l.argv[0])),
-		uintptr(unsafe.Pointer(&l.env[0])), 0, l.token)
-	atomic.StoreUint32(&l.failed, uint32(errno))
-	for {
-		// keeps the objects the kernel reads reachable, and never ends
-		if atomic.LoadUint32(&l.gate) == 0 {
-			break
-		}
-	}
-	return errno
+	errno := runLaunch(l)
+	runtime.KeepAlive(l)
+	return syscall.Errno(errno)
 }
+
+//go:noescape
+func runLaunch(l *Launch) (errno uintptr)
 
 // atFdCwd is AT_FDCWD (-100) as a register holds it.
 const atFdCwd = ^uintptr(99)
@@ -89,6 +68,9 @@ func (l *Launch) Listener() (fd int, installed bool) {
 	if atomic.LoadUint32(&l.installed) == 0 {
 		return -1, false
 	}
+	if l.flags&FlagNewListener == 0 { // what the kernel returned is no descriptor
+		return -1, true
+	}
 	return int(atomic.LoadInt32(&l.listener)), true
 }
 
@@ -98,6 +80,5 @@ func (l *Launch) Open() { atomic.StoreUint32(&l.gate, 1) }
 // Failed is the errno with which executing failed; 0 as long as it has not.
 // Nobody is there to see success.
 func (l *Launch) Failed() syscall.Errno {
-	defer runtime.KeepAlive(l)
 	return syscall.Errno(atomic.LoadUint32(&l.failed))
 }
