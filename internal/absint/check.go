@@ -89,7 +89,7 @@ func (k *checker) scalar(n uint8, what string) *Problem {
 	}
 	if k.reg(n).IsPointer() {
 		return k.fail("use a number here; pointers have no value a filter may see", []uint8{n},
-			"%s: expected a number in R%d, found %s", what, n, k.reg(n).Kind)
+			"expected a number as %s in R%d, found %s", what, n, k.reg(n).Kind)
 	}
 	return nil
 }
@@ -297,6 +297,9 @@ func (k *checker) lockUntouched(n uint8, from, to int64) *Problem {
 // may be the zero value.
 func (k *checker) isGlobals(m *prog.Map) bool { return m.Contents != nil }
 
+// unwrittenRemedy is for stack that cannot be read.
+const unwrittenRemedy = "initialise it on every path to here; parts of an overwritten pointer count as unwritten"
+
 // stack checks every byte an access at R n + off of size bytes may touch.
 func (k *checker) stack(n uint8, off, size int64, how access) *Problem {
 	r := k.reg(n)
@@ -313,7 +316,7 @@ func (k *checker) stack(n uint8, off, size int64, how access) *Problem {
 		kind, sl := f.byteAt(at)
 		switch {
 		case kind == Unwritten:
-			return k.fail("initialise it on every path to here; parts of an overwritten pointer count as unwritten", []uint8{n},
+			return k.fail(unwrittenRemedy, []uint8{n},
 				"%s of the stack at %d, which was not written", how, at)
 		case kind == Spill && sl.Reg.IsPointer() && !k.fillsPointer(from, size, how):
 			return k.fail("read the whole pointer into a register", []uint8{n}, "%s of a part of a pointer saved on the stack at %d", how, at)
@@ -351,6 +354,8 @@ func (k *checker) storeReg() *Problem {
 	}
 	_, fixed := dst.Const()
 	switch {
+	case src.Kind == Stack && dst.Kind == Stack && src.Frame > dst.Frame:
+		return k.fail("let the caller pass memory in", []uint8{k.in.Src, k.in.Dst}, "a pointer to a function's own stack would outlive it in its caller's")
 	case dst.Kind != Stack:
 		return k.fail("store a number", []uint8{k.in.Src, k.in.Dst}, "a pointer (%s) would leak into %s", src.Kind, dst.Kind)
 	case k.in.Width() != 8 || !fixed:
@@ -360,11 +365,11 @@ func (k *checker) storeReg() *Problem {
 }
 
 func (k *checker) atomic() *Problem {
-	if p := k.scalar(k.in.Src, "atomic operation"); p != nil {
+	if p := k.scalar(k.in.Src, "operand"); p != nil {
 		return p
 	}
 	if k.in.Imm == prog.AtomicCmpXchg {
-		if p := k.scalar(prog.R0, "compare and exchange"); p != nil {
+		if p := k.scalar(prog.R0, "comparand"); p != nil {
 			return p
 		}
 	}

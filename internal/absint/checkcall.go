@@ -132,7 +132,7 @@ func (k *checker) argument(sig *helper.Signature, i int) *Problem {
 		if sig.ID == helper.TracePrintk && k.reg(n).Kind == None {
 			return nil // only the format says how many there are
 		}
-		return k.scalar(n, "helper")
+		return k.scalar(n, "argument")
 	case helper.ConstMap:
 		return k.mapArgument(sig, n)
 	case helper.MapKey:
@@ -247,10 +247,14 @@ func (k *checker) sized(sig *helper.Signature, n uint8, how access) *Problem {
 	}
 	_, constSize := size.Const()
 	_, constAt := k.reg(n).Const()
-	if how == writing && k.reg(n).Kind == Stack && !(constSize && constAt) {
-		how = updating
+	if how == reading || k.reg(n).Kind != Stack || constSize && constAt {
+		return k.helperMemory(n, int64(size.U.Max), how)
 	}
-	return k.helperMemory(n, int64(size.U.Max), how)
+	p := k.helperMemory(n, int64(size.U.Max), updating)
+	if p != nil && p.Remedy == unwrittenRemedy {
+		p.Remedy = "zero the memory first, or pass a constant size: a part of it may be filled only"
+	}
+	return p
 }
 
 func (k *checker) null(n uint8) *Problem {
