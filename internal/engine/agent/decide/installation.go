@@ -1,0 +1,196 @@
+package decide
+
+import (
+	"fmt"
+	"sync"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/event"
+	"portcullis/internal/interp"
+	"portcullis/internal/maps"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/split"
+	"portcullis/internal/verify"
+)
+
+// Caller is what a filter can ask about the task that makes a call. Each method
+// finds out only when called. Err is what could not be found out, nil if all.
+type Caller interface {
+	PidTgid() uint64
+	UidGid() uint64
+	Comm() [16]byte
+	Process() uint64
+	Thread() uint64
+	Now() uint64
+	BootNow() uint64
+	Rand() uint32
+	ReadUser(dst []byte, addr uint64) (n int, err error)
+	Tid() int
+	Pid() int
+	Err() error
+}
+
+// Call is one system call that waits for a decision.
+type Call struct {
+	Data   abi.SeccompData
+	Caller Caller
+}
+
+// Filter is one filter of a stack.
+type Filter struct {
+	// Name and Hash are for events.
+	Name, Hash string
+	Verified   *verify.Verified
+}
+
+// Options are an installation's.
+type Options struct {
+	// Observe is what the prefilter was built with.
+	Observe prefilter.Observe
+	// Events takes what is reported; nil for nothing.
+	Events event.Sink
+}
+
+// Installation is one stack of filters on one process tree, with its state.
+// Its lock makes the evaluations of all filters of one call a step that no
+// other evaluation sees half of: state is exact, as if calls came one by one.
+type Installation struct {
+	mu      sync.Mutex
+	filters []filter
+	maps    maps.Set
+	dead    graveyard
+	pre     *prefilter.Prefilter
+	options Options
+	env     env
+}
+
+type filter struct {
+	Filter
+	machine *interp.Machine
+}
+
+// New prepares a stack, the oldest filter first, behind its prefilter. Maps of
+// programs of one object are shared. It fails for a map type that the agent
+// lacks.
+func New(stack []Filter, pre *prefilter.Prefilter, o Options) (*Installation, error) {
+	in := &Installation{maps: maps.Set{}, pre: pre, options: o}
+	for _, f := range stack {
+		if err := in.maps.Add(f.Verified.Program().Maps); err != nil {
+			return nil, fmt.Errorf("filter %s: %w", f.Name, err)
+		}
+		m, err := interp.New(f.Verified, in.maps)
+		if err != nil {
+			return nil, err
+		}
+		in.filters = append(in.filters, filter{f, m})
+	}
+	in.env.in = in
+	return in, nil
+}
+
+// ForgetProcess drops what task storage holds for a process that ended. It may
+// be called from within a decision, by what a Caller's method finds out, so it
+// only takes note for the next one.
+func (in *Installation) ForgetProcess(key uint64) { in.dead.add(maps.Process, key) }
+
+// ForgetThread does for a thread what ForgetProcess does for a process.
+func (in *Installation) ForgetThread(key uint64) { in.dead.add(maps.Thread, key) }
+
+// graveyard holds the keys of tasks whose storage is to be freed.
+type graveyard struct {
+	mu   sync.Mutex
+	keys [2][]uint64 // by maps.Space
+}
+
+func (g *graveyard) add(space maps.Space, key uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keys[space] = append(g.keys[space], key)
+}
+
+// clear frees what it holds in set.
+func (g *graveyard) clear(set maps.Set) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for space, keys := range g.keys {
+		for _, key := range keys {
+			set.Forget(maps.Space(space), key)
+		}
+		g.keys[space] = keys[:0]
+	}
+}
+
+// Decide evaluates one call. It looks at the prefilter again and believes that
+// rather than the fact that it was asked.
+func (in *Installation) Decide(c *Call) Decision {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.dead.clear(in.maps)
+	leaf := in.pre.Decide(&c.Data)
+	r := static(leaf)
+	if leaf.Kind != split.Static && !leaf.Observed {
+		r = in.evaluate(c)
+		r.leaf = leaf
+	}
+	r.decision = decision(r.verdict)
+	if r.fault == nil {
+		in.permit(&r)
+	}
+	in.report(c, &r)
+	return r.decision
+}
+
+// ruling is what was decided and why.
+type ruling struct {
+	leaf     prefilter.Leaf
+	filter   int // index of the one that decided; -1 for a guard
+	pc       int // the instruction that explains it, -1 if none
+	verdict  abi.Verdict
+	decision Decision
+	fault    error // why the filters could not decide
+}
+
+// static is what the prefilter knows by itself.
+func static(leaf prefilter.Leaf) ruling {
+	r := ruling{filter: leaf.Filter, pc: -1, verdict: leaf.Verdict, leaf: leaf}
+	if leaf.Why != (split.Reason{}) {
+		r.pc = leaf.Why.Insn
+	}
+	return r
+}
+
+// evaluate runs every filter, whatever the others say: each keeps its own state.
+func (in *Installation) evaluate(c *Call) ruling {
+	in.env.Caller = c.Caller
+	r := ruling{filter: -1, pc: -1, verdict: abi.Allow}
+	for i := range in.filters {
+		in.env.filter = i
+		res := in.filters[i].machine.Run(&in.env, &c.Data)
+		if res.Fault != nil && r.fault == nil {
+			r = ruling{filter: i, pc: res.PC, verdict: abi.KillProcess, fault: res.Fault}
+		}
+		v := abi.Verdict(res.Ret)
+		if r.fault == nil && (i == 0 || abi.Strictest(v, r.verdict) == v) {
+			r.filter, r.pc, r.verdict = i, res.PC, v
+		}
+	}
+	if err := c.Caller.Err(); err != nil && r.fault == nil {
+		r.fault, r.verdict = err, abi.KillProcess
+	}
+	return r
+}
+
+// permit lets a denial of a filter pass where denials are only to be seen.
+// Guards and faults are none of a filter's.
+func (in *Installation) permit(r *ruling) {
+	if in.options.Observe == prefilter.ObservePermissive && r.leaf.Guard == "" {
+		r.decision = Continue(Proof{registers: true})
+	}
+}
+
+// env is the Caller as a running filter sees it, with the filter's own outlet.
+type env struct {
+	Caller
+	in     *Installation
+	filter int
+}

@@ -1,0 +1,96 @@
+package decide
+
+import (
+	"bytes"
+	"time"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/event"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/split"
+)
+
+// engineName is the agent's in events.
+const engineName = "agent"
+
+// report emits an event for r where it is to be seen. It comes before the
+// answer: as long as the caller waits, its process can be looked at.
+func (in *Installation) report(c *Call, r *ruling) {
+	if in.options.Events == nil || !in.observed(r) {
+		return
+	}
+	e := event.Event{
+		Kind: event.KindVerdict, Time: time.Now(), Engine: engineName, Leaf: leafOf(r),
+		Insn: -1, Pid: c.Caller.Pid(), Tid: c.Caller.Tid(), Comm: text(c.Caller.Comm()),
+		Call: event.CallOf(&c.Data, callName(&c.Data)), Verdict: r.verdict.Effective(),
+		Program: string(r.leaf.Guard),
+	}
+	if r.filter >= 0 {
+		in.attribute(&e, r)
+	}
+	if r.fault != nil {
+		e.Text = r.fault.Error()
+	}
+	in.options.Events.Emit(&e)
+}
+
+// observed tells whether r is to be seen. A fault and a LOG always are: saying
+// so is what they are for.
+func (in *Installation) observed(r *ruling) bool {
+	action := r.verdict.Effective().Action()
+	switch {
+	case r.fault != nil, action == abi.Log:
+		return true
+	case action == abi.Allow:
+		return in.options.Observe == prefilter.ObserveAll
+	}
+	return in.options.Observe != prefilter.ObserveNone
+}
+
+// attribute names the filter, and the line in it, that r comes from.
+func (in *Installation) attribute(e *event.Event, r *ruling) {
+	f := &in.filters[r.filter]
+	e.Filter, e.Program = f.Hash, f.Name
+	if r.pc < 0 {
+		return
+	}
+	line := f.Verified.Program().LineOf(r.pc)
+	e.Insn, e.Line, e.Source = r.pc, line.String(), line.Text
+}
+
+func leafOf(r *ruling) event.Leaf {
+	switch {
+	case r.leaf.Guard != "":
+		return event.LeafGuard
+	case r.leaf.Observed, r.leaf.Kind == split.Static:
+		return event.LeafStatic
+	}
+	return event.LeafNotify
+}
+
+// callName is the name of an x86-64 call, "" for others.
+func callName(d *abi.SeccompData) string {
+	if d.Arch != abi.ArchX86_64 {
+		return ""
+	}
+	name, _ := syscalls.Name(uint32(d.Nr))
+	return name
+}
+
+func text(comm [16]byte) string {
+	b, _, _ := bytes.Cut(comm[:], []byte{0})
+	return string(b)
+}
+
+// Printk emits a line that the running filter prints.
+func (e *env) Printk(line []byte) {
+	if e.in.options.Events == nil {
+		return
+	}
+	f := &e.in.filters[e.filter]
+	e.in.options.Events.Emit(&event.Event{
+		Kind: event.KindPrint, Time: time.Now(), Filter: f.Hash, Program: f.Name, Insn: -1,
+		Engine: engineName, Tid: e.Tid(), Text: string(bytes.TrimRight(line, "\n")),
+	})
+}

@@ -1,0 +1,113 @@
+// Package engine puts a stack of filters on a command, by the engine the
+// running kernel offers, and says what it offers.
+package engine
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+
+	"portcullis/internal/event"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/split"
+	"portcullis/internal/verify"
+)
+
+// Kind names what enforces.
+type Kind string
+
+// The engines. Auto is Kernel where the running kernel has it, else Agent.
+const (
+	Auto   Kind = "auto"
+	Agent  Kind = "agent"
+	Kernel Kind = "kernel"
+)
+
+// Filter is one filter, ready to be enforced.
+type Filter struct {
+	// Name and Hash are for events.
+	Name, Hash string
+	Verified   *verify.Verified
+	// Tree is Verified, split.
+	Tree *split.Tree
+}
+
+// Stack is the filters of a command, the first installed first.
+type Stack struct{ Filters []Filter }
+
+func (s *Stack) trees() []*split.Tree {
+	var trees []*split.Tree
+	for _, f := range s.Filters {
+		trees = append(trees, f.Tree)
+	}
+	return trees
+}
+
+// Options shape an installation. Their zero value takes the best engine, lifts
+// no guard and reports nothing.
+type Options struct {
+	// Engine is Auto where empty.
+	Engine Kind
+	// Lift names guards to leave out.
+	Lift []prefilter.Guard
+	// Observe chooses which decisions become events.
+	Observe prefilter.Observe
+	// Events takes them; nil for none. It is called by the goroutine that
+	// decides: it must not block.
+	Events event.Sink
+	// Log takes a line for what is neither routine nor an event; nil for none.
+	Log io.Writer
+}
+
+func (o *Options) logf(format string, args ...any) {
+	if o.Log != nil {
+		fmt.Fprintf(o.Log, "portcullis: "+format+"\n", args...)
+	}
+}
+
+// kind is the engine asked for.
+func (o *Options) kind() (Kind, error) {
+	switch o.Engine {
+	case "":
+		return Auto, nil
+	case Auto, Agent, Kernel:
+		return o.Engine, nil
+	}
+	return "", &OptionError{fmt.Sprintf("engine %q: expected %s, %s or %s", o.Engine, Auto, Agent, Kernel)}
+}
+
+// OptionError is an option, or a combination of them, that is not possible.
+type OptionError struct{ Reason string }
+
+// Error is one line.
+func (e *OptionError) Error() string { return e.Reason }
+
+// DynamicError is a stack that needs a supervisor where there can be none.
+type DynamicError struct {
+	// Program is a filter that needs it.
+	Program string
+}
+
+// Error is one line.
+func (e *DynamicError) Error() string {
+	return fmt.Sprintf("filter %s decides some calls by its state, which takes a supervisor: expected a stack that is all static; use Start instead of Exec", e.Program)
+}
+
+// PlatformError is a system no engine enforces on.
+type PlatformError struct{}
+
+// Error is one line.
+func (e *PlatformError) Error() string {
+	return fmt.Sprintf("filters are enforced on linux/amd64 only, this is %s/%s: they can be checked and explained here", runtime.GOOS, runtime.GOARCH)
+}
+
+// Feature is one thing an engine needs, as found on this system.
+type Feature struct {
+	// Engine is what needs it.
+	Engine Kind
+	// Name is the feature's; Have tells whether it is here.
+	Name string
+	Have bool
+	// Detail is what was found; Remedy what to do where Have is false.
+	Detail, Remedy string
+}

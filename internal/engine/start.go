@@ -1,0 +1,213 @@
+//go:build linux && amd64
+
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+
+	"portcullis/internal/engine/agent/decide"
+	"portcullis/internal/engine/agent/launch"
+	"portcullis/internal/engine/agent/notify"
+	"portcullis/internal/engine/agent/task"
+	"portcullis/internal/engine/kernel"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/sys"
+)
+
+// MaybeInit is the init stage of both engines: in a process that Start started
+// it does not return. Call it first in main.
+func MaybeInit() {
+	kernel.MaybeInit()
+	launch.Init()
+}
+
+// errNoFilters is an empty stack.
+var errNoFilters = &OptionError{"no filter given: expected at least one; to run a command without, use os/exec"}
+
+// Start starts cmd, which describes the target, under a stack of filters, and
+// supervises it where that is needed. cmd's pipes, context and streams work as
+// with its own Start; SysProcAttr.Chroot and Ptrace are refused. If the stack
+// keeps state, the calling process becomes non-dumpable and adopts orphaned
+// descendants (prctl(2)): the filtered ones among them are reaped.
+func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
+	kind, err := o.kind()
+	switch {
+	case err != nil:
+		return nil, err
+	case len(s.Filters) == 0:
+		return nil, errNoFilters
+	case kind == Auto && kernel.Probe() == nil:
+		kind = Kernel
+	case kind == Auto:
+		kind = Agent
+	}
+	if kind == Kernel {
+		return startKernel(s, cmd, o)
+	}
+	return startAgent(s, cmd, o)
+}
+
+func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
+	token, err := newToken()
+	if err != nil {
+		return nil, err
+	}
+	pre, err := prefilter.Build(s.trees(), prefilter.Options{Lift: o.Lift, Observe: o.Observe, Token: token})
+	if err != nil {
+		return nil, err
+	}
+	cfg := launch.Config{Filter: classic(pre), Token: token}
+	if !pre.Dynamic() {
+		_, err := launch.Start(cmd, cfg)
+		return newProcess(cmd, Agent), err
+	}
+	in, err := decide.New(decideFilters(s), pre, decide.Options{Observe: o.Observe, Events: o.Events})
+	if err != nil {
+		return nil, err
+	}
+	if err := sys.Subreaper(); err != nil {
+		return nil, err
+	}
+	cfg.Listen = launch.ListenProbe
+	listener, err := launch.Start(cmd, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return supervise(cmd, listener, in, &o)
+}
+
+// supervise serves the listener from here on, on a goroutine that ends with the
+// last filtered task.
+func supervise(cmd *exec.Cmd, listener int, in *decide.Installation, o *Options) (*Process, error) {
+	table := task.NewTable(in, cmd.Process.Pid)
+	loop, err := notify.New(listener, in, table, o.logf)
+	if err != nil {
+		sys.Close(listener)
+		_ = cmd.Process.Kill()
+		return nil, errors.Join(err, cmd.Wait())
+	}
+	p := newProcess(cmd, Agent)
+	p.loop, p.done = loop, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		if err := loop.Run(); err != nil {
+			o.logf("%v: calls that need a decision now fail with ENOSYS", err)
+		}
+	}()
+	return p, nil
+}
+
+func newToken() (uint64, error) {
+	var b [8]byte
+	for {
+		if _, err := rand.Read(b[:]); err != nil {
+			return 0, err
+		}
+		if t := binary.LittleEndian.Uint64(b[:]); t != 0 { // 0 stands for no token
+			return t, nil
+		}
+	}
+}
+
+func classic(pre *prefilter.Prefilter) []sys.FilterInsn {
+	var insns []sys.FilterInsn
+	for _, in := range pre.Program().Insns() {
+		insns = append(insns, sys.FilterInsn{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K})
+	}
+	return insns
+}
+
+func decideFilters(s *Stack) []decide.Filter {
+	var fs []decide.Filter
+	for _, f := range s.Filters {
+		fs = append(fs, decide.Filter{Name: f.Name, Hash: f.Hash, Verified: f.Verified})
+	}
+	return fs
+}
+
+// Exec installs a stack on the calling process and executes path in its place,
+// without a supervisor; the stack must be all static, else *DynamicError. It
+// returns only if that fails. Once the filter is in place a failure leaves a
+// filtered thread behind and signals at their defaults, so that the caller can
+// do no more than report it and exit.
+func Exec(s *Stack, path string, argv, env []string, o Options) error {
+	if len(s.Filters) == 0 {
+		return errNoFilters
+	}
+	token, err := newToken()
+	if err != nil {
+		return err
+	}
+	pre, err := prefilter.Build(s.trees(), prefilter.Options{Lift: o.Lift, Token: token})
+	switch {
+	case err != nil:
+		return err
+	case o.Engine == Kernel:
+		return &OptionError{"Exec is the agent engine's: expected engine auto or agent"}
+	case pre.Dynamic():
+		return &DynamicError{dynamicProgram(s)}
+	}
+	return launch.Exec(launch.Config{Path: path, Argv: argv, Env: env, Filter: classic(pre), Token: token})
+}
+
+// dynamicProgram names a filter with a leaf that is not static.
+func dynamicProgram(s *Stack) string {
+	for i, f := range s.Filters {
+		pre, err := prefilter.Build(s.trees()[i:i+1], prefilter.Options{})
+		if err == nil && pre.Dynamic() {
+			return f.Name
+		}
+	}
+	return s.Filters[len(s.Filters)-1].Name
+}
+
+// Process is a target and what it started, under filters.
+type Process struct {
+	cmd    *exec.Cmd
+	engine Kind
+	loop   *notify.Loop
+	done   chan struct{}
+}
+
+func newProcess(cmd *exec.Cmd, engine Kind) *Process {
+	done := make(chan struct{})
+	close(done) // without a supervisor there is nothing to wait for
+	return &Process{cmd: cmd, engine: engine, done: done}
+}
+
+// Pid is the target's process id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Engine is what enforces.
+func (p *Process) Engine() Kind { return p.engine }
+
+// Signal sends a signal to the target.
+func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
+
+// Wait waits for the target's end and for the copying of its streams, as
+// exec.Cmd's Wait, whose error it returns. Daemons the target left behind are
+// supervised until Done.
+func (p *Process) Wait() (*os.ProcessState, error) {
+	err := p.cmd.Wait()
+	return p.cmd.ProcessState, err
+}
+
+// Done is closed when no filtered task is left that needs this process, or the
+// supervision ended otherwise. What is still undecided when the process exits
+// is denied with ENOSYS.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Stop ends the supervision before its time: from then on calls that need a
+// decision fail with ENOSYS.
+func (p *Process) Stop() {
+	select {
+	case <-p.done:
+	default:
+		p.loop.Stop()
+		<-p.done
+	}
+}
