@@ -1,0 +1,184 @@
+//go:build linux
+
+package interp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"runtime"
+	"strconv"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"portcullis/internal/maps"
+	"portcullis/internal/prog"
+)
+
+// bpf calls bpf(2) with a command's part of union bpf_attr.
+func bpf[T any](cmd uintptr, attr *T) (int, error) {
+	n, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
+	runtime.KeepAlive(attr)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
+}
+
+func pointer(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
+
+func kernelMap(m *prog.Map) (int, error) {
+	return bpf(unix.BPF_MAP_CREATE, &struct{ typ, key, value, max, flags uint32 }{
+		uint32(m.Type), m.KeySize, m.ValueSize, m.MaxEntries, m.Flags,
+	})
+}
+
+type elemAttr struct {
+	fd         uint32
+	_          uint32
+	key, value uint64
+	flags      uint64
+}
+
+// kernelLoad loads p with its maps as a socket filter.
+func kernelLoad(p *prog.Program, fds []int) (fd int, log string, err error) {
+	insns := append([]prog.Insn(nil), p.Insns...)
+	for i, in := range insns {
+		if in.IsLoadImm64() && in.Src != 0 {
+			insns[i].Imm = int32(fds[in.Imm])
+		}
+	}
+	code, license, text := prog.Encode(insns), []byte("GPL\x00"), make([]byte, 1<<20)
+	fd, err = bpf(unix.BPF_PROG_LOAD, &struct {
+		typ, n            uint32
+		insns, license    uint64
+		logLevel, logSize uint32
+		log               uint64
+		version, flags    uint32
+	}{
+		typ: unix.BPF_PROG_TYPE_SOCKET_FILTER, n: uint32(len(insns)), insns: pointer(code), license: pointer(license),
+		logLevel: 1, logSize: uint32(len(text)), log: pointer(text),
+	})
+	runtime.KeepAlive(code)
+	runtime.KeepAlive(license)
+	return fd, string(bytes.TrimRight(text, "\x00")), err
+}
+
+func kernelRun(fd int) (uint32, error) {
+	data := make([]byte, 64)
+	attr := &struct {
+		fd, ret, sizeIn, sizeOut uint32
+		in, out                  uint64
+		repeat, duration         uint32
+	}{fd: uint32(fd), sizeIn: 64, sizeOut: 0, in: pointer(data), repeat: 1}
+	_, err := bpf(unix.BPF_PROG_TEST_RUN, attr)
+	runtime.KeepAlive(data)
+	return attr.ret, err
+}
+
+// kernel is the host's eBPF with the maps of generated programs.
+type kernel struct{ fds []int }
+
+func newKernel(t *testing.T) *kernel {
+	k := &kernel{}
+	for _, m := range genMaps() {
+		fd, err := kernelMap(m)
+		if err != nil {
+			t.Skipf("needs bpf(2): creating a map: %v", err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		k.fds = append(k.fds, fd)
+	}
+	return k
+}
+
+// reset empties both maps.
+func (k *kernel) reset() {
+	out, key := make([]byte, outSize), make([]byte, 4)
+	bpf(unix.BPF_MAP_UPDATE_ELEM, &elemAttr{fd: uint32(k.fds[0]), key: pointer(key), value: pointer(out)})
+	for i := 0; i < hashMax+2; i++ {
+		binary.LittleEndian.PutUint32(key, uint32(i))
+		bpf(unix.BPF_MAP_DELETE_ELEM, &elemAttr{fd: uint32(k.fds[1]), key: pointer(key)})
+	}
+	runtime.KeepAlive(out)
+	runtime.KeepAlive(key)
+}
+
+func (k *kernel) output(t *testing.T) []byte {
+	out, key := make([]byte, outSize), make([]byte, 4)
+	if _, err := bpf(unix.BPF_MAP_LOOKUP_ELEM, &elemAttr{fd: uint32(k.fds[0]), key: pointer(key), value: pointer(out)}); err != nil {
+		t.Fatal(err)
+	}
+	runtime.KeepAlive(key)
+	return out
+}
+
+// run loads and runs p twice on the same maps.
+func (k *kernel) run(t *testing.T, p *prog.Program) (rets [2]uint32, out []byte) {
+	k.reset()
+	fd, log, err := kernelLoad(p, k.fds)
+	if err != nil {
+		t.Fatalf("the kernel refuses a generated program: %v\n%s", err, log)
+	}
+	defer unix.Close(fd)
+	for i := range rets {
+		if rets[i], err = kernelRun(fd); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return rets, k.output(t)
+}
+
+// user runs p twice on the same maps here.
+func user(t *testing.T, p *prog.Program) (rets [2]uint32, out []byte) {
+	set, err := maps.NewSet(p.Maps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := newMachine(p, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range rets {
+		res := m.RunRaw(nil, make([]byte, 64))
+		if res.Fault != nil {
+			t.Fatal(res.Fault)
+		}
+		rets[i] = res.Ret
+	}
+	return rets, set[p.Maps[0]].Mem()[:outSize]
+}
+
+// TestAgainstKernel runs generated programs here and in the host's kernel.
+// PORTCULLIS_FUZZ is the first seed and PORTCULLIS_FUZZ_N how many follow. The
+// default stays small: programs are freed by the kernel in the background, and
+// freeing many at once has locked kernels up.
+func TestAgainstKernel(t *testing.T) {
+	k := newKernel(t)
+	first, n := env("PORTCULLIS_FUZZ", 1), env("PORTCULLIS_FUZZ_N", 100)
+	for seed := first; seed < first+n; seed++ {
+		p := generate(seed, 24)
+		krets, kout := k.run(t, p)
+		urets, uout := user(t, p)
+		if krets != urets || !bytes.Equal(kout, uout) {
+			t.Fatalf("seed %d: the kernel returns %#x, here %#x\nkernel %x\nhere   %x\n%s", seed, krets, urets, kout, uout, listing(p))
+		}
+	}
+}
+
+func env(name string, value int64) int64 {
+	if v, err := strconv.ParseInt(os.Getenv(name), 0, 64); err == nil {
+		return v
+	}
+	return value
+}
+
+func listing(p *prog.Program) string {
+	var b bytes.Buffer
+	for pc := range p.Insns {
+		b.WriteString(strconv.Itoa(pc) + ": " + p.Disasm(pc) + "\n")
+	}
+	return b.String()
+}
