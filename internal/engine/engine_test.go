@@ -135,5 +135,4 @@ func TestCountExecStopsAtTheRightCall(t *testing.T) {
 	}
 }
 
-
 func victims() map[string]func([]string) int { return nil }
