@@ -1,0 +1,259 @@
+package decide
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"portcullis/filters/testdata"
+	"portcullis/internal/abi"
+	"portcullis/internal/event"
+	"portcullis/internal/object"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/prog"
+	"portcullis/internal/split"
+	"portcullis/internal/verify"
+)
+
+// caller is a task made up.
+type caller struct {
+	process, thread uint64
+	err             error
+	asked           func() // runs when the process is asked for
+}
+
+func (c *caller) PidTgid() uint64 { return 7<<32 | 8 }
+func (c *caller) UidGid() uint64  { return 9<<32 | 10 }
+func (c *caller) Comm() [16]byte  { return [16]byte{'m', 'e'} }
+func (c *caller) Thread() uint64  { return c.thread }
+func (c *caller) Now() uint64     { return 1 }
+func (c *caller) BootNow() uint64 { return 2 }
+func (c *caller) Rand() uint32    { return 3 }
+func (c *caller) Tid() int        { return 8 }
+func (c *caller) Pid() int        { return 7 }
+func (c *caller) Err() error      { return c.err }
+func (c *caller) Process() uint64 {
+	if c.asked != nil {
+		c.asked()
+	}
+	return c.process
+}
+
+func (c *caller) ReadUser(dst []byte, addr uint64) (int, error) { return 0, c.err }
+
+// collector is a sink that keeps everything.
+type collector []event.Event
+
+func (c *collector) Emit(e *event.Event) { *c = append(*c, *e) }
+
+const (
+	nowhere = 600
+	getppid = 110
+)
+
+// program reads a program of the conformance object; constants are set by value.
+func program(t testing.TB, name string) Filter {
+	t.Helper()
+	ps, err := object.Read("conformance", testdata.Conformance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range ps {
+		if p.Name == name {
+			return filterOf(t, p)
+		}
+	}
+	t.Fatalf("no program %s", name)
+	return Filter{}
+}
+
+func filterOf(t testing.TB, p *prog.Program) Filter {
+	t.Helper()
+	v, err := verify.Program(p, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Filter{Name: p.Name, Hash: "hash of " + p.Name, Verified: v}
+}
+
+// install makes an installation of programs by name.
+func install(t testing.TB, o Options, names ...string) *Installation {
+	t.Helper()
+	var stack []Filter
+	var trees []*split.Tree
+	for _, name := range names {
+		f := program(t, name)
+		stack = append(stack, f)
+		trees = append(trees, split.Split(f.Verified))
+	}
+	pre, err := prefilter.Build(trees, prefilter.Options{Observe: o.Observe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := New(stack, pre, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func call(nr int32, c *caller) *Call {
+	return &Call{Data: abi.SeccompData{Nr: nr, Arch: abi.ArchX86_64}, Caller: c}
+}
+
+func TestVerdictsBecomeDecisions(t *testing.T) {
+	in := install(t, Options{}, "dynamic-verdicts")
+	for i, want := range []Decision{
+		Errno(1), Kill(), Continue(Proof{true}), Continue(Proof{true}),
+		Errno(0), Errno(4095), Kill(), Errno(38),
+	} {
+		if got := in.Decide(call(nowhere+int32(i), &caller{})); got != want {
+			t.Errorf("call %d: %+v, want %+v", nowhere+i, got, want)
+		}
+	}
+	for _, v := range []abi.Verdict{abi.Trap, abi.Trace, abi.KillThread} {
+		if decision(v) != Kill() {
+			t.Errorf("%v, which a notification cannot deliver, does not kill", v)
+		}
+	}
+}
+
+// Every filter of a stack runs each time, and the strictest verdict counts,
+// whichever end of the stack it comes from.
+func TestStack(t *testing.T) {
+	for _, names := range [][]string{{"stack-a", "stack-b"}, {"stack-b", "stack-a"}} {
+		var c collector
+		in := install(t, Options{Observe: prefilter.ObserveDenials, Events: &c}, names...)
+		last := map[string]uint16{"stack-a": 1, "stack-b": 13}[names[1]] // of equal actions the newest wins
+		for i, want := range []Decision{Continue(Proof{true}), Errno(13), Errno(last), Errno(last)} {
+			if got := in.Decide(call(getppid, &caller{})); got != want {
+				t.Errorf("%v, call %d: %+v, want %+v", names, i, got, want)
+			}
+		}
+		if len(c) != 4 || c[0].Program != "stack-b" || c[0].Verdict != abi.Log || c[1].Program != "stack-b" || c[2].Program != names[1] {
+			t.Errorf("%v: events %v", names, c)
+		}
+	}
+}
+
+func TestEventSaysWhoDecidedAndWhere(t *testing.T) {
+	var c collector
+	in := install(t, Options{Observe: prefilter.ObserveDenials, Events: &c}, "dynamic-verdicts")
+	in.Decide(call(nowhere, &caller{}))
+	in.Decide(call(nowhere+3, &caller{}))
+	if len(c) != 1 {
+		t.Fatalf("%d events of one denial and one ALLOW", len(c))
+	}
+	e := c[0]
+	if e.Filter != "hash of dynamic-verdicts" || e.Program != "dynamic-verdicts" || e.Insn < 0 ||
+		!strings.Contains(e.Line, "conformance.c:") || e.Engine != "agent" || e.Leaf != event.LeafNotify ||
+		e.Pid != 7 || e.Tid != 8 || e.Comm != "me" || e.Call.Nr != nowhere || e.Verdict != abi.Errno(1) {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestObservation(t *testing.T) {
+	for _, c := range []struct {
+		observe prefilter.Observe
+		filter  string
+		nr      int32
+		leaf    event.Leaf
+		events  int
+		want    Decision
+	}{
+		{prefilter.ObserveNone, "dynamic-verdicts", nowhere, "", 0, Errno(1)},
+		{prefilter.ObserveNone, "dynamic-verdicts", nowhere + 2, event.LeafNotify, 1, Continue(Proof{true})}, // LOG
+		{prefilter.ObserveDenials, "static-verdicts", nowhere, event.LeafStatic, 1, Errno(1)},
+		{prefilter.ObserveDenials, "static-verdicts", nowhere + 3, "", 0, Continue(Proof{true})},
+		{prefilter.ObserveAll, "static-verdicts", nowhere + 3, event.LeafStatic, 1, Continue(Proof{true})},
+		{prefilter.ObserveAll, "dynamic-verdicts", nowhere + 3, event.LeafNotify, 1, Continue(Proof{true})},
+		{prefilter.ObservePermissive, "static-verdicts", nowhere, event.LeafStatic, 1, Continue(Proof{true})},
+		{prefilter.ObservePermissive, "dynamic-verdicts", nowhere + 1, event.LeafNotify, 1, Continue(Proof{true})},
+		// Calls the kernel would not have asked about: the prefilter's word counts.
+		{prefilter.ObserveNone, "static-verdicts", nowhere, "", 0, Errno(1)},
+		{prefilter.ObserveNone, "static-verdicts", nowhere + 8, "", 0, Kill()},
+		{prefilter.ObservePermissive, "static-verdicts", 425, event.LeafGuard, 1, Errno(38)},
+	} {
+		var got collector
+		in := install(t, Options{Observe: c.observe, Events: &got}, c.filter)
+		if d := in.Decide(call(c.nr, &caller{})); d != c.want {
+			t.Errorf("%s, observe %d, call %d: %+v, want %+v", c.filter, c.observe, c.nr, d, c.want)
+		}
+		if len(got) != c.events || len(got) > 0 && got[0].Leaf != c.leaf {
+			t.Errorf("%s, observe %d, call %d: events %v", c.filter, c.observe, c.nr, got)
+		}
+	}
+}
+
+func TestCallerThatCannotBeFoundOut(t *testing.T) {
+	var c collector
+	in := install(t, Options{Observe: prefilter.ObservePermissive, Events: &c}, "process-count")
+	cause := errors.New("no /proc")
+	if got := in.Decide(call(getppid, &caller{err: cause})); got != Kill() {
+		t.Errorf("%+v: expected a kill, whatever the filter said of nobody", got)
+	}
+	if len(c) != 1 || c[0].Text != "no /proc" || c[0].Verdict != abi.KillProcess {
+		t.Errorf("events %v", c)
+	}
+}
+
+func TestStorageEndsWithItsProcess(t *testing.T) {
+	in := install(t, Options{}, "process-count")
+	count := func(c *caller) (n int) {
+		for in.Decide(call(getppid, c)) == Continue(Proof{true}) {
+			n++
+		}
+		return n
+	}
+	if n := count(&caller{process: 1}); n != 3 {
+		t.Errorf("process 1 was let through %d times, want 3", n)
+	}
+	if n := count(&caller{process: 2}); n != 3 {
+		t.Errorf("process 2 was let through %d times, want 3", n)
+	}
+	// Found dead while another is decided about: that decision goes on.
+	in.Decide(call(getppid, &caller{process: 3, asked: func() { in.ForgetProcess(1); in.ForgetThread(1) }}))
+	if n := count(&caller{process: 1}); n != 3 {
+		t.Errorf("a key that was forgotten was let through %d times, want 3", n)
+	}
+	if n := count(&caller{process: 2}); n != 0 {
+		t.Errorf("process 2 was let through %d times more", n)
+	}
+}
+
+func TestPrintsBecomeEvents(t *testing.T) {
+	var c collector
+	in := install(t, Options{Events: &c}, "print")
+	in.Decide(call(getppid, &caller{}))
+	if len(c) != 1 || c[0].Kind != event.KindPrint || c[0].Text != "getppid 110 fedcba9876543210" || c[0].Program != "print" {
+		t.Errorf("events %v", c)
+	}
+}
+
+func TestDecisionsAllocateNothing(t *testing.T) {
+	for _, name := range []string{"global-count", "process-count", "locked-count"} {
+		in := install(t, Options{}, name)
+		c := call(getppid, &caller{process: 1})
+		in.Decide(c)
+		if n := testing.AllocsPerRun(100, func() { in.Decide(c) }); n != 0 {
+			t.Errorf("%s: %v allocations a decision", name, n)
+		}
+	}
+}
+
+func TestUnsupportedMapNamesItsFilter(t *testing.T) {
+	f := program(t, "inherited-count")
+	_, err := New([]Filter{f}, nil, Options{})
+	if err == nil || !strings.Contains(err.Error(), "inherited-count") {
+		t.Errorf("BPF_F_CLONE: %v", err)
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	in := install(b, Options{}, "global-count")
+	c := call(getppid, &caller{})
+	b.ReportAllocs()
+	for i := 0; i < b.N; i++ {
+		in.Decide(c)
+	}
+}
