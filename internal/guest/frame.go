@@ -17,6 +17,7 @@ const (
 	frameJob    = 'j' // host: what to run, JSON
 	frameInput  = 'i' // host: standard input
 	frameEOF    = 'e' // host: end of standard input
+	frameSize   = 'w' // host: size of the terminal, JSON
 	frameReady  = 'r' // guest: init is up
 	frameStdout = 'o' // guest
 	frameStderr = 'E' // guest
@@ -37,7 +38,12 @@ type job struct {
 	Dir    string
 	UID    int
 	Shares []string // directories mounted read-write, by their index in mount tags
+	// Terminal is the size of the terminal to run on; nil for pipes.
+	Terminal *winsize `json:",omitempty"`
 }
+
+// winsize is the size of a terminal in characters.
+type winsize struct{ Rows, Cols uint16 }
 
 // exit is how a command ended.
 type exit struct {

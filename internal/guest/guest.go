@@ -56,6 +56,10 @@ type Cmd struct {
 	Stdin  io.Reader
 	Stdout io.Writer
 	Stderr io.Writer
+	// TTY is a terminal of this process that takes the place of the three
+	// streams: the command gets one of its own in the guest, to which this one is
+	// connected, raw, until the command ends.
+	TTY *os.File
 
 	ctx     context.Context
 	machine *machine
@@ -118,7 +122,16 @@ func (c *Cmd) Start() error {
 	if err != nil {
 		return err
 	}
-	c.machine.attach(c.Stdin, c.Stdout, c.Stderr)
+	if c.TTY == nil {
+		c.machine.attach(c.Stdin, c.Stdout, c.Stderr, func() {})
+		return nil
+	}
+	stop, err := follow(c.TTY, c.machine.frames)
+	if err != nil {
+		c.machine.abandon()
+		return err
+	}
+	c.machine.attach(c.TTY, c.TTY, c.TTY, stop)
 	return nil
 }
 
@@ -163,7 +176,15 @@ func (c *Cmd) job() (*job, error) {
 		}
 		shares = append(shares, abs)
 	}
-	return &job{Path: c.Path, Args: c.Args, Env: env, Dir: filepath.Clean(dir), UID: c.UID, Shares: shares}, nil
+	j := &job{Path: c.Path, Args: c.Args, Env: env, Dir: filepath.Clean(dir), UID: c.UID, Shares: shares}
+	if c.TTY != nil {
+		size, err := terminalSize(c.TTY)
+		if err != nil {
+			return nil, err
+		}
+		j.Terminal = size
+	}
+	return j, nil
 }
 
 // hostEnv is this process's environment without what names places the guest

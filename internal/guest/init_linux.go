@@ -131,33 +131,41 @@ func settle() error {
 // run starts the command and waits for it. Its end is the guest's: what it left
 // behind is killed, so that its outputs are known to be complete.
 func run(j *job, in *bufio.Reader, out *frameWriter) (*exit, error) {
-	pipes, err := newPipes()
+	s, err := newStreams(j.Terminal)
 	if err != nil {
 		return nil, err
 	}
-	pid, end := start(j, pipes)
-	pipes.closeChild()
+	pid, end := start(j, s)
+	s.closeChild()
 	if end != nil {
 		return end, nil
 	}
-	go feedChild(in, pipes.stdin)
+	go s.feed(in)
 	var outputs sync.WaitGroup
-	outputs.Add(2)
-	go pump(&outputs, stream{out, frameStdout}, pipes.stdout)
-	go pump(&outputs, stream{out, frameStderr}, pipes.stderr)
+	for kind, from := range s.outputs {
+		outputs.Add(1)
+		go pump(&outputs, stream{out, kind}, from)
+	}
 	end, err = reapUntil(pid)
 	_ = syscall.Kill(-1, syscall.SIGKILL) // everyone but init
 	outputs.Wait()
 	return end, err
 }
 
-// pipes are the command's standard streams: our ends, and the child's.
-type pipes struct {
-	stdin, stdout, stderr *os.File
-	child                 [3]*os.File
+// streams are the command's standard streams: our ends, by the kind of frame
+// they become, and the child's.
+type streams struct {
+	stdin    io.WriteCloser
+	outputs  map[byte]io.Reader
+	child    []*os.File
+	terminal *os.File // the master of the command's terminal, or nil
 }
 
-func newPipes() (*pipes, error) {
+// newStreams are pipes, or a terminal of a size.
+func newStreams(terminal *winsize) (*streams, error) {
+	if terminal != nil {
+		return newTerminal(terminal)
+	}
 	var ends [6]*os.File
 	for i := 0; i < len(ends); i += 2 {
 		r, w, err := os.Pipe()
@@ -166,20 +174,20 @@ func newPipes() (*pipes, error) {
 		}
 		ends[i], ends[i+1] = r, w
 	}
-	return &pipes{
-		stdin: ends[1], stdout: ends[2], stderr: ends[4],
-		child: [3]*os.File{ends[0], ends[3], ends[5]},
+	return &streams{
+		stdin: ends[1], outputs: map[byte]io.Reader{frameStdout: ends[2], frameStderr: ends[4]},
+		child: []*os.File{ends[0], ends[3], ends[5]},
 	}, nil
 }
 
-func (p *pipes) closeChild() {
-	for _, f := range p.child {
+func (s *streams) closeChild() {
+	for _, f := range s.child {
 		f.Close()
 	}
 }
 
 // start starts the command; a non-nil exit says why it could not.
-func start(j *job, p *pipes) (int, *exit) {
+func start(j *job, s *streams) (int, *exit) {
 	path, err := lookPath(j.Path, j.Env)
 	if err == nil {
 		// Before the user changes: the directory may be closed to it from above.
@@ -188,8 +196,8 @@ func start(j *job, p *pipes) (int, *exit) {
 	if err != nil {
 		return 0, startFailure(err)
 	}
-	attr := &syscall.ProcAttr{Env: j.Env, Files: []uintptr{p.child[0].Fd(), p.child[1].Fd(), p.child[2].Fd()}}
-	attr.Sys = &syscall.SysProcAttr{Setsid: true}
+	attr := &syscall.ProcAttr{Env: j.Env, Files: []uintptr{s.child[0].Fd(), s.child[1].Fd(), s.child[2].Fd()}}
+	attr.Sys = &syscall.SysProcAttr{Setsid: true, Setctty: s.terminal != nil}
 	if j.UID != 0 {
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(j.UID), Gid: uint32(j.UID)}
 	}
@@ -229,16 +237,25 @@ func lookPath(name string, env []string) (string, error) {
 	return "", fmt.Errorf("%w: %q is not in the PATH of its environment", syscall.ENOENT, name)
 }
 
-// feedChild passes standard input on until its end. A child that no longer
-// reads does not stop the stream.
-func feedChild(in *bufio.Reader, stdin *os.File) {
-	defer stdin.Close()
+// feed passes standard input and the terminal's sizes on. A child that no longer
+// reads does not stop the stream. A terminal stays open at the end of input, for
+// closing it would hang the command up.
+func (s *streams) feed(in *bufio.Reader) {
 	for {
 		kind, payload, err := readFrame(in)
-		if err != nil || kind == frameEOF {
+		switch {
+		case err != nil:
 			return
+		case kind == frameInput:
+			_, _ = s.stdin.Write(payload)
+		case kind == frameEOF && s.terminal == nil:
+			s.stdin.Close()
+		case kind == frameSize:
+			size := new(winsize)
+			if json.Unmarshal(payload, size) == nil {
+				s.resize(size)
+			}
 		}
-		_, _ = stdin.Write(payload)
 	}
 }
 

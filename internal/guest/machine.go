@@ -150,10 +150,20 @@ func (m *machine) watch() {
 // kill ends QEMU; what it is told after its end does not matter.
 func (m *machine) kill() { _ = m.qemu.Process.Kill() }
 
-// attach connects the command's standard streams and begins to read the port.
-func (m *machine) attach(stdin io.Reader, stdout, stderr io.Writer) {
+// abandon ends a machine that nothing was attached to.
+func (m *machine) abandon() {
+	m.kill()
+	<-m.exited
+	m.cancel()
+	m.port.Close()
+}
+
+// attach connects the command's standard streams and begins to read the port;
+// stop is called when that has ended.
+func (m *machine) attach(stdin io.Reader, stdout, stderr io.Writer, stop func()) {
 	go func() {
 		defer close(m.done)
+		defer stop()
 		defer m.kill()
 		m.end, m.readErr = m.serve(stdin, orDiscard(stdout), orDiscard(stderr))
 	}()

@@ -20,6 +20,9 @@ const (
 // lets a file be mapped, and so executed.
 const ninep = "trans=virtio,version=9p2000.L,cache=loose,msize=512000"
 
+// ninepShared is the same for what both sides write: nothing is kept but what is mapped.
+const ninepShared = "trans=virtio,version=9p2000.L,cache=mmap,msize=512000"
+
 // mountPoint is one mount.
 type mountPoint struct {
 	source, target, kind string
@@ -133,7 +136,7 @@ func mountShares(shares []string) error {
 		if err := os.MkdirAll(rootAt+dir, 0o755); err != nil {
 			return err
 		}
-		if err := (mountPoint{shareTag(i), dir, "9p", 0, ninep}).do(rootAt); err != nil {
+		if err := (mountPoint{shareTag(i), dir, "9p", 0, ninepShared}).do(rootAt); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"unsafe"
 
 	"portcullis/internal/guest"
+	"portcullis/internal/sys"
 )
 
 func TestMain(m *testing.M) { guest.Main(m) }
@@ -72,7 +73,7 @@ func TestWorld(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := shell(`
-		test -f guest_linux_test.go || echo "current directory not visible"
+		test -f guest.go || echo "current directory not visible"
 		touch /etc/portcullis-test 2>/dev/null && echo "root is writable"
 		ls -A /tmp | grep -v ^Test
 		echo x >/tmp/file || echo "/tmp is not writable"
@@ -354,5 +355,47 @@ func awaitExit(t *testing.T, pidfd int) {
 	n, _, errno := syscall.Syscall(syscall.SYS_POLL, uintptr(unsafe.Pointer(&fds)), 1, limit)
 	if n != 1 {
 		t.Fatalf("QEMU lives on %d ms after its parent (%v)", limit, errno)
+	}
+}
+
+// A terminal is connected to one in the guest, with its size, its keys and its
+// job control.
+func TestTerminal(t *testing.T) {
+	master, terminal, err := sys.OpenTerminal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	defer terminal.Close()
+	if err := sys.SetTerminalSize(int(master.Fd()), sys.Winsize{Rows: 33, Cols: 101}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := shell(`trap 'stty size; exit 5' WINCH; stty size; tty; echo ready; while :; do sleep 1; done`)
+	cmd.TTY = terminal
+	cmd.Config.Timeout = 30 * time.Second
+	var seen strings.Builder
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		lines := bufio.NewScanner(master)
+		for lines.Scan() && strings.TrimSpace(lines.Text()) != "end" {
+			seen.WriteString(lines.Text() + "\n")
+			if strings.HasPrefix(lines.Text(), "ready") {
+				// Larger; the kernel tells only a terminal's own foreground group.
+				_ = sys.SetTerminalSize(int(master.Fd()), sys.Winsize{Rows: 44, Cols: 102})
+				_ = syscall.Kill(os.Getpid(), syscall.SIGWINCH)
+			}
+		}
+	}()
+	err = run(t, cmd)
+	var exit *guest.ExitError
+	if !errors.As(err, &exit) || exit.Code != 5 {
+		t.Errorf("error %+v: exit status 5 expected", err)
+	}
+	// Closing the terminal would not do: the guest's input still reads it.
+	_, _ = terminal.WriteString("end\n")
+	<-done
+	if got, want := strings.ReplaceAll(seen.String(), "\r", ""), "33 101\n/dev/pts/0\nready\n44 102\n"; got != want {
+		t.Errorf("saw %q: %q expected", got, want)
 	}
 }
