@@ -40,8 +40,10 @@ type wireCall struct {
 }
 
 // MarshalJSON encodes e as one JSON object, without a newline.
-func (e Event) MarshalJSON() ([]byte, error) {
-	w := wire{
+func (e Event) MarshalJSON() ([]byte, error) { return json.Marshal(e.wire()) }
+
+func (e *Event) wire() *wire {
+	w := &wire{
 		Kind: e.Kind, Time: e.Time.UTC(), Filter: e.Filter, Program: e.Program,
 		Line: e.Line, Source: e.Source, Engine: e.Engine, Leaf: e.Leaf,
 		Pid: e.Pid, Tid: e.Tid, Comm: e.Comm, Text: e.Text, Lost: e.Lost,
@@ -53,7 +55,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 			w.Insn = &e.Insn
 		}
 	}
-	return json.Marshal(w)
+	return w
 }
 
 func encodeCall(c Call) *wireCall {

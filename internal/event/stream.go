@@ -14,8 +14,9 @@ const maxLine = 1 << 20
 
 // Writer writes events as JSON lines. It is not safe for concurrent use.
 type Writer struct {
-	w   io.Writer
-	err error
+	w    io.Writer
+	line bytes.Buffer
+	err  error
 }
 
 // NewWriter writes to w, one write an event, so that lines of several writers
@@ -28,12 +29,13 @@ func (w *Writer) Write(e *Event) error {
 	if w.err != nil {
 		return w.err
 	}
-	line, err := json.Marshal(*e)
-	if err == nil {
-		_, err = w.w.Write(append(line, '\n'))
+	w.line.Reset()
+	enc := json.NewEncoder(&w.line)
+	enc.SetEscapeHTML(false) // source lines are full of "&" and "<"
+	if w.err = enc.Encode(e.wire()); w.err == nil {
+		_, w.err = w.w.Write(w.line.Bytes())
 	}
-	w.err = err
-	return err
+	return w.err
 }
 
 // Reader reads what Writer wrote.
