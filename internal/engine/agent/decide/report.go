@@ -27,6 +27,7 @@ func (in *Installation) report(c *Call, r *ruling) {
 		Program: string(r.leaf.Guard),
 	}
 	if r.filter >= 0 {
+		in.explain(c, r)
 		in.attribute(&e, r)
 	}
 	if r.fault != nil {
@@ -46,6 +47,19 @@ func (in *Installation) observed(r *ruling) bool {
 		return in.options.Observe == prefilter.ObserveAll
 	}
 	return in.options.Observe != prefilter.ObserveNone
+}
+
+// explain finds the instruction behind a static verdict by running the filter.
+// That the leaf is static means that the run has no effect and asks the caller
+// nothing.
+func (in *Installation) explain(c *Call, r *ruling) {
+	if !r.leaf.Observed || r.pc >= 0 {
+		return
+	}
+	in.env.Caller, in.env.filter = c.Caller, r.filter
+	if res := in.filters[r.filter].machine.Run(&in.env, &c.Data); res.Fault == nil {
+		r.pc = res.PC
+	}
 }
 
 // attribute names the filter, and the line in it, that r comes from.
