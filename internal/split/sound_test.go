@@ -1,0 +1,126 @@
+package split_test
+
+import (
+	"math/rand"
+	"os"
+	"strconv"
+	"testing"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/absint/bpfgen"
+	"portcullis/internal/interp"
+	"portcullis/internal/maps"
+	"portcullis/internal/prog"
+	"portcullis/internal/split"
+	"portcullis/internal/verify"
+)
+
+// env answers helpers at random.
+type env struct{ r *rand.Rand }
+
+func (e env) PidTgid() uint64    { return e.r.Uint64() }
+func (e env) UidGid() uint64     { return e.r.Uint64() }
+func (e env) Comm() (c [16]byte) { e.r.Read(c[:15]); return c }
+func (e env) Process() uint64    { return uint64(e.r.Intn(3)) }
+func (e env) Thread() uint64     { return uint64(e.r.Intn(3)) }
+func (e env) Now() uint64        { return e.r.Uint64() >> e.r.Intn(64) }
+func (e env) BootNow() uint64    { return e.r.Uint64() }
+func (e env) Rand() uint32       { return e.r.Uint32() >> e.r.Intn(32) }
+func (e env) Printk([]byte)      {}
+func (e env) ReadUser(dst []byte, _ uint64) (int, error) {
+	n := e.r.Intn(len(dst) + 1)
+	e.r.Read(dst[:n])
+	return n, nil
+}
+
+// rounds is how many programs a run draws; PORTCULLIS_FUZZ_ROUNDS asks for more.
+func rounds(t *testing.T, n int) int {
+	if s := os.Getenv("PORTCULLIS_FUZZ_ROUNDS"); s != "" {
+		more, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return more
+	}
+	return n
+}
+
+// TestSound runs random verified programs: none faults, a static leaf is what
+// the program returns, and a notify leaf never returns what it cannot carry out.
+func TestSound(t *testing.T) {
+	seed := rand.Int63()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewSource(seed))
+	leaves := map[split.Kind]int{}
+	accepted := 0
+	for i := rounds(t, 1500); i > 0; i-- {
+		p := bpfgen.Program(r, bpfgen.Options{Statements: 1 + r.Intn(14), Wild: r.Intn(3)})
+		v, err := verify.Program(p, verify.Options{Budget: 20000})
+		if err != nil {
+			continue
+		}
+		accepted++
+		for k, n := range sound(t, r, v) {
+			leaves[k] += n
+		}
+	}
+	if accepted < 100 || leaves[split.Static] < 50 || leaves[split.Notify] < 50 || leaves[split.Trace] < 50 {
+		t.Errorf("%d programs were accepted, leaves %v: too few to mean anything", accepted, leaves)
+	}
+	t.Logf("%d accepted, leaves %v", accepted, leaves)
+}
+
+func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[split.Kind]int {
+	set, err := maps.NewSet(v.Program().Maps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := interp.New(v, set)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, listing(v.Program()))
+	}
+	tree := split.Split(v)
+	kinds := map[split.Kind]int{}
+	for i := 0; i < 12; i++ {
+		d := someData(r)
+		got := m.Run(env{r}, &d)
+		if got.Fault != nil {
+			t.Fatalf("%v on %+v\n%s", got.Fault, d, listing(v.Program()))
+		}
+		leaf := tree.Leaf(d.Arch, uint32(d.Nr))
+		kinds[leaf.Kind]++
+		verdict := abi.Verdict(got.Ret)
+		switch action := verdict.Action(); {
+		case leaf.Kind == split.Static && verdict != leaf.Verdict:
+			t.Fatalf("static leaf %v, but %v is returned on %+v\n%s", leaf.Verdict, verdict, d, listing(v.Program()))
+		case leaf.Kind == split.Notify && (action == abi.Trap || action == abi.Trace || action == abi.KillThread):
+			t.Fatalf("notify leaf, but %v is returned on %+v\n%s", verdict, d, listing(v.Program()))
+		}
+	}
+	return kinds
+}
+
+func someData(r *rand.Rand) abi.SeccompData {
+	d := abi.SeccompData{Nr: int32(r.Intn(500)), Arch: abi.ArchX86_64, InstructionPointer: r.Uint64()}
+	if r.Intn(4) == 0 {
+		d.Nr = int32(r.Uint32())
+	}
+	if r.Intn(4) == 0 {
+		d.Arch = abi.ArchI386
+	}
+	for i := range d.Args {
+		d.Args[i] = r.Uint64() >> r.Intn(64)
+		if r.Intn(3) == 0 {
+			d.Args[i] = -d.Args[i]
+		}
+	}
+	return d
+}
+
+func listing(p *prog.Program) string {
+	text := ""
+	for pc := range p.Insns {
+		text += strconv.Itoa(pc) + ": " + p.Disasm(pc) + "\n"
+	}
+	return text
+}
