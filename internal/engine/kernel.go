@@ -6,12 +6,28 @@ import (
 	"os/exec"
 
 	"portcullis/internal/engine/kernel"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/verify"
 )
 
-// startKernel is Start on the kernel engine.
+// startKernel is Start on the kernel engine, which needs no supervisor.
 func startKernel(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	if err := kernel.Probe(); err != nil {
 		return nil, err
 	}
-	return nil, &kernel.UnsupportedError{What: "starting a stack", Remedy: "use the agent engine"}
+	guards, err := prefilter.GuardsOnly(prefilter.Options{Lift: o.Lift})
+	if err != nil {
+		return nil, err
+	}
+	if o.Observe != prefilter.ObserveNone {
+		o.logf("the kernel engine reports no events: use the agent engine to see them")
+	}
+	stack := make([]*verify.Verified, len(s.Filters))
+	for i, f := range s.Filters {
+		stack[i] = f.Verified
+	}
+	if err := kernel.Start(stack, guards.Program(), cmd); err != nil {
+		return nil, err
+	}
+	return newProcess(cmd, Kernel), nil
 }

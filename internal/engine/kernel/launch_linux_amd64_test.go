@@ -10,14 +10,19 @@ import (
 	"syscall"
 	"testing"
 
+	"portcullis/internal/abi"
 	"portcullis/internal/cbpf"
 	"portcullis/internal/guest"
+	"portcullis/internal/helper"
 	"portcullis/internal/prog"
 	"portcullis/internal/sys"
 )
 
 func TestMain(m *testing.M) {
 	MaybeInit()
+	if os.Args[0] == victimMark {
+		runVictim()
+	}
 	guest.Main(m)
 }
 
@@ -170,10 +175,17 @@ func checkGlobals(t *testing.T, fd int, m *prog.Map) {
 	}
 }
 
-func TestCloneIsRefused(t *testing.T) {
-	var u *UnsupportedError
-	_, err := createMap(&prog.Map{Type: prog.TaskStorage, ValueSize: 8, Flags: prog.FlagClone, SpinLock: -1})
-	if !errors.As(err, &u) {
-		t.Errorf("%v: an UnsupportedError expected", err)
+// What the kernel has not is refused before it is asked.
+func TestUnsupportedHelpers(t *testing.T) {
+	for _, id := range []helper.ID{helper.SafeReadUser, helper.SafeReadUserStr, helper.WaitSyscall, helper.TracePrintk} {
+		p := newAssembler().call(id).answer(abi.Allow).program("p")
+		p.Lines = []prog.Line{{File: "p.c", Line: 4}}
+		var u *UnsupportedError
+		if err := supported(p); !errors.As(err, &u) || !strings.Contains(err.Error(), "p.c:4") {
+			t.Errorf("helper %d: %v: an UnsupportedError at p.c:4 expected", id, err)
+		}
+	}
+	if err := supported(limitByStorage(counter(prog.TaskStorage), 1, 0)); err != nil {
+		t.Error(err)
 	}
 }

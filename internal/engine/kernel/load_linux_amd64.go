@@ -20,7 +20,8 @@ const levelFile = "/proc/sys/kernel/seccomp/ebpf"
 // Probe tells whether the running kernel has the engine and this process may
 // use it; the error is an *UnavailableError.
 func Probe() error {
-	if !sys.FilterFlagKnown(sys.FlagExtended) {
+	// No attributes: EFAULT where the flag is known, or EACCES without no_new_privs.
+	if _, err := sys.InstallExtended(nil, 0); err == syscall.EINVAL || err == syscall.ENOSYS {
 		return &UnavailableError{
 			Reason: "this kernel does not know SECCOMP_FILTER_FLAG_EXTENDED",
 			Remedy: "boot the kernel that linux/build makes, or use the agent engine",
@@ -118,9 +119,7 @@ func createMap(m *prog.Map) (int, error) {
 		Type: uint32(m.Type), KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries,
 		Flags: m.Flags, Name: objectName(m.Name),
 	}
-	if err := adapt(&attr, m); err != nil {
-		return -1, err
-	}
+	adapt(&attr, m)
 	if m.Type == prog.TaskStorage || m.SpinLock >= 0 {
 		data, keyID, valueID := valueBTF(attr.KeySize, m.ValueSize, m.SpinLock)
 		btf, err := sys.BTFLoad(data)
@@ -142,13 +141,7 @@ func createMap(m *prog.Map) (int, error) {
 }
 
 // adapt turns a map of the filter ABI into one of the kernel's.
-func adapt(attr *sys.MapAttr, m *prog.Map) error {
-	if m.Flags&prog.FlagClone != 0 {
-		return &UnsupportedError{
-			What:   "BPF_F_CLONE of map " + m.Name,
-			Remedy: "keep in an array or hash what a fork must not reset",
-		}
-	}
+func adapt(attr *sys.MapAttr, m *prog.Map) {
 	switch {
 	case m.Type == prog.TaskStorage:
 		attr.KeySize, attr.MaxEntries = 4, 0
@@ -156,7 +149,6 @@ func adapt(attr *sys.MapAttr, m *prog.Map) error {
 	case m.Frozen:
 		attr.Flags |= prog.FlagRdonlyProg // with it, frozen contents are constants to the verifier
 	}
-	return nil
 }
 
 // fillMap sets the contents of a section of globals.

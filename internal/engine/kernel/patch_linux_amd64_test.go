@@ -1,0 +1,635 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/cbpf"
+	"portcullis/internal/guest"
+	"portcullis/internal/helper"
+	"portcullis/internal/prog"
+	"portcullis/internal/sys"
+)
+
+// TestPatch runs the tests named TestGuest… on the kernel of linux/, as root and
+// as nobody.
+func TestPatch(t *testing.T) {
+	guest.Test(t, "-test.run=^TestGuest")
+}
+
+// inGuest is the first line of every test that needs the patched kernel.
+func inGuest(t *testing.T) {
+	t.Helper()
+	if !guest.Inside() {
+		t.Skip("runs in the guest that TestPatch boots")
+	}
+}
+
+// counter is a keyed map with 8-byte values, or task storage with T TaskStorage.
+func counter(typ prog.MapType) *prog.Map {
+	m := &prog.Map{Name: "counter", Type: typ, KeySize: 8, ValueSize: 8, MaxEntries: 4, SpinLock: -1}
+	if typ == prog.Array || typ == prog.PercpuArray {
+		m.KeySize = 4
+	}
+	return m
+}
+
+// launched runs a victim under programs and returns the words it prints, and
+// what count of a map is afterwards.
+func launched(t *testing.T, programs []*prog.Program, words ...string) (string, *loaded) {
+	t.Helper()
+	l, err := load(programs)
+	if err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(l.close)
+	cmd := victim(words...)
+	out := new(strings.Builder)
+	cmd.Stdout = out
+	if err := l.launch(cbpf.Program{}, cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("victim %q: %v", words, err)
+	}
+	return strings.TrimSpace(out.String()), l
+}
+
+// expect launches a victim and compares what it prints.
+func expect(t *testing.T, want string, programs []*prog.Program, words string) *loaded {
+	t.Helper()
+	got, l := launched(t, programs, strings.Fields(words)...)
+	if got != want {
+		t.Errorf("victim %q saw\n%s, expected\n%s", words, got, want)
+	}
+	return l
+}
+
+// count reads the 8-byte value under a zero key, from offset at.
+func count(t *testing.T, l *loaded, m *prog.Map, at int) uint64 {
+	t.Helper()
+	value := make([]byte, m.ValueSize)
+	if err := sys.MapLookup(l.maps[m], make([]byte, m.KeySize), value); err != nil {
+		t.Fatalf("map %s: %v", m.Name, err)
+	}
+	return binary.NativeEndian.Uint64(value[at:])
+}
+
+func TestGuestProbe(t *testing.T) {
+	inGuest(t)
+	if err := Probe(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Maps belong to the installation: forks and execs share the count.
+func TestGuestMapOverForkAndExec(t *testing.T) {
+	inGuest(t)
+	for _, typ := range []prog.MapType{prog.Hash, prog.LRUHash} {
+		m := counter(typ)
+		expect(t, "ok ok leader ok EDOM EDOM other EDOM", []*prog.Program{limitByMap(m, 3)},
+			"ppid ppid exec ppid ppid fork ppid threadexec ppid")
+	}
+}
+
+func TestGuestMapCounts(t *testing.T) {
+	inGuest(t)
+	m := counter(prog.Hash)
+	l := expect(t, "ok ok ok EDOM EDOM", []*prog.Program{limitByMap(m, 3)}, "ppid ppid ppid fork ppid ppid")
+	if n := count(t, l, m, 0); n != 5 {
+		t.Errorf("%d calls counted: 5 expected", n)
+	}
+}
+
+func TestGuestGlobals(t *testing.T) {
+	inGuest(t)
+	bss := &prog.Map{Name: ".bss", Type: prog.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, Contents: make([]byte, 8), SpinLock: -1}
+	rodata := &prog.Map{Name: ".rodata", Type: prog.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, Contents: []byte{2, 0, 0, 0, 0, 0, 0, 0}, Frozen: true, SpinLock: -1}
+	l := expect(t, "ok ok EDOM EDOM", []*prog.Program{limitByGlobals(bss, rodata)}, "ppid ppid ppid fork ppid")
+	if n := count(t, l, bss, 0); n != 4 {
+		t.Errorf("%d calls counted: 4 expected", n)
+	}
+}
+
+func TestGuestSpinLock(t *testing.T) {
+	inGuest(t)
+	m := &prog.Map{Name: "locked", Type: prog.Array, KeySize: 4, ValueSize: 16, MaxEntries: 1, SpinLock: 0}
+	l := expect(t, "ok ok ok", []*prog.Program{locked(m)}, "ppid thread ppid fork ppid")
+	if n := count(t, l, m, 8); n != 3 {
+		t.Errorf("%d calls counted: 3 expected", n)
+	}
+}
+
+func TestGuestLoopAndCall(t *testing.T) {
+	inGuest(t)
+	expect(t, "errno55", []*prog.Program{withLoopAndCall()}, "ppid")
+}
+
+// Storage belongs to the process: threads share it, execve keeps it, from
+// whatever thread; a child starts at zero.
+func TestGuestProcessStorage(t *testing.T) {
+	inGuest(t)
+	programs := func() []*prog.Program { return []*prog.Program{limitByStorage(counter(prog.TaskStorage), 3, 0)} }
+	expect(t, "ok ok ok EDOM", programs(), "ppid ppid thread ppid ppid")
+	expect(t, "ok ok ok EDOM ok ok ok EDOM", programs(), "ppid ppid ppid ppid fork ppid ppid ppid ppid")
+	expect(t, "ok ok leader ok EDOM", programs(), "ppid ppid exec ppid ppid")
+	expect(t, "ok ok other ok EDOM", programs(), "ppid ppid threadexec ppid ppid")
+	expect(t, "ok other ok leader ok other EDOM", programs(), "ppid threadexec ppid exec ppid threadexec ppid")
+}
+
+// Storage with BPF_F_CLONE is the child's from the fork on, and its own.
+func TestGuestClonedStorage(t *testing.T) {
+	inGuest(t)
+	m := counter(prog.TaskStorage)
+	m.Flags = prog.FlagClone
+	programs := []*prog.Program{limitByStorage(m, 3, 0)}
+	expect(t, "ok ok ok EDOM leader EDOM", programs, "ppid ppid fork ppid ppid exec ppid")
+}
+
+// Storage of a thread is its own.
+func TestGuestThreadStorage(t *testing.T) {
+	inGuest(t)
+	programs := []*prog.Program{limitByStorage(counter(prog.TaskStorage), 2, helper.StorageThread)}
+	expect(t, "ok ok EDOM ok ok EDOM", programs, "ppid ppid ppid thread ppid ppid ppid")
+}
+
+// What is launched may be denied everything that launching takes, and has no
+// descriptor of the filter.
+func TestGuestLaunchIsExempt(t *testing.T) {
+	inGuest(t)
+	const execve, execveat, seccomp = 59, 322, 317
+	programs := []*prog.Program{
+		constant("deny_exec", abi.Errno(edom), execve, execveat, seccomp),
+		constant("deny_ppid", abi.Errno(1), getppid),
+	}
+	expect(t, "EDOM EDOM EPERM EDOM []", programs, "noexec seccomp ppid thread noexec fds")
+}
+
+// A filter may deny every call that is not the launch; this one kills.
+func TestGuestEverythingIsDenied(t *testing.T) {
+	inGuest(t)
+	p := newAssembler().answer(abi.KillProcess).program("kill_all")
+	l, err := load([]*prog.Program{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	cmd := victim("ppid")
+	if err := l.launch(cbpf.Program{}, cmd); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGSYS {
+		t.Errorf("the target ended with %v: SIGSYS expected", err)
+	}
+}
+
+// A target that cannot be executed is an error of start even when nothing else is allowed.
+func TestGuestFailedLaunch(t *testing.T) {
+	inGuest(t)
+	p := newAssembler().answer(abi.KillProcess).program("kill_all")
+	err := start([]*prog.Program{p}, cbpf.Program{}, exec.Command("/nothing/there"))
+	if !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("%v: ENOENT expected", err)
+	}
+}
+
+// The guards come first, and all filters run: the strictest answer wins, and
+// among equals that of the filter installed last.
+func TestGuestMixed(t *testing.T) {
+	inGuest(t)
+	m := counter(prog.Hash)
+	l, err := load([]*prog.Program{limitByMap(m, 100), constant("eperm", abi.Errno(1), getppid)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	cmd := victim("ppid", "ppid")
+	out := new(strings.Builder)
+	cmd.Stdout = out
+	if err := l.launch(guards(t), cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if out.String() != "EPERM EPERM\n" {
+		t.Errorf("the victim saw %q: the newest filter's EPERM expected", out)
+	}
+	if n := count(t, l, m, 0); n != 2 {
+		t.Errorf("%d calls counted: 2 expected, all filters run", n)
+	}
+}
+
+// filtered runs f on a thread of its own that has given up privileges.
+func filtered[T any](t *testing.T, f func() T) T {
+	t.Helper()
+	return onThread(func() T {
+		if err := sys.NoNewPrivs(); err != nil {
+			t.Error(err)
+		}
+		return f()
+	})
+}
+
+// install puts a program on the calling thread.
+func install(t *testing.T, p *prog.Program, attrFlags uint32, flags uint) *loaded {
+	t.Helper()
+	l, err := load([]*prog.Program{p})
+	if err != nil {
+		t.Errorf("%+v", err)
+		return &loaded{}
+	}
+	attr := sys.NewExtendedAttr(l.progs[0], attrFlags)
+	if _, err := sys.InstallExtended(&attr, flags); err != nil {
+		t.Errorf("install %s with flags %#x, %#x: %v", p.Name, attrFlags, flags, err)
+	}
+	return l
+}
+
+// Classic filters after an eBPF one, too.
+func TestGuestClassicAfterwards(t *testing.T) {
+	inGuest(t)
+	got := filtered(t, func() []string {
+		m := counter(prog.Hash)
+		l := install(t, limitByMap(m, 1), 0, 0)
+		defer l.close()
+		before := perform([]string{"ppid", "ppid"})
+		_, err := sys.InstallFilter(insns(guards(t)), 0)
+		if err != nil {
+			t.Error(err)
+		}
+		after := perform([]string{"ppid"})
+		if n := count(t, l, m, 0); n != 3 {
+			t.Errorf("%d calls counted: 3 expected", n)
+		}
+		return append(before, after...)
+	})
+	if s := strings.Join(got, " "); s != "ok EDOM EDOM" {
+		t.Errorf("saw %s", s)
+	}
+}
+
+// insns is a classic program as the kernel takes it.
+func insns(p cbpf.Program) []sys.FilterInsn {
+	var list []sys.FilterInsn
+	for _, in := range p.Insns() {
+		list = append(list, sys.FilterInsn{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K})
+	}
+	return list
+}
+
+// A classic filter that allows a call for good must not let it past an eBPF one
+// by the bitmap of constant actions, in either order.
+func TestGuestBitmap(t *testing.T) {
+	inGuest(t)
+	allow, err := cbpf.Validate([]cbpf.Insn{{Op: 0x06, K: uint32(abi.Allow)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := filtered(t, func() []string {
+		if _, err := sys.InstallFilter(insns(allow), 0); err != nil {
+			t.Error(err)
+		}
+		seen := perform([]string{"ppid"})
+		l := install(t, constant("deny", abi.Errno(edom), getppid), 0, 0)
+		defer l.close()
+		seen = append(seen, perform([]string{"ppid"})...)
+		if _, err := sys.InstallFilter(insns(allow), 0); err != nil {
+			t.Error(err)
+		}
+		return append(seen, perform([]string{"ppid"})...)
+	})
+	if s := strings.Join(got, " "); s != "ok EDOM EDOM" {
+		t.Errorf("saw %s", s)
+	}
+}
+
+// Only the thread that installs is exempt, only until it executes, and only when
+// it asks to be.
+func TestGuestExemption(t *testing.T) {
+	inGuest(t)
+	const execve, seccomp = 59, 317
+	deny := constant("deny_exec", abi.Errno(edom), execve, seccomp)
+	got := filtered(t, func() []string {
+		defer install(t, deny, sys.ExemptLaunch, 0).close()
+		return perform([]string{"noexec", "noexec", "seccomp"})
+	})
+	if s := strings.Join(got, " "); s != "ENOENT ENOENT ok" {
+		t.Errorf("an exempt thread saw %s", s)
+	}
+	got = filtered(t, func() []string {
+		defer install(t, deny, 0, 0).close()
+		return perform([]string{"noexec", "seccomp"})
+	})
+	if s := strings.Join(got, " "); s != "EDOM EDOM" {
+		t.Errorf("a thread that did not ask saw %s", s)
+	}
+}
+
+// With TSYNC every thread is filtered, and none but the installing one is
+// exempt. It is done in a process of its own: it is for ever.
+func TestGuestTsync(t *testing.T) {
+	inGuest(t)
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestTsyncVictim$", "-test.v")
+	cmd.Env = []string{tsyncEnv + "=1"}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestTsyncVictim") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+const tsyncEnv = "PORTCULLIS_TEST_TSYNC"
+
+func TestTsyncVictim(t *testing.T) {
+	if os.Getenv(tsyncEnv) == "" {
+		t.Skip("runs in the process that TestGuestTsync starts")
+	}
+	const execve, tsync = 59, 1
+	installed, asked := make(chan bool), make(chan []string)
+	go func() {
+		asked <- onThread(func() []string {
+			<-installed
+			return perform([]string{"ppid", "noexec"})
+		})
+	}()
+	mine := filtered(t, func() []string {
+		m := constant("deny", abi.Errno(edom), getppid, execve)
+		install(t, m, sys.ExemptLaunch, tsync).close()
+		return perform([]string{"ppid", "noexec"})
+	})
+	installed <- true
+	others := <-asked
+	if s := strings.Join(mine, " "); s != "EDOM ENOENT" {
+		t.Errorf("the installing thread saw %s", s)
+	}
+	if s := strings.Join(others, " "); s != "EDOM EDOM" {
+		t.Errorf("another thread saw %s", s)
+	}
+}
+
+// Threads that call at once are all counted, in a map and in storage that the
+// first of them creates.
+func TestGuestConcurrentCounts(t *testing.T) {
+	inGuest(t)
+	const threads, calls = 4, 500
+	hash, array := counter(prog.Hash), counter(prog.Array)
+	for _, p := range []*prog.Program{
+		limitByMap(hash, threads*calls),
+		limitByMap(array, threads*calls),
+		limitByStorage(counter(prog.TaskStorage), threads*calls, 0),
+	} {
+		words := "storm" + strconv.Itoa(threads) + "x" + strconv.Itoa(calls)
+		got, _ := launched(t, []*prog.Program{p}, words, "ppid")
+		if want := "ok=" + strconv.Itoa(threads*calls) + " EDOM"; got != want {
+			t.Errorf("%s: %s, expected %s", p.Name, got, want)
+		}
+	}
+}
+
+// storm makes calls of getppid from threads at once, and counts their outcomes.
+func storm(word string) []string {
+	a, b, _ := strings.Cut(strings.TrimPrefix(word, "storm"), "x")
+	threads, _ := strconv.Atoi(a)
+	calls, _ := strconv.Atoi(b)
+	var mu sync.Mutex
+	total := map[string]int{}
+	var wg sync.WaitGroup
+	for i := 0; i < threads; i++ {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			own := map[string]int{}
+			onThread(func() bool {
+				for j := 0; j < calls; j++ {
+					own[call(syscall.SYS_GETPPID, 0, 0, 0)]++
+				}
+				return true
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			for k, n := range own {
+				total[k] += n
+			}
+		}()
+	}
+	wg.Wait()
+	var list []string
+	for k, n := range total {
+		list = append(list, k+"="+strconv.Itoa(n))
+	}
+	return list
+}
+
+// extended is struct seccomp_extended_attr with room behind it.
+type extended struct {
+	sys.ExtendedAttr
+	tail [8]uint32
+}
+
+func TestGuestBadAttributes(t *testing.T) {
+	inGuest(t)
+	l, err := load([]*prog.Program{constant("none", abi.Allow)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	good := sys.NewExtendedAttr(l.progs[0], 0)
+	attr := func(change func(e *extended)) *extended {
+		e := &extended{ExtendedAttr: good}
+		change(e)
+		return e
+	}
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	fd, err := createMap(counter(prog.Array))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	for _, c := range []struct {
+		name  string
+		attr  *extended
+		flags uint
+		want  syscall.Errno
+	}{
+		{"size 0", attr(func(e *extended) { e.Size = 0 }), 0, syscall.EINVAL},
+		{"short size", attr(func(e *extended) { e.Size = 8 }), 0, syscall.EINVAL},
+		{"huge size", attr(func(e *extended) { e.Size = 1 << 20 }), 0, syscall.E2BIG},
+		{"unknown field", attr(func(e *extended) { e.Size = 24; e.tail[1] = 1 }), 0, syscall.E2BIG},
+		{"unknown flag", attr(func(e *extended) { e.Flags = 1 << 1 }), 0, syscall.EINVAL},
+		{"last flag", attr(func(e *extended) { e.Flags = 1 << 31 }), 0, syscall.EINVAL},
+		{"reserved", attr(func(e *extended) { e.Reserved = 1 }), 0, syscall.EINVAL},
+		{"no descriptor", attr(func(e *extended) { e.ProgFD = 9999 }), 0, syscall.EBADF},
+		{"a file", attr(func(e *extended) { e.ProgFD = uint32(null.Fd()) }), 0, syscall.EINVAL},
+		{"a map", attr(func(e *extended) { e.ProgFD = uint32(fd) }), 0, syscall.EINVAL},
+		{"unknown seccomp flag", attr(func(e *extended) {}), 1 << 17, syscall.EINVAL},
+		{"zeroed unknown fields", attr(func(e *extended) { e.Size = 32 }), 0, 0},
+	} {
+		got := filtered(t, func() syscall.Errno {
+			_, err := sys.InstallExtended(&c.attr.ExtendedAttr, c.flags)
+			errno, _ := err.(syscall.Errno)
+			return errno
+		})
+		if got != c.want {
+			t.Errorf("%s: %v, expected %v", c.name, got, c.want)
+		}
+	}
+	if errno := filtered(t, func() syscall.Errno {
+		const seccomp, setModeFilter = 317, 1
+		_, _, errno := syscall.RawSyscall(seccomp, setModeFilter, sys.FlagExtended, 0)
+		return errno
+	}); errno != syscall.EFAULT {
+		t.Errorf("no attributes: %v, expected EFAULT", errno)
+	}
+}
+
+// Without no_new_privs a filter is refused to those without CAP_SYS_ADMIN.
+func TestGuestNeedsNoNewPrivs(t *testing.T) {
+	inGuest(t)
+	l, err := load([]*prog.Program{constant("none", abi.Allow)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	got := onThread(func() error {
+		attr := sys.NewExtendedAttr(l.progs[0], 0)
+		_, err := sys.InstallExtended(&attr, 0)
+		return err
+	})
+	switch {
+	case os.Getuid() == 0 && got != nil:
+		t.Errorf("root: %v", got)
+	case os.Getuid() != 0 && got != syscall.EACCES:
+		t.Errorf("%v: EACCES expected", got)
+	}
+}
+
+// The listener works for a verdict of an eBPF filter as for another.
+func TestGuestListener(t *testing.T) {
+	inGuest(t)
+	l, err := load([]*prog.Program{constant("notify", abi.UserNotif, getppid)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	listener := make(chan int)
+	seen := make(chan []string)
+	go func() {
+		seen <- filtered(t, func() []string {
+			attr := sys.NewExtendedAttr(l.progs[0], 0)
+			fd, err := sys.InstallExtended(&attr, sys.FlagNewListener)
+			if err != nil {
+				t.Error(err)
+				fd = -1
+			}
+			listener <- fd
+			return perform([]string{"ppid"})
+		})
+	}()
+	fd := <-listener
+	if fd < 0 {
+		t.Fatal("no listener")
+	}
+	defer syscall.Close(fd)
+	var n sys.Notif
+	if err := sys.NotifRecv(fd, &n); err != nil {
+		t.Fatal(err)
+	}
+	if nr := binary.NativeEndian.Uint32(n.Data[:]); nr != getppid {
+		t.Errorf("notified of call %d", nr)
+	}
+	if err := sys.NotifSend(fd, &sys.NotifResp{ID: n.ID, Error: -edom}); err != nil {
+		t.Error(err)
+	}
+	if s := strings.Join(<-seen, " "); s != "EDOM" {
+		t.Errorf("saw %s", s)
+	}
+}
+
+// A pointer that leaves the kernel, or a write to the context, is refused to
+// everybody; the error names the instruction.
+func TestGuestVerifierRefuses(t *testing.T) {
+	inGuest(t)
+	for _, p := range []*prog.Program{
+		newAssembler().store64(1, 0, 1).answer(abi.Allow).program("writes_context"),
+		newAssembler().load64(2, 1, 0).answer(abi.Allow).program("reads_nr_and_arch"),
+		newAssembler().load32(2, 1, abi.DataSize).answer(abi.Allow).program("reads_past_the_end"),
+		newAssembler().load32(2, 1, 2).answer(abi.Allow).program("reads_askew"),
+		newAssembler().op(prog.Insn{Op: prog.OpCallInsn, Imm: 4}).answer(abi.Allow).program("calls_probe_read"),
+		newAssembler().label("x").jump(prog.OpJa, 0, 0, "x").program("loops_for_ever"),
+	} {
+		_, err := load([]*prog.Program{p})
+		var le *LoadError
+		if !errors.As(err, &le) || le.Reason == "" || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v: one line of LoadError with a reason expected", p.Name, err)
+		}
+	}
+}
+
+// The sysctl decides who may load: at 3 everybody, at 2 nobody without CAP_BPF,
+// at 0 not even root.
+func TestGuestSysctl(t *testing.T) {
+	inGuest(t)
+	if os.Getuid() != 0 {
+		t.Skip("root alone sets the sysctl")
+	}
+	defer setLevel(t, "3")
+	for _, c := range []struct {
+		level        string
+		root, nobody bool
+	}{{"0", false, false}, {"1", true, false}, {"2", true, false}, {"3", true, true}} {
+		setLevel(t, c.level)
+		var u *UnavailableError
+		if err := Probe(); (err == nil) != c.root || (err != nil && !errors.As(err, &u)) {
+			t.Errorf("level %s: root: %v", c.level, err)
+		}
+		cmd := victim("probe")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
+		out, err := cmd.Output()
+		if err != nil || strings.HasPrefix(string(out), "ok") != c.nobody {
+			t.Errorf("level %s: nobody: %s%v", c.level, out, err)
+		}
+	}
+}
+
+func setLevel(t *testing.T, level string) {
+	t.Helper()
+	if err := os.WriteFile(levelFile, []byte(level), 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is relaxed for filters is not for other programs.
+func TestGuestOtherProgramsStayClosed(t *testing.T) {
+	inGuest(t)
+	if os.Getuid() == 0 {
+		t.Skip("root may load any")
+	}
+	const socketFilter = 1
+	if err := os.WriteFile("/proc/sys/kernel/unprivileged_bpf_disabled", []byte("0"), 0); err == nil {
+		t.Fatal("nobody set a sysctl")
+	}
+	closed, err := os.ReadFile("/proc/sys/kernel/unprivileged_bpf_disabled")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := sys.ProgLoad(sys.ProgAttr{Type: socketFilter, Insns: prog.Encode(newAssembler().answer(0).insns), License: "GPL"})
+	if err == nil {
+		syscall.Close(fd)
+	}
+	if refused := err == syscall.EPERM; refused != (strings.TrimSpace(string(closed)) != "0") {
+		t.Errorf("a socket filter: %v, with unprivileged_bpf_disabled %s", err, closed)
+	}
+}

@@ -1,0 +1,159 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"unsafe"
+)
+
+// victimMark is argv[0] of a victim. Its arguments are what it does, one after
+// another; it prints a word for each.
+const victimMark = "victim"
+
+// victim is a command that does words in a process of its own.
+func victim(words ...string) *exec.Cmd {
+	return &exec.Cmd{Path: "/proc/self/exe", Args: append([]string{victimMark}, words...), Env: []string{}, Stderr: os.Stderr}
+}
+
+// runVictim does what a victim is told.
+func runVictim() {
+	runtime.LockOSThread()
+	fmt.Println(strings.Join(perform(os.Args[1:]), " "))
+	os.Exit(0)
+}
+
+// perform does words on the calling thread, and returns what it saw.
+func perform(words []string) (seen []string) {
+	for i, word := range words {
+		rest := words[i+1:]
+		switch word {
+		case "ppid":
+			seen = append(seen, call(syscall.SYS_GETPPID, 0, 0, 0))
+		case "seccomp": // SECCOMP_GET_ACTION_AVAIL of ALLOW
+			action := uint32(0x7fff0000)
+			const sysSeccomp = 317
+			seen = append(seen, call(sysSeccomp, 2, 0, uintptr(unsafe.Pointer(&action))))
+		case "noexec": // ENOENT, unless a filter says otherwise
+			seen = append(seen, executeNothing())
+		case "probe":
+			seen = append(seen, probed())
+		case "fds":
+			seen = append(seen, descriptors())
+		case "thread":
+			return append(seen, onThread(func() []string { return perform(rest) })...)
+		case "fork":
+			return append(seen, inChild(rest)...)
+		case "exec":
+			return append(seen, replace(rest, seen))
+		case "threadexec":
+			return append(seen, onThread(func() []string { return []string{replace(rest, seen)} })...)
+		default:
+			if strings.HasPrefix(word, "storm") {
+				seen = append(seen, storm(word)...)
+				continue
+			}
+			return append(seen, "what is "+word+"?")
+		}
+	}
+	return seen
+}
+
+// call makes a system call and names its outcome.
+func call(nr, a, b, c uintptr) string {
+	_, _, errno := syscall.RawSyscall(nr, a, b, c)
+	return outcome(errno)
+}
+
+func outcome(errno syscall.Errno) string {
+	switch errno {
+	case 0:
+		return "ok"
+	case syscall.EDOM:
+		return "EDOM"
+	case syscall.EPERM:
+		return "EPERM"
+	case syscall.EIO:
+		return "EIO"
+	case syscall.ENOENT:
+		return "ENOENT"
+	}
+	return fmt.Sprintf("errno%d", int(errno))
+}
+
+func executeNothing() string {
+	path, _ := syscall.BytePtrFromString("/nothing/there")
+	null := uintptr(0)
+	return call(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(&null)), uintptr(unsafe.Pointer(&null)))
+}
+
+// descriptors lists what is open beyond the standard streams and the runtime's own.
+func descriptors() string {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	var list []string
+	for _, e := range entries {
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil || e.Name() < "3" || to == "anon_inode:[eventpoll]" || to == "anon_inode:[eventfd]" {
+			continue
+		}
+		list = append(list, to)
+	}
+	sort.Strings(list)
+	return "[" + strings.Join(list, ",") + "]"
+}
+
+// onThread runs f on a thread of its own, which then ends.
+func onThread[T any](f func() T) T {
+	var result T
+	var wg sync.WaitGroup
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		runtime.LockOSThread()
+		result = f()
+	}()
+	wg.Wait()
+	return result
+}
+
+// inChild does words in a child, which is a fork that then executes this program.
+func inChild(words []string) []string {
+	out, err := victim(words...).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			return []string{"child:" + exit.Error()}
+		}
+		return []string{"child:" + err.Error()}
+	}
+	return strings.Fields(string(out))
+}
+
+// replace executes a victim with words in place of this process; what has been
+// seen before is printed first, and nothing after.
+func replace(words, seen []string) string {
+	for _, s := range seen {
+		fmt.Print(s, " ")
+	}
+	if syscall.Getpid() == syscall.Gettid() {
+		fmt.Print("leader ")
+	} else {
+		fmt.Print("other ")
+	}
+	err := syscall.Exec("/proc/self/exe", append([]string{victimMark}, words...), nil)
+	return outcome(err.(syscall.Errno))
+}
+
+// probed is "ok", or why the engine is not available.
+func probed() string {
+	if err := Probe(); err != nil {
+		return err.Error()
+	}
+	return "ok"
+}
