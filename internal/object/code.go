@@ -29,8 +29,8 @@ type function struct {
 // readCode decodes every section of instructions.
 func (o *object) readCode() error {
 	o.code, o.named = map[elf.SectionIndex]*code{}, map[string]*code{}
-	for i, s := range o.elf.Sections {
-		if s.Type != elf.SHT_PROGBITS || s.Flags&elf.SHF_EXECINSTR == 0 || s.Size == 0 {
+	for i, s := range o.sections {
+		if s.kind != elf.SHT_PROGBITS || s.flags&elf.SHF_EXECINSTR == 0 || s.size == 0 {
 			continue
 		}
 		raw, err := o.contents(s)
@@ -39,11 +39,11 @@ func (o *object) readCode() error {
 		}
 		insns, err := prog.Decode(raw)
 		if err != nil {
-			return &Error{Path: o.path, Section: s.Name, Reason: "not instructions", Err: err,
-				Remedy: "the object is damaged: compile it again"}
+			return &Error{Path: o.path, Section: s.name, Reason: "not instructions", Err: err,
+				Remedy: damaged}
 		}
-		c := &code{name: s.Name, insns: insns, relocs: map[int]relocation{}}
-		o.code[elf.SectionIndex(i)], o.named[s.Name] = c, c
+		c := &code{name: s.name, insns: insns, relocs: map[int]relocation{}}
+		o.code[elf.SectionIndex(i)], o.named[s.name] = c, c
 	}
 	return o.readFunctions()
 }
@@ -58,7 +58,7 @@ func (o *object) readFunctions() error {
 		size := uint64(len(c.insns)) * prog.Size
 		if s.Value%prog.Size != 0 || s.Size%prog.Size != 0 || s.Size == 0 || s.Value > size || s.Size > size-s.Value {
 			return o.failAt(c.name, s.Name, "a function that is not whole instructions of its section",
-				"the object is damaged: compile it again")
+				damaged)
 		}
 		c.funcs = append(c.funcs, &function{
 			code: c, name: s.Name, global: elf.ST_BIND(s.Info) != elf.STB_LOCAL,
@@ -103,7 +103,7 @@ func (o *object) readRelocations() error {
 		for _, r := range rels {
 			if r.offset%prog.Size != 0 || r.offset/prog.Size >= uint64(len(c.insns)) {
 				return o.failIn(c.name, fmt.Sprintf("a relocation at offset %#x: expected that of an instruction", r.offset),
-					"the object is damaged: compile it again")
+					damaged)
 			}
 			c.relocs[int(r.offset/prog.Size)] = r
 		}

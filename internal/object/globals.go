@@ -15,15 +15,15 @@ import (
 func (o *object) readGlobals() error {
 	o.globals = map[elf.SectionIndex]*prog.Map{}
 	left := uint64(MaxGlobals)
-	for i, s := range o.elf.Sections {
+	for i, s := range o.sections {
 		if !isGlobals(s) {
 			continue
 		}
-		if s.Size > left {
-			return o.failIn(s.Name, fmt.Sprintf("%d bytes of variables: expected at most %d in all", s.Size, MaxGlobals),
+		if s.size > left {
+			return o.failIn(s.name, fmt.Sprintf("%d bytes of variables: expected at most %d in all", s.size, MaxGlobals),
 				"keep large state in a map")
 		}
-		left -= s.Size
+		left -= s.size
 		m, err := o.globalsOf(elf.SectionIndex(i), s)
 		if err != nil {
 			return err
@@ -35,12 +35,12 @@ func (o *object) readGlobals() error {
 
 // isGlobals tells whether a section holds variables: .rodata, .data, .bss, and
 // what a compiler derives from them, such as .rodata.str1.1.
-func isGlobals(s *elf.Section) bool {
-	if s.Size == 0 || s.Flags&elf.SHF_ALLOC == 0 || s.Type != elf.SHT_PROGBITS && s.Type != elf.SHT_NOBITS {
+func isGlobals(s *section) bool {
+	if s.size == 0 || s.flags&elf.SHF_ALLOC == 0 || s.kind != elf.SHT_PROGBITS && s.kind != elf.SHT_NOBITS {
 		return false
 	}
 	for _, base := range []string{".rodata", ".data", ".bss"} {
-		if s.Name == base || strings.HasPrefix(s.Name, base+".") {
+		if s.name == base || strings.HasPrefix(s.name, base+".") {
 			return true
 		}
 	}
@@ -48,16 +48,16 @@ func isGlobals(s *elf.Section) bool {
 }
 
 // globalsOf reads one section of variables.
-func (o *object) globalsOf(i elf.SectionIndex, s *elf.Section) (*prog.Map, error) {
+func (o *object) globalsOf(i elf.SectionIndex, s *section) (*prog.Map, error) {
 	m := &prog.Map{
-		Name: s.Name, Type: prog.Array, KeySize: 4, ValueSize: uint32(s.Size), MaxEntries: 1,
-		SpinLock: -1, Contents: make([]byte, s.Size),
-		Frozen: strings.HasPrefix(s.Name, ".rodata"),
+		Name: s.name, Type: prog.Array, KeySize: 4, ValueSize: uint32(s.size), MaxEntries: 1,
+		SpinLock: -1, Contents: make([]byte, s.size),
+		Frozen: strings.HasPrefix(s.name, ".rodata"),
 	}
 	if m.Frozen {
 		m.Flags = prog.FlagRdonlyProg
 	}
-	if s.Type == elf.SHT_PROGBITS {
+	if s.kind == elf.SHT_PROGBITS {
 		data, err := o.contents(s)
 		if err != nil {
 			return nil, err
@@ -72,13 +72,13 @@ func (o *object) globalsOf(i elf.SectionIndex, s *elf.Section) (*prog.Map, error
 
 // refuseRelocated refuses variables that hold addresses: nothing in a filter
 // has an address before it runs.
-func (o *object) refuseRelocated(i elf.SectionIndex, s *elf.Section) error {
+func (o *object) refuseRelocated(i elf.SectionIndex, s *section) error {
 	rels, err := o.relocations(i)
 	if err != nil {
 		return err
 	}
 	if len(rels) > 0 {
-		return o.failAt(s.Name, o.nameOf(rels[0].symbol), "its address is stored in a variable",
+		return o.failAt(s.name, o.nameOf(rels[0].symbol), "its address is stored in a variable",
 			"compute it where it is used; compile with -fno-jump-tables")
 	}
 	return nil
@@ -113,7 +113,7 @@ func (o *object) addVar(i elf.SectionIndex, m *prog.Map, info btf.VarSecinfo) er
 		return nil // optimised away
 	}
 	if sym.Value > maxOffset || sym.Size > maxOffset || sym.Value+sym.Size > uint64(m.ValueSize) {
-		return o.failAt(m.Name, v.Name, "lies outside its section", "the object is damaged: compile it again")
+		return o.failAt(m.Name, v.Name, "lies outside its section", damaged)
 	}
 	if isLock(v.Type) {
 		if m.SpinLock >= 0 {

@@ -53,6 +53,10 @@ func (o *object) readLines() error {
 	if s == nil || o.types == nil {
 		return nil
 	}
+	if s.size > MaxLines {
+		return o.failIn(s.name, fmt.Sprintf("%d bytes of line information: expected at most %d", s.size, MaxLines),
+			"split the object")
+	}
 	raw, err := o.contents(s)
 	if err != nil {
 		return err
@@ -66,8 +70,8 @@ func (o *object) readLines() error {
 	}
 	var known *Error
 	if err != nil && !errors.As(err, &known) {
-		return &Error{Path: o.path, Section: s.Name, Reason: "not readable line information", Err: err,
-			Remedy: "the object is damaged: compile it again"}
+		return &Error{Path: o.path, Section: s.name, Reason: "not readable line information", Err: err,
+			Remedy: damaged}
 	}
 	o.sortLines()
 	return err
@@ -130,10 +134,18 @@ func (o *object) addLine(c *code, b []byte) error {
 	return nil
 }
 
+// sortLines orders the lines of each section and keeps the first of each
+// instruction, so that there are never more lines than instructions.
 func (o *object) sortLines() {
 	for _, c := range o.code {
 		lines := c.lines
 		sort.SliceStable(lines, func(i, j int) bool { return lines[i].Insn < lines[j].Insn })
+		c.lines = lines[:0]
+		for i, l := range lines {
+			if i == 0 || l.Insn != c.lines[len(c.lines)-1].Insn {
+				c.lines = append(c.lines, l)
+			}
+		}
 	}
 }
 

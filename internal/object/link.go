@@ -12,7 +12,7 @@ import (
 // link makes a program of each global function of each program section.
 func (o *object) link() error {
 	names := map[string]bool{}
-	for i := range o.elf.Sections {
+	for i := range o.sections {
 		c := o.code[elf.SectionIndex(i)]
 		if c == nil || !isProgram(c.name) {
 			continue
@@ -153,12 +153,12 @@ func (l *linker) resolve(f *function, start int) error {
 		var err error
 		switch {
 		case in.IsLoadImm64() && pc+1 == f.end:
-			err = l.failAt(f.code.name, f.name, "ends in half an instruction", "the object is damaged: compile it again")
+			err = l.failAt(f.code.name, f.name, "ends in half an instruction", damaged)
 		case in.IsLoadImm64() && relocated:
 			err = l.resolveLoad(f, start+pc-f.start, r)
 		case in.IsLoadImm64() && in.Src != 0:
 			err = l.failAt(f.code.name, f.name, fmt.Sprintf("instruction %d names a map by number", pc-f.start),
-				"the object is damaged: compile it again")
+				damaged)
 		case in.Op == prog.OpCallInsn && in.Src == prog.PseudoCall:
 			err = l.resolveCall(f, pc, start+pc-f.start, r, relocated)
 		case relocated:
@@ -182,7 +182,7 @@ func (l *linker) refuse(f *function, pc int, r relocation) error {
 			"call helpers through include/portcullis.h and define every function; memset and memcpy need constant sizes: use __builtin_memset")
 	}
 	return l.failAt(f.code.name, f.name, fmt.Sprintf("instruction %d refers to %s in a way that is not supported", pc-f.start, printable(name)),
-		"the object is damaged: compile it again")
+		damaged)
 }
 
 // resolveLoad rewrites a 64-bit load of the address of a map or a variable.
@@ -237,7 +237,7 @@ func (l *linker) resolveCall(f *function, pc, at int, r relocation, relocated bo
 	callee := c.at(int(target))
 	if callee == nil {
 		return l.failAt(f.code.name, f.name, fmt.Sprintf("instruction %d calls slot %d of section %q, where no function starts", pc-f.start, target, c.name),
-			"the object is damaged: compile it again")
+			damaged)
 	}
 	if _, known := l.starts[callee]; !known {
 		l.starts[callee] = -1 // placed later

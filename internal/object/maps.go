@@ -26,6 +26,9 @@ func (o *object) readMaps() error {
 	if ds == nil {
 		return o.failIn(mapsSection, "no type information for the map definitions", "compiled without BTF: add -g")
 	}
+	if len(ds.Vars) > MaxMaps {
+		return o.failIn(mapsSection, fmt.Sprintf("%d maps: expected at most %d", len(ds.Vars), MaxMaps), "split the object")
+	}
 	rels, err := o.relocations(index)
 	if err != nil {
 		return err
@@ -52,7 +55,7 @@ func (o *object) readMap(index elf.SectionIndex, info btf.VarSecinfo) error {
 	}
 	sym, ok := o.vars[varKey{index, v.Name}]
 	if !ok {
-		return o.failAt(mapsSection, v.Name, "has a type but no symbol", "the object is damaged: compile it again")
+		return o.failAt(mapsSection, v.Name, "has a type but no symbol", damaged)
 	}
 	m, err := o.defineMap(v)
 	if err != nil {

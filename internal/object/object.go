@@ -17,7 +17,13 @@ const (
 	// MaxSize is the size of the largest object in bytes.
 	MaxSize = 16 << 20
 	// MaxSections is the number of ELF sections.
-	MaxSections = 2048
+	MaxSections = 1024
+	// MaxTypes is the size of an object's BTF in bytes.
+	MaxTypes = 1 << 20
+	// MaxLines is the size of an object's line information in bytes.
+	MaxLines = 4 << 20
+	// MaxMaps is the number of map definitions.
+	MaxMaps = 256
 	// MaxPrograms is the number of programs in one object.
 	MaxPrograms = 256
 	// MaxInsns is the number of instruction slots of one linked program.
@@ -32,11 +38,12 @@ const (
 // object is one ELF object on its way to programs.
 type object struct {
 	path     string
-	elf      *elf.File
+	data     []byte
+	sections []*section
 	symbols  []elf.Symbol
 	vars     map[varKey]elf.Symbol
 	named    map[string]*code
-	budget   int64 // bytes of sections that may still be read
+	budget   uint64 // bytes of sections that may still be read
 	types    *types
 	code     map[elf.SectionIndex]*code
 	maps     map[elf.SectionIndex]map[uint64]*prog.Map // map definitions by offset

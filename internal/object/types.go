@@ -3,15 +3,30 @@ package object
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf/btf"
 )
 
+// errPanic is the cause of an error where the reader of types gave up with a
+// panic.
+var errPanic = errors.New("the reader panicked")
+
+// shielded runs a third-party reader over untrusted bytes.
+func shielded(read func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	return read()
+}
+
 // types is an object's BTF: its types and its strings.
 type types struct {
 	spec    *btf.Spec
-	strings []byte
+	strings string
 }
 
 // btfHeader is struct btf_header of include/uapi/linux/btf.h.
@@ -31,22 +46,26 @@ func (o *object) readTypes() error {
 	if s == nil {
 		return nil
 	}
+	if s.size > MaxTypes {
+		return o.failIn(s.name, fmt.Sprintf("%d bytes of types: expected at most %d", s.size, MaxTypes),
+			"declare no types that the filter does not use")
+	}
 	raw, err := o.contents(s)
 	if err != nil {
 		return err
 	}
 	strs, err := btfStrings(raw)
 	if err != nil {
-		return &Error{Path: o.path, Section: s.Name, Reason: "not readable type information", Err: err,
-			Remedy: "the object is damaged: compile it again"}
+		return &Error{Path: o.path, Section: s.name, Reason: "not readable type information", Err: err,
+			Remedy: damaged}
 	}
-	o.types = &types{strings: strs}
+	o.types = &types{strings: string(strs)}
 	err = shielded(func() (err error) {
 		o.types.spec, err = btf.LoadSpecFromReader(bytes.NewReader(raw))
 		return err
 	})
 	if err != nil {
-		return &Error{Path: o.path, Section: s.Name, Reason: "not readable type information", Err: err,
+		return &Error{Path: o.path, Section: s.name, Reason: "not readable type information", Err: err,
 			Remedy: "compile it with clang 14 or newer"}
 	}
 	return nil
@@ -73,14 +92,10 @@ func btfStrings(raw []byte) ([]byte, error) {
 
 // text is the string at off of the string table; empty where there is none.
 func (t *types) text(off uint32) string {
-	if t == nil || uint64(off) >= uint64(len(t.strings)) {
+	if t == nil {
 		return ""
 	}
-	s := t.strings[off:]
-	if i := bytes.IndexByte(s, 0); i >= 0 {
-		s = s[:i]
-	}
-	return string(s)
+	return stringAt(t.strings, off)
 }
 
 // datasec is the type of a section of variables; nil if BTF has none.
