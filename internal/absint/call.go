@@ -68,7 +68,7 @@ func (m *Machine) help(s *State, sig *helper.Signature) {
 	for i, a := range sig.Args {
 		switch r := &args[i+1]; a {
 		case helper.MemWrite:
-			s.fill(r, &args[i+2])
+			s.fill(r, &args[i+2], readsFrom(sig))
 		case helper.Record:
 			s.release(r.Ref)
 		case helper.Lock:
@@ -95,13 +95,31 @@ func (m *Machine) result(s *State, sig *helper.Signature, args *[11]Reg) Reg {
 		}
 		return Reg{}
 	case helper.ValueOrNull:
-		return Reg{Scalar: Const(0), Kind: ValueOrNull, Map: args[1].Map, ID: m.fresh()}
+		return Reg{Scalar: Const(0), Kind: ValueOrNull, Map: args[1].Map, ID: m.fresh(), Origin: m.storageOrigin(&args[1])}
 	case helper.RecordOrNull:
 		id := m.fresh()
 		s.Refs = append(s.Refs, id)
 		return Reg{Scalar: Const(0), Kind: RecordOrNull, Size: uint32(args[2].U.Max), ID: id, Ref: id}
 	}
-	return number(integerResult(sig.ID, args))
+	return Reg{Scalar: integerResult(sig.ID, args), Kind: Number, Origin: readsFrom(sig)}
+}
+
+// readsFrom is where the memory a helper reads belongs.
+func readsFrom(sig *helper.Signature) Origin {
+	if sig.Effect&helper.Memory != 0 && sig.Effect&helper.Pins == 0 {
+		return FromUser
+	}
+	return 0
+}
+
+func (m *Machine) storageOrigin(r *Reg) Origin {
+	if r.Kind != MapHandle {
+		return 0
+	}
+	if spec := m.code.Prog.Maps[r.Map]; spec.Type == prog.TaskStorage && spec.Flags&prog.FlagClone == 0 {
+		return FromStorage
+	}
+	return 0
 }
 
 // maxErrno is the largest error number a helper returns, negated.
@@ -121,7 +139,7 @@ func integerResult(id helper.ID, args *[11]Reg) Scalar {
 
 // fill lets a helper write the memory at r. A constant size is written in
 // full; of any other size Check has every byte be readable before.
-func (s *State) fill(r, size *Reg) {
+func (s *State) fill(r, size *Reg, o Origin) {
 	if r.Kind != Stack {
 		return
 	}
@@ -129,11 +147,11 @@ func (s *State) fill(r, size *Reg) {
 	to := r.S.Max + size.S.Max
 	_, fixed := size.Const()
 	if _, ok := r.Const(); !ok || !fixed {
-		s.writeRange(f, r.S.Min, to, Data)
+		s.writeRange(f, r.S.Min, to, Data, o|r.Origin|size.Origin)
 		return
 	}
 	for off := r.S.Min; off < to && off < 0 && off >= -maxStack; off++ {
-		f.put(off, Data)
+		f.put(off, Data, o)
 	}
 }
 

@@ -1,14 +1,19 @@
 package absint
 
-import "fmt"
+import (
+	"fmt"
+
+	"portcullis/internal/prog"
+)
 
 // Visitor sees the states of an exploration.
 type Visitor interface {
 	// Visit is called with the state before each instruction. An error ends
 	// the exploration.
 	Visit(*State) error
-	// Fork is called after a conditional jump of which both sides are possible.
-	Fork(pc int)
+	// Fork is called after a conditional jump of which both sides are possible,
+	// with the sources its operands depend on.
+	Fork(pc int, from Origin)
 	// Exit is called with the state at the end of the entry function: R0 is
 	// the verdict.
 	Exit(*State)
@@ -128,19 +133,42 @@ func (x *explorer) path(p pending) error {
 		if err := x.v.Visit(s); err != nil {
 			return err
 		}
-		pc := s.PC
+		pc, from := s.PC, x.m.operands(s)
 		jumped, end := x.m.Step(s)
 		if end {
 			x.finish(s)
 			break
 		}
 		if jumped != nil {
-			x.v.Fork(pc)
+			x.v.Fork(pc, from)
 			x.push(jumped, at)
 		}
 	}
 	at.close()
 	return nil
+}
+
+// operands is where the operands of a conditional jump come from.
+func (m *Machine) operands(s *State) Origin {
+	in := m.code.Prog.Insns[s.PC]
+	if !IsBranch(in) {
+		return 0
+	}
+	f := s.Top()
+	from := f.Regs[in.Dst].numberOrigin()
+	if in.Op&prog.SrcMask == prog.SrcX {
+		from |= f.Regs[in.Src].numberOrigin()
+	}
+	return from
+}
+
+// numberOrigin leaves tests for NULL out: they say that a value exists, not what
+// it is.
+func (r *Reg) numberOrigin() Origin {
+	if r.Kind != Number {
+		return 0
+	}
+	return r.Origin
 }
 
 // finish reports an exit; a path may also end because no run gets there.

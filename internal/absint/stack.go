@@ -27,6 +27,7 @@ func (f *Frame) byteAt(off int64) (ByteKind, *Slot) {
 // of a number is data; what is left of a pointer must not be read.
 func (sl *Slot) clear() {
 	left := Data
+	sl.Origin |= sl.Reg.Origin
 	if sl.Reg.IsPointer() {
 		left = Unwritten
 	}
@@ -39,18 +40,19 @@ func (sl *Slot) clear() {
 }
 
 // put makes the byte at a stack offset k.
-func (f *Frame) put(off int64, k ByteKind) {
+func (f *Frame) put(off int64, k ByteKind, from Origin) {
 	i, at := slotOf(off)
 	sl := f.slot(i)
 	if sl.Bytes[at] == Spill {
 		sl.clear()
 	}
 	sl.Bytes[at] = k
+	sl.Origin |= from
 }
 
 // maybe makes the byte at a stack offset one that may have become k: what was
 // readable stays so, a pointer does not.
-func (f *Frame) maybe(off int64, k ByteKind) {
+func (f *Frame) maybe(off int64, k ByteKind, from Origin) {
 	i, at := slotOf(off)
 	if i >= len(f.Stack) {
 		return
@@ -59,6 +61,7 @@ func (f *Frame) maybe(off int64, k ByteKind) {
 	if sl.Bytes[at] == Spill {
 		sl.clear()
 	}
+	sl.Origin |= from
 	if sl.Bytes[at] == Zero && k != Zero {
 		sl.Bytes[at] = Data
 	}
@@ -75,7 +78,7 @@ func (s *State) storeStack(base *Reg, off int64, n int, v Reg) {
 		k = Zero
 	}
 	if _, ok := base.Const(); !ok {
-		s.writeRange(f, base.S.Min+off, base.S.Max+off+int64(n), k)
+		s.writeRange(f, base.S.Min+off, base.S.Max+off+int64(n), k, v.Origin|base.Origin)
 		return
 	}
 	at := base.S.Min + off
@@ -84,7 +87,7 @@ func (s *State) storeStack(base *Reg, off int64, n int, v Reg) {
 	}
 	if at%8 != 0 {
 		for i := int64(0); i < int64(n); i++ {
-			f.put(at+i, k)
+			f.put(at+i, k, v.Origin)
 		}
 		return
 	}
@@ -93,19 +96,21 @@ func (s *State) storeStack(base *Reg, off int64, n int, v Reg) {
 	if sl.Bytes[0] == Spill {
 		sl.clear()
 	}
-	sl.Reg = v
+	if sl.Reg = v; n == 8 {
+		sl.Origin = 0
+	}
 	for b := 0; b < n; b++ {
 		sl.Bytes[b] = Spill
 	}
 }
 
 // writeRange lets each byte of from … to-1 have been written, or not.
-func (s *State) writeRange(f *Frame, from, to int64, k ByteKind) {
+func (s *State) writeRange(f *Frame, from, to int64, k ByteKind, o Origin) {
 	if from < -maxStack {
 		from = -maxStack
 	}
 	for ; from < to && from < 0; from++ {
-		f.maybe(from, k)
+		f.maybe(from, k, o)
 	}
 }
 
@@ -113,10 +118,11 @@ func (s *State) writeRange(f *Frame, from, to int64, k ByteKind) {
 // said about the bytes.
 func (s *State) loadStack(base *Reg, off int64, n int) Reg {
 	unknown := number(Bytes(n))
+	f := s.Frames[base.Frame]
 	if _, ok := base.Const(); !ok {
+		unknown.Origin = base.Origin | f.origins()
 		return unknown
 	}
-	f := s.Frames[base.Frame]
 	at := base.S.Min + off
 	if at < -maxStack || at+int64(n) > 0 {
 		return unknown
@@ -130,7 +136,11 @@ func (s *State) loadStack(base *Reg, off int64, n int) Reg {
 		return number(Const(0))
 	}
 	i, byte := slotOf(at)
-	if i >= len(f.Stack) || f.Stack[i].Bytes[byte] != Spill {
+	if i >= len(f.Stack) {
+		return unknown
+	}
+	if f.Stack[i].Bytes[byte] != Spill {
+		unknown.Origin = f.Stack[i].Origin
 		return unknown
 	}
 	return f.Stack[i].part(byte, n)
@@ -138,16 +148,26 @@ func (s *State) loadStack(base *Reg, off int64, n int) Reg {
 
 // part is n bytes from byte at of the register spilled in sl.
 func (sl *Slot) part(at, n int) Reg {
+	unknown := Reg{Scalar: Bytes(n), Kind: Number, Origin: sl.Reg.Origin | sl.Origin}
 	if at+n > 8 || sl.Bytes[at+n-1] != Spill {
-		return number(Bytes(n))
+		return unknown
 	}
 	whole := n == 8 || sl.Bytes[n%8] != Spill
 	switch {
 	case at == 0 && whole:
 		return sl.Reg
 	case sl.Reg.IsPointer():
-		return number(Bytes(n))
+		return unknown
 	}
 	shifted := sl.Reg.Scalar.rsh(Const(uint64(8 * at)))
-	return number(shifted.ZeroExtend(n))
+	unknown.Scalar = shifted.ZeroExtend(n)
+	return unknown
+}
+
+// origins is where anything in the frame's stack came from.
+func (f *Frame) origins() (o Origin) {
+	for i := range f.Stack {
+		o |= f.Stack[i].Origin | f.Stack[i].Reg.Origin
+	}
+	return o
 }

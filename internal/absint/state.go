@@ -39,6 +39,8 @@ type Reg struct {
 	// Scalar is the number; the offset in bytes for a pointer.
 	Scalar
 	Kind Kind
+	// Origin is where the value came from; it says nothing about the value.
+	Origin Origin
 	// Frame is the call depth whose stack a Stack pointer is into; 0 is the entry.
 	Frame uint8
 	// Map is the index of the map of a MapHandle or Value.
@@ -51,6 +53,18 @@ type Reg struct {
 	// Ref is the reservation a Record belongs to.
 	Ref uint32
 }
+
+// Origin is a set of sources a value depends on. It is for explanations and for
+// deciding what to look at more closely: it is not compared when states are, and
+// may be missing where paths met.
+type Origin uint8
+
+// The sources of values.
+const (
+	FromNr      Origin = 1 << iota // the number of the system call
+	FromUser                       // memory of the caller, not pinned
+	FromStorage                    // task storage that a forked child does not inherit
+)
 
 func number(s Scalar) Reg { return Reg{Scalar: s, Kind: Number} }
 
@@ -73,8 +87,9 @@ const (
 
 // Slot is eight aligned bytes of the stack; Bytes[0] is at the lowest address.
 type Slot struct {
-	Bytes [8]ByteKind
-	Reg   Reg
+	Bytes  [8]ByteKind
+	Origin Origin // of the bytes outside Reg
+	Reg    Reg
 }
 
 // Frame is one activation of a function.

@@ -101,17 +101,22 @@ func (m *Machine) alu(f *Frame, in prog.Insn) {
 	case prog.OpMov:
 		*dst = m.move(f, in)
 	case prog.OpEnd:
-		*dst = number(swap(in, dst.Scalar))
+		dst.set(swap(in, dst.Scalar), dst.Origin)
 	case prog.OpNeg:
-		*dst = number(Arith(prog.OpSub, width(in), 0, Const(0), dst.Scalar))
+		dst.set(Arith(prog.OpSub, width(in), 0, Const(0), dst.Scalar), dst.Origin)
 	default:
 		src := source(f, in)
 		if dst.IsPointer() || src.IsPointer() {
 			*dst = displace(op, width(in), *dst, src)
 			return
 		}
-		*dst = number(Arith(op, width(in), in.Off, dst.Scalar, src.Scalar))
+		dst.set(Arith(op, width(in), in.Off, dst.Scalar, src.Scalar), dst.Origin|src.Origin)
 	}
+}
+
+// set makes r a number from known sources.
+func (r *Reg) set(v Scalar, from Origin) {
+	*r = Reg{Scalar: v, Kind: Number, Origin: from}
 }
 
 // swap does byte order on a little-endian machine: to little endian only
@@ -127,6 +132,8 @@ func swap(in prog.Insn, a Scalar) Scalar {
 // displace adds a number to a pointer, or takes it from one. Nothing is known
 // about other arithmetic on pointers.
 func displace(op uint8, w Width, dst, src Reg) Reg {
+	from := dst.Origin | src.Origin
+	dst.Origin, src.Origin = from, from
 	switch {
 	case w != W64 || dst.IsPointer() && src.IsPointer():
 	case op == prog.OpAdd && src.IsPointer():
@@ -159,9 +166,9 @@ func (m *Machine) move(f *Frame, in prog.Insn) Reg {
 		if width(in) == W32 {
 			r = r.Truncate()
 		}
-		return number(r)
+		return Reg{Scalar: r, Kind: Number, Origin: src.Origin}
 	case width(in) == W32 && src.U.Max > fullU.Max>>32:
-		return number(src.Scalar.Truncate())
+		return Reg{Scalar: src.Scalar.Truncate(), Kind: Number, Origin: src.Origin}
 	}
 	m.tie(src)
 	return *src
@@ -189,15 +196,19 @@ func (m *Machine) load(s *State, in prog.Insn) Reg {
 	switch base.Kind {
 	case Ctx:
 		r = number(m.field(base, in))
+		if !r.Bits.IsConst() && in.Off == abi.OffNr {
+			r.Origin = FromNr
+		}
 	case Stack:
 		r = s.loadStack(base, int64(in.Off), n)
 	case Value:
 		r = number(m.loadValue(base, in))
+		r.Origin = base.Origin
 	default:
 		r = number(Bytes(n))
 	}
 	if in.Op&prog.ModeMask == prog.ModeMemSX && !r.IsPointer() {
-		return number(r.Scalar.SignExtend(n))
+		r.set(r.Scalar.SignExtend(n), r.Origin)
 	}
 	return r
 }
@@ -239,7 +250,7 @@ func (m *Machine) store(s *State, in prog.Insn, v Reg) {
 			m.tie(&s.Top().Regs[in.Src])
 			v = s.Top().Regs[in.Src]
 		} else {
-			v = number(v.Scalar.ZeroExtend(n))
+			v.set(v.Scalar.ZeroExtend(n), v.Origin)
 		}
 	}
 	s.storeStack(base, int64(in.Off), n, v)

@@ -57,7 +57,6 @@ func (c *collector) reason(pc int, format string, args ...any) *Reason {
 
 // Visit looks for state and effects.
 func (c *collector) Visit(s *absint.State) error {
-	c.divisible = true
 	in := c.p.Insns[s.PC]
 	switch in.Class() {
 	case prog.ClassLDX:
@@ -72,9 +71,18 @@ func (c *collector) Visit(s *absint.State) error {
 	return nil
 }
 
+// dependsOnNr notes that something was left open which a part of the range might
+// decide. Without it, every part has the leaf of the whole.
+func (c *collector) dependsOnNr(from absint.Origin) {
+	c.divisible = c.divisible || from&absint.FromNr != 0
+}
+
 // access notes what touches a map that is not frozen.
 func (c *collector) access(s *absint.State, n uint8, does string) {
 	r := &s.Top().Regs[n]
+	if _, known := r.Const(); !known {
+		c.dependsOnNr(r.Origin)
+	}
 	if c.state != nil || r.Kind != absint.Value {
 		return
 	}
@@ -116,7 +124,8 @@ func (c *collector) cloned(s *absint.State, sig *helper.Signature) {
 }
 
 // Fork notes the first jump that is not decided by nr and arch.
-func (c *collector) Fork(pc int) {
+func (c *collector) Fork(pc int, from absint.Origin) {
+	c.dependsOnNr(from)
 	if c.fork == nil {
 		c.fork = c.reason(pc, "the verdict depends on the call's arguments")
 	}
@@ -130,6 +139,9 @@ func (c *collector) Exit(s *absint.State) {
 		c.action = c.traced(s.PC, r0)
 	}
 	v, ok := r0.Const()
+	if !ok {
+		c.dependsOnNr(s.Top().Regs[prog.R0].Origin)
+	}
 	switch {
 	case !ok && c.open == nil:
 		c.open = c.reason(s.PC, "the verdict is computed")

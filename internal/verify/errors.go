@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"portcullis/internal/absint"
 	"portcullis/internal/helper"
 	"portcullis/internal/prog"
 )
@@ -89,21 +90,19 @@ func (w Warning) String() string {
 	return fmt.Sprintf("instruction %d: %s", w.Insn, w.Text)
 }
 
-// warnings looks for what a filter's verdict should not rest on.
-func warnings(p *prog.Program) []Warning {
+// warnings says what a verdict should not rest on but may: values of sources
+// that decide a test or are returned.
+func warnings(p *prog.Program, decides map[absint.Origin]int) []Warning {
 	var ws []Warning
-	add := func(pc int, format string, args ...any) {
-		ws = append(ws, Warning{Insn: pc, Line: p.LineOf(pc), Text: fmt.Sprintf(format, args...)})
-	}
-	for pc, in := range p.Insns {
-		switch {
-		case in.IsLoadImm64() && in.Src == prog.PseudoMapFD:
-			if m := p.Maps[in.Imm]; m.Type == prog.TaskStorage && m.Flags&prog.FlagClone == 0 {
-				add(pc, "map %s starts zeroed in a forked child: a verdict that depends on it is escaped by fork; count in a global, or use BPF_F_CLONE", m.Name)
-			}
-		case in.Op != prog.OpCallInsn || in.Src != 0:
-		case helper.ID(in.Imm) == helper.ProbeReadUser || helper.ID(in.Imm) == helper.ProbeReadUserStr:
-			add(pc, "this read is not pinned: the call may consume other bytes; use it for observation, bpf_safe_read_user for a verdict")
+	for _, w := range [...]struct {
+		from absint.Origin
+		text string
+	}{
+		{absint.FromUser, "a verdict may depend on memory that was read without being pinned: the call may consume other bytes; use bpf_safe_read_user"},
+		{absint.FromStorage, "a verdict may depend on task storage that starts zeroed in a forked child: fork escapes it; count in a global, or give the map BPF_F_CLONE"},
+	} {
+		if pc, ok := decides[w.from]; ok {
+			ws = append(ws, Warning{Insn: pc, Line: p.LineOf(pc), Text: w.text})
 		}
 	}
 	return ws

@@ -50,7 +50,7 @@ func Program(p *prog.Program, o Options) (*Verified, error) {
 		budget = DefaultBudget
 	}
 	code := absint.NewCode(p, funcs)
-	c := &check{code: code, frames: make([]int, len(funcs))}
+	c := &check{code: code, frames: make([]int, len(funcs)), decides: map[absint.Origin]int{}}
 	m := absint.NewMachine(code, absint.AnyInput())
 	visited, err := m.Explore(m.Start(), c, absint.Limits{Visits: budget, Bytes: stateBytes})
 	if err != nil {
@@ -59,7 +59,7 @@ func Program(p *prog.Program, o Options) (*Verified, error) {
 	if err := stackDepth(p, funcs, c.frames); err != nil {
 		return nil, err
 	}
-	return &Verified{code: code, visited: visited, frames: c.frames, warnings: warnings(p)}, nil
+	return &Verified{code: code, visited: visited, frames: c.frames, warnings: warnings(p, c.decides)}, nil
 }
 
 func clone(p *prog.Program) *prog.Program {
@@ -98,6 +98,8 @@ func (v *Verified) Warnings() []Warning { return append([]Warning(nil), v.warnin
 type check struct {
 	code   *absint.Code
 	frames []int
+	// decides is where values of a source decide first.
+	decides map[absint.Origin]int
 }
 
 // failure is a problem at an instruction.
@@ -114,8 +116,20 @@ func (c *check) Visit(s *absint.State) error {
 	return nil
 }
 
-func (c *check) Fork(int)           {}
-func (c *check) Exit(*absint.State) {}
+// Fork notes tests that a verdict may depend on.
+func (c *check) Fork(pc int, from absint.Origin) { c.note(pc, from) }
+
+// Exit notes verdicts that are computed.
+func (c *check) Exit(s *absint.State) { c.note(s.PC, s.Top().Regs[prog.R0].Origin) }
+
+// note remembers the first instruction at which a source mattered.
+func (c *check) note(pc int, from absint.Origin) {
+	for _, o := range [...]absint.Origin{absint.FromUser, absint.FromStorage} {
+		if _, seen := c.decides[o]; from&o != 0 && !seen {
+			c.decides[o] = pc
+		}
+	}
+}
 
 // measure notes how deep the stack is used.
 func (c *check) measure(s *absint.State) {
