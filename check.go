@@ -13,7 +13,8 @@ import (
 // Variable is a constant of a filter that Set can set.
 type Variable struct {
 	Name string
-	// Type is how a value is written: "u32", "i64", "bool", "char[16]".
+	// Type is how a value is written: "u32", "i64", "bool", "char[16]",
+	// "calls" for a set of system calls.
 	Type string
 }
 
@@ -83,6 +84,8 @@ func (f *Filter) enforceable() error {
 func typeName(v prog.Var) string {
 	name := map[prog.VarKind]string{prog.VarUnsigned: "u", prog.VarSigned: "i"}[v.Kind]
 	switch v.Kind {
+	case prog.VarCallSet:
+		return "calls"
 	case prog.VarBool:
 		name = "bool"
 	case prog.VarChar:
