@@ -32,6 +32,7 @@ const maxFrame = 1 << 20
 
 // job is what init is to run.
 type job struct {
+	Self   string // name of the running program
 	Path   string
 	Args   []string
 	Env    []string

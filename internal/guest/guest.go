@@ -66,8 +66,12 @@ type Cmd struct {
 }
 
 // Self names, as a command, the running program inside the guest, where its
-// path on the host may be hidden or closed to other users.
+// path on the host may be hidden or closed to other users. It is also found by
+// the name it was started by, at the end of the PATH that a nil Env stands for.
 const Self = "/run/portcullis/self"
+
+// selfDir has the running program under its own name.
+const selfDir = "/run/portcullis/bin"
 
 // Command returns the command name with args, to be run in a machine made from cfg.
 func Command(cfg Config, name string, args ...string) *Cmd {
@@ -155,6 +159,18 @@ func (c *Cmd) Complaints() []string {
 	return c.machine.console.complaints()
 }
 
+// Terminal is in as the terminal that it is, for Cmd.TTY, or nil.
+func Terminal(in io.Reader) *os.File {
+	f, ok := in.(*os.File)
+	if !ok {
+		return nil
+	}
+	if _, err := terminalSize(f); err != nil {
+		return nil
+	}
+	return f
+}
+
 // job is what the init is told to run.
 func (c *Cmd) job() (*job, error) {
 	dir := c.Dir
@@ -176,7 +192,7 @@ func (c *Cmd) job() (*job, error) {
 		}
 		shares = append(shares, abs)
 	}
-	j := &job{Path: c.Path, Args: c.Args, Env: env, Dir: filepath.Clean(dir), UID: c.UID, Shares: shares}
+	j := &job{Self: filepath.Base(os.Args[0]), Path: c.Path, Args: c.Args, Env: env, Dir: filepath.Clean(dir), UID: c.UID, Shares: shares}
 	if c.TTY != nil {
 		size, err := terminalSize(c.TTY)
 		if err != nil {
@@ -188,12 +204,14 @@ func (c *Cmd) job() (*job, error) {
 }
 
 // hostEnv is this process's environment without what names places the guest
-// does not have.
+// does not have, and with this program in its PATH.
 func hostEnv() []string {
 	var env []string
 	for _, kv := range os.Environ() {
 		switch name, _, _ := cut(kv); name {
 		case "TMPDIR", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK":
+		case "PATH":
+			env = append(env, kv+":"+selfDir)
 		default:
 			env = append(env, kv)
 		}

@@ -235,6 +235,16 @@ func TestLoop(t *testing.T) {
 	t.Logf("loop took %v", best)
 }
 
+// The running program is found by its name in the guest.
+func TestSelfByName(t *testing.T) {
+	cmd := guest.Command(guest.Config{}, filepath.Base(os.Args[0]), "-test.run=^TestInside$", "-test.v")
+	out := new(bytes.Buffer)
+	cmd.Stdout = out
+	if err := run(t, cmd); err != nil || !strings.Contains(out.String(), "--- PASS: TestInside") {
+		t.Errorf("%+v\n%s", err, out)
+	}
+}
+
 // Test re-runs this binary; what it runs there is TestInside.
 func TestTest(t *testing.T) {
 	guest.Test(t, "-test.run=^TestInside$")

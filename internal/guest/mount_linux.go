@@ -3,7 +3,6 @@ package guest
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -74,7 +73,7 @@ func enterRoot(j *job) error {
 		func() error { return plainMounts(rootAt) },
 		devices,
 		func() error { return mountAll(rootAt, present(scratch())) },
-		bindSelf,
+		func() error { return bindSelf(j.Self) },
 		func() error { return mountShares(j.Shares) },
 		func() error { return reveal(j.Dir, j.Shares) },
 		moveRoot,
@@ -117,9 +116,12 @@ func devices() error {
 	})
 }
 
-// bindSelf makes init's own executable visible at Self.
-func bindSelf() error {
-	if err := os.MkdirAll(filepath.Dir(rootAt+Self), 0o755); err != nil {
+// bindSelf makes init's own executable visible at Self, and by its name.
+func bindSelf(name string) error {
+	if err := os.MkdirAll(rootAt+selfDir, 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(Self, rootAt+selfDir+"/"+name); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(rootAt+Self, os.O_CREATE|os.O_WRONLY, 0o755)
