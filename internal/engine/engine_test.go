@@ -135,4 +135,3 @@ func TestCountExecStopsAtTheRightCall(t *testing.T) {
 	}
 }
 
-func victims() map[string]func([]string) int { return nil }

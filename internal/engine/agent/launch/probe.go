@@ -138,3 +138,13 @@ func (l Listen) String() string {
 	}
 	return fmt.Sprintf("Listen(%d)", uint8(l))
 }
+
+// Probe tries on this process what ListenProbe would find out in an init stage.
+// The error is an *InstallError.
+func Probe() (Listen, error) {
+	l, err := probeKillable()
+	if err != nil {
+		return l, &InstallError{stepProbe, err}
+	}
+	return l, nil
+}
