@@ -1,0 +1,124 @@
+// Package cli is the portcullis command: its flags, its words and its exit
+// statuses, over the public package and the engines' probes.
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses. Those of run are the shell's and those of env(1), timeout(1)
+// and docker-run(1), because its own status is CMD's.
+const (
+	exitYes          = 0
+	exitNo           = 1
+	exitUsage        = 2
+	exitOurs         = 125
+	exitCannotInvoke = 126
+	exitNotFound     = 127
+)
+
+// Streams are a command's standard streams.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// status is an error that has decided the exit status. Its text may be empty
+// where everything has been said.
+type status struct {
+	code int
+	err  error
+}
+
+func (s *status) Error() string {
+	if s.err == nil {
+		return ""
+	}
+	return s.err.Error()
+}
+
+func (s *status) Unwrap() error { return s.err }
+
+// exit gives err the exit status code.
+func exit(code int, err error) error { return &status{code: code, err: err} }
+
+// app is one invocation.
+type app struct {
+	Streams
+	json bool
+}
+
+// Main runs the command line and returns its exit status.
+func Main(args []string, s Streams) int {
+	root := newRoot(s)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		return exitYes
+	}
+	if text := err.Error(); text != "" {
+		fmt.Fprintf(s.Err, "portcullis: %s\n", text)
+	}
+	var st *status
+	switch {
+	case errors.As(err, &st):
+		return st.code
+	case cmd.Annotations[runsCommand] != "":
+		return exitOurs
+	}
+	return exitUsage
+}
+
+// runsCommand marks subcommands whose exit status is that of the command they
+// run, so that a wrong flag must not look like that command's own status 2.
+const runsCommand = "runs-command"
+
+func newRoot(s Streams) *cobra.Command {
+	a := &app{Streams: s}
+	root := &cobra.Command{
+		Use:   "portcullis",
+		Short: "Programmable system-call security",
+		Long: "Portcullis runs programs under eBPF filters that are asked about every system call\n" +
+			"of a process tree, keep state between calls, and need no privilege.",
+		Example: "  portcullis list\n" +
+			"  portcullis run -f count-exec --set max=3 -- bash\n" +
+			"  portcullis check ./my-filter.o",
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              cobra.NoArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(s.In)
+	root.SetOut(s.Out)
+	root.SetErr(s.Err)
+	root.AddCommand(a.run(), a.check(), a.explain(), a.list(), a.doctor(), a.kernel(), a.version())
+	return root
+}
+
+// withJSON adds --json to a command that prints.
+func (a *app) withJSON(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return cmd
+}
+
+// print writes v as JSON under --json, else what human writes.
+func (a *app) print(v interface{}, human func(w io.Writer)) error {
+	if !a.json {
+		human(a.Out)
+		return nil
+	}
+	enc := json.NewEncoder(a.Out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// examples joins the lines of a command's examples.
+func examples(lines ...string) string { return "  " + strings.Join(lines, "\n  ") }

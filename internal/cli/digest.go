@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"portcullis/internal/event"
+)
+
+// maxKinds is how many kinds of denials are explained; more would bury the
+// command's own output. The others are counted.
+const maxKinds = 16
+
+// kind is what denials have in common that are explained once.
+type kind struct {
+	title, explanation string
+}
+
+// digest explains denials as they come: the first of a kind in full, the others
+// as a count when the command has ended.
+type digest struct {
+	w     io.Writer
+	order []kind
+	seen  map[kind]int
+	other int
+	lost  uint64
+}
+
+func newDigest(w io.Writer) *digest { return &digest{w: w, seen: map[kind]int{}} }
+
+// add takes one event; all but denials, printed lines and losses are ignored.
+func (d *digest) add(e *event.Event) {
+	switch {
+	case e.Kind == event.KindPrint:
+		fmt.Fprintf(d.w, "portcullis: %s\n", e)
+	case e.Kind == event.KindLost:
+		d.lost += e.Lost
+	case e.Denies():
+		d.deny(e)
+	}
+}
+
+func (d *digest) deny(e *event.Event) {
+	k := kind{title: e.Call.Title(), explanation: e.Explain()}
+	if d.seen[k] == 0 && len(d.order) >= maxKinds {
+		d.other++
+		return
+	}
+	if d.seen[k]++; d.seen[k] > 1 {
+		return
+	}
+	d.order = append(d.order, k)
+	fmt.Fprintf(d.w, "portcullis: denied %s\n", e)
+}
+
+// close says how often what was explained once has happened.
+func (d *digest) close() {
+	for _, k := range d.order {
+		if n := d.seen[k]; n > 1 {
+			fmt.Fprintf(d.w, "portcullis: denied %s %d times: %s\n", k.title, n, k.explanation)
+		}
+	}
+	if d.other > 0 {
+		fmt.Fprintf(d.w, "portcullis: %d more denials of other kinds; --events FILE has them all\n", d.other)
+	}
+	if d.lost > 0 {
+		fmt.Fprintf(d.w, "portcullis: %d denials came too fast to be looked at\n", d.lost)
+	}
+}

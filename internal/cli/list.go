@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"portcullis"
+	"portcullis/filters"
+)
+
+// builtin is what list prints of one filter.
+type builtin struct {
+	Name      string            `json:"name"`
+	Summary   string            `json:"summary"`
+	Variables []builtinVariable `json:"variables"`
+}
+
+type builtinVariable struct {
+	Name string `json:"name"`
+	Doc  string `json:"doc"`
+	Type string `json:"type,omitempty"`
+}
+
+func (a *app) list() *cobra.Command {
+	return a.withJSON(&cobra.Command{
+		Use:     "list",
+		Short:   "List the built-in filters and their variables",
+		Example: examples("portcullis list", "portcullis list --json"),
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			all, err := builtins()
+			if err != nil {
+				return exit(exitNo, err)
+			}
+			return a.print(all, func(w io.Writer) { printBuiltins(w, all) })
+		},
+	})
+}
+
+func builtins() ([]builtin, error) {
+	all := []builtin{}
+	for _, name := range portcullis.Builtins() {
+		f, err := portcullis.Load(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, describeBuiltin(name, f))
+	}
+	return all, nil
+}
+
+// describeBuiltin joins what the source says with what the object holds.
+func describeBuiltin(name string, f *portcullis.Filter) builtin {
+	types := map[string]string{}
+	for _, v := range f.Variables() {
+		types[v.Name] = v.Type
+	}
+	summary, vars := filters.Doc(name)
+	b := builtin{Name: name, Summary: summary, Variables: []builtinVariable{}}
+	for _, v := range vars {
+		b.Variables = append(b.Variables, builtinVariable{Name: v.Name, Doc: v.Doc, Type: types[v.Name]})
+	}
+	return b
+}
+
+func printBuiltins(w io.Writer, all []builtin) {
+	for _, b := range all {
+		fmt.Fprintf(w, "%s\n    %s\n", b.Name, b.Summary)
+		for _, v := range b.Variables {
+			fmt.Fprintf(w, "    --set %s=%s  %s\n", v.Name, strings.ToUpper(v.Type), v.Doc)
+		}
+	}
+}

@@ -1,0 +1,16 @@
+package cli
+
+import (
+	"testing"
+
+	"portcullis/internal/engine"
+)
+
+func needAgent(t *testing.T) {
+	t.Helper()
+	for _, f := range engine.Probe() {
+		if f.Engine == engine.Agent && !f.Have {
+			t.Skipf("needs %s (agent engine): %s", f.Name, f.Remedy)
+		}
+	}
+}

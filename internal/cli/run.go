@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"portcullis"
+	"portcullis/internal/event"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	spec           specFlags
+	filters, lift  []string
+	engine, events string
+	quiet          bool
+}
+
+func (a *app) run() *cobra.Command {
+	var o runFlags
+	cmd := &cobra.Command{
+		Use:   "run -f SPEC [flags] [--] CMD [ARGS...]",
+		Short: "Run a command under filters",
+		Long: "Run CMD and everything it starts under a stack of filters. SPEC is the name of a built-in\n" +
+			"filter (see portcullis list) or the path of an ELF object; SPEC:PROG selects a program in it.\n" +
+			"What is denied is explained on standard error.\n\n" +
+			"The exit status is CMD's, or 128 and the signal that ended it; 125 if CMD could not be put\n" +
+			"under the filters, 126 if it could not be executed, 127 if it was not found.",
+		Example: examples("portcullis run -f count-exec --set max=3 -- bash",
+			"portcullis run -f no-exec -f count --set count.calls=socket --set count.max=10 -- python3 app.py",
+			"portcullis run -f ./my-filter.o --events denials.jsonl -- make"),
+		Annotations: map[string]string{runsCommand: "yes"},
+		RunE:        func(_ *cobra.Command, args []string) error { return o.run(a, args) },
+	}
+	fs := cmd.Flags()
+	fs.SetInterspersed(false)
+	fs.StringArrayVarP(&o.filters, "filter", "f", nil, "`SPEC` of a filter; repeat for a stack, the first installed first")
+	o.spec.add(cmd)
+	fs.StringVar(&o.engine, "engine", string(portcullis.Auto), "`ENGINE` that enforces: auto, agent or kernel")
+	fs.StringArrayVar(&o.lift, "lift", nil, "`GUARD` to leave out: i386, x32 or io_uring; repeat for more")
+	fs.StringVar(&o.events, "events", "", "write events as JSON lines to `FILE`, or - for standard output")
+	fs.BoolVarP(&o.quiet, "quiet", "q", false, "do not explain denials")
+	return cmd
+}
+
+func (o *runFlags) run(a *app, args []string) error {
+	cmd, err := o.command(a, args)
+	if err != nil {
+		return exit(exitOurs, err)
+	}
+	watch, err := o.watch(a)
+	if err != nil {
+		return exit(exitOurs, err)
+	}
+	defer watch.close()
+	if watch.needed() {
+		cmd.Events, cmd.Observe = watch.event, portcullis.ObserveDenials
+	}
+	return startStatus(a.launch(cmd, watch))
+}
+
+// command puts the filters on CMD; nothing runs yet.
+func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
+	switch {
+	case len(o.filters) == 0:
+		return nil, fmt.Errorf("run: no filter given: expected -f SPEC, such as -f %s; portcullis list shows what they do",
+			strings.Join(firstBuiltins(3), ", -f "))
+	case len(args) == 0:
+		return nil, errors.New("run: no command given: expected CMD after the flags")
+	}
+	filters, err := o.spec.load(o.filters)
+	if err != nil {
+		return nil, err
+	}
+	cmd := portcullis.Command(args[0], args[1:]...)
+	cmd.Filters, cmd.Lift, cmd.Engine = filters, o.lift, portcullis.Engine(o.engine)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
+	return cmd, nil
+}
+
+func firstBuiltins(n int) []string {
+	names := portcullis.Builtins()
+	if len(names) > n {
+		names = names[:n]
+	}
+	return names
+}
+
+// watcher takes a run's events to where they were asked for.
+type watcher struct {
+	digest *digest
+	writer *event.Writer
+	file   *os.File
+	err    error
+	errOut io.Writer
+}
+
+func (o *runFlags) watch(a *app) (*watcher, error) {
+	w := &watcher{errOut: a.Err}
+	if !o.quiet {
+		w.digest = newDigest(a.Err)
+	}
+	switch o.events {
+	case "":
+	case "-":
+		w.writer = event.NewWriter(a.Out)
+	default:
+		// Appending: lines written at once do not mix with another run's.
+		file, err := os.OpenFile(o.events, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o666)
+		if err != nil {
+			return nil, fmt.Errorf("--events: %w", err)
+		}
+		w.file, w.writer = file, event.NewWriter(file)
+	}
+	return w, nil
+}
+
+func (w *watcher) needed() bool { return w.digest != nil || w.writer != nil }
+
+func (w *watcher) event(e portcullis.Event) {
+	if w.digest != nil {
+		w.digest.add(&e)
+	}
+	if w.writer != nil && w.err == nil {
+		w.err = w.writer.Write(&e)
+	}
+}
+
+// close finishes the report. That events could not be written does not change
+// the exit status, which is CMD's.
+func (w *watcher) close() {
+	if w.digest != nil {
+		w.digest.close()
+	}
+	if w.file != nil {
+		if err := w.file.Close(); w.err == nil {
+			w.err = err
+		}
+	}
+	if w.err != nil {
+		fmt.Fprintf(w.errOut, "portcullis: --events: %v: the events are incomplete\n", w.err)
+	}
+}
+
+// startStatus is run's exit status for the error of running CMD.
+func startStatus(err error) error {
+	var ended *exec.ExitError
+	var notFound *exec.Error
+	var notExecuted *fs.PathError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ended):
+		return exit(endStatus(ended.ProcessState), nil)
+	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist):
+		return exit(exitNotFound, err)
+	case errors.As(err, &notFound) || errors.As(err, &notExecuted):
+		return exit(exitCannotInvoke, err)
+	}
+	return exit(exitOurs, err)
+}
+
+func endStatus(p *os.ProcessState) int {
+	if ws, ok := p.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return p.ExitCode()
+}

@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"portcullis"
+	"portcullis/internal/engine/target"
+)
+
+// supervise starts cmd and stands in for it until it ends, then stays until
+// nothing is left that it decides for: daemons keep their filters' answers.
+func (a *app) supervise(cmd *portcullis.Cmd) error {
+	follower := target.Catch()
+	if err := cmd.Start(); err != nil {
+		follower.Release()
+		return err
+	}
+	_, err := follower.Wait(process{cmd})
+	// From here on a signal is meant for this process: there is no CMD left to
+	// pass it to, and ending means that what is left gets ENOSYS.
+	follower.Release()
+	<-cmd.Done()
+	return err
+}
+
+// process is a started command as package target sees it.
+type process struct{ *portcullis.Cmd }
+
+// Pid is the command's process id.
+func (p process) Pid() int { return p.Process.Pid }
+
+// Signal sends a signal to the command.
+func (p process) Signal(s os.Signal) error { return p.Process.Signal(s) }
+
+// Wait waits for the command's end.
+func (p process) Wait() (*os.ProcessState, error) {
+	err := p.Cmd.Wait()
+	return p.ProcessState, err
+}
+
+// foreign is an error that another supervisor's listener is the reason of.
+type foreign interface{ Foreign() bool }
+
+// launch runs cmd in the way that its filters and its watcher need.
+func (a *app) launch(cmd *portcullis.Cmd, w *watcher) error {
+	if !w.needed() && cmd.Engine != portcullis.Kernel {
+		return a.inPlace(cmd)
+	}
+	err := a.supervise(cmd)
+	var f foreign
+	if !errors.As(err, &f) || !f.Foreign() || !allStatic(cmd.Filters) {
+		return err
+	}
+	// Observing takes the one listener that a task may have, and somebody else
+	// has it. The verdicts are the same without.
+	fmt.Fprintln(a.Err, "portcullis: denials are not reported: this process already runs under another supervisor's listener")
+	cmd.Events, cmd.Observe = nil, portcullis.ObserveNone
+	return a.inPlace(cmd)
+}
+
+// inPlace becomes cmd if the kernel can decide all its calls; else it supervises.
+func (a *app) inPlace(cmd *portcullis.Cmd) error {
+	err := cmd.Exec()
+	var dynamic *portcullis.DynamicError
+	if errors.As(err, &dynamic) {
+		return a.supervise(cmd)
+	}
+	return err
+}
+
+func allStatic(fs []*portcullis.Filter) bool {
+	for _, f := range fs {
+		r, err := f.Check()
+		if err != nil || r.Notify+r.Trace > 0 {
+			return false
+		}
+	}
+	return true
+}
