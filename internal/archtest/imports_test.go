@@ -32,6 +32,7 @@ var order = []string{
 	"internal/guest",
 	".",
 	"internal/cli",
+	"internal/conformance",
 	"internal/bench",
 	"internal/archtest",
 	"cmd/portcullis",
@@ -45,7 +46,7 @@ const lastPure = "internal/prefilter"
 var impure = map[string]bool{
 	"os": true, "os/exec": true, "os/signal": true, "os/user": true, "syscall": true,
 	"net": true, "unsafe": true, "io/ioutil": true, "plugin": true, "time": true,
-	"golang.org/x/sys/unix": true, "math/rand": true,
+	"golang.org/x/sys/unix": true,
 }
 
 // owned are imports that belong to one layer.

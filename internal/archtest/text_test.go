@@ -123,6 +123,30 @@ func TestLinksResolve(t *testing.T) {
 	}
 }
 
+// testName matches the name of a test between backquotes.
+var testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)`")
+
+// A promise whose test is gone is a claim.
+func TestPromisesAreTested(t *testing.T) {
+	have := map[string]bool{}
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && s.isTest() {
+				have[f.Name.Name] = true
+			}
+		}
+	}
+	named := testName.FindAllStringSubmatch(read(t, "SECURITY.md"), -1)
+	if len(named) < 10 {
+		t.Errorf("%d tests named: expected one a promise", len(named))
+	}
+	for _, m := range named {
+		if !have[m[1]] {
+			t.Errorf("SECURITY.md names %s, which does not exist", m[1])
+		}
+	}
+}
+
 // ./test counts the skipped tests whose message starts with "needs ", so any
 // other skip would go unseen. The exception are tests that another test runs
 // where they belong: they say "runs in ".
