@@ -190,7 +190,7 @@ func (g *generator) branch() int {
 	ops := []uint8{prog.OpJeq, prog.OpJgt, prog.OpJge, prog.OpJset, prog.OpJne, prog.OpJsgt, prog.OpJsge, prog.OpJlt, prog.OpJle, prog.OpJslt, prog.OpJsle}
 	in := prog.Insn{Op: prog.ClassJMP | ops[g.r.Intn(len(ops))], Dst: g.number(), Imm: g.imm()}
 	if g.oneIn(3) {
-		in.Op |= prog.ClassJMP32
+		in.Op = in.Op&^prog.ClassMask | prog.ClassJMP32
 	}
 	if g.oneIn(3) {
 		in.Op, in.Src, in.Imm = in.Op|prog.SrcX, g.number(), 0
@@ -265,5 +265,30 @@ func (g *generator) mutate() {
 		in.Src = uint8(g.r.Intn(11))
 	case 4:
 		in.Op ^= 1 << g.r.Intn(8)
+	}
+	if !g.oneIn(8) {
+		tidy(in)
+	}
+}
+
+// tidy clears the fields that an instruction does not use.
+func tidy(in *prog.Insn) {
+	switch in.Class() {
+	case prog.ClassALU, prog.ClassALU64, prog.ClassJMP, prog.ClassJMP32:
+		if in.Op == prog.OpCallInsn || in.Op == prog.OpExitInsn {
+			return
+		}
+		if in.Op&prog.SrcMask == prog.SrcX {
+			in.Imm = 0
+		} else {
+			in.Src = 0
+		}
+		if op := in.Op & prog.OpMask; in.Op&prog.ClassALU != 0 && in.Class() != prog.ClassJMP && in.Class() != prog.ClassJMP32 && op != prog.OpDiv && op != prog.OpMod {
+			in.Off = 0
+		}
+	case prog.ClassLDX:
+		in.Imm = 0
+	case prog.ClassST:
+		in.Src = 0
 	}
 }
