@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,7 @@ type feature struct {
 	Engine string `json:"engine"`
 	Name   string `json:"name"`
 	Have   bool   `json:"have"`
+	Needed bool   `json:"needed"`
 	Detail string `json:"detail,omitempty"`
 	Remedy string `json:"remedy,omitempty"`
 }
@@ -33,8 +35,8 @@ func (a *app) doctor() *cobra.Command {
 func (a *app) examine() error {
 	all, code := []feature{}, exitYes
 	for _, f := range engine.Probe() {
-		all = append(all, feature{string(f.Engine), f.Name, f.Have, f.Detail, f.Remedy})
-		if f.Engine == engine.Agent && !f.Have {
+		all = append(all, feature{string(f.Engine), f.Name, f.Have, f.Needed, f.Detail, f.Remedy})
+		if f.Engine == engine.Agent && f.Needed && !f.Have {
 			code = exitNo
 		}
 	}
@@ -45,14 +47,16 @@ func (a *app) examine() error {
 }
 
 func printFeatures(w io.Writer, all []feature) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, f := range all {
 		have, rest := "yes", f.Detail
 		if !f.Have {
-			have = "no "
+			have = "no"
 			if f.Remedy != "" {
 				rest += ": " + f.Remedy
 			}
 		}
-		fmt.Fprintf(w, "%-7s %s  %-32s %s\n", f.Engine, have, f.Name, rest)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", f.Engine, have, f.Name, rest)
 	}
+	table.Flush()
 }

@@ -108,6 +108,8 @@ type Feature struct {
 	// Name is the feature's; Have tells whether it is here.
 	Name string
 	Have bool
+	// Needed tells whether the engine cannot enforce every filter without it.
+	Needed bool
 	// Detail is what was found; Remedy what to do where Have is false.
 	Detail, Remedy string
 }

@@ -22,7 +22,7 @@ func Probe() []Feature {
 const userNotif = 0x7fc00000
 
 func notifications() Feature {
-	f := Feature{Engine: Agent, Name: "seccomp notifications", Have: sys.ActionKnown(userNotif) && sys.NotifSizes() == nil}
+	f := Feature{Engine: Agent, Name: "seccomp notifications", Needed: true, Have: sys.ActionKnown(userNotif) && sys.NotifSizes() == nil}
 	f.Detail = "Linux " + sys.Release()
 	if !f.Have {
 		f.Remedy = "filters that keep state need Linux 5.19 with CONFIG_SECCOMP_FILTER; static ones work"
@@ -35,7 +35,7 @@ func notifications() Feature {
 func listeners() Feature {
 	f := Feature{Engine: Agent, Name: "a listener whose calls outlast signals"}
 	got, err := launch.Probe()
-	f.Have = err == nil && got == launch.ListenKillable
+	f.Have, f.Needed = err == nil && got == launch.ListenKillable, err != nil
 	switch {
 	case f.Have:
 		f.Detail = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV works"
@@ -60,7 +60,7 @@ func threadHandles() Feature {
 }
 
 func procfs() Feature {
-	f := Feature{Engine: Agent, Name: "/proc", Have: true, Detail: "shows this process"}
+	f := Feature{Engine: Agent, Name: "/proc", Needed: true, Have: true, Detail: "shows this process"}
 	if _, err := os.ReadFile("/proc/self/status"); err != nil {
 		f.Have, f.Detail = false, err.Error()
 		f.Remedy = "mount it: the launch executes /proc/self/exe, and filters that ask who calls are answered from it"
@@ -81,7 +81,7 @@ func memory() Feature {
 }
 
 func kernelEngine() Feature {
-	f := Feature{Engine: Kernel, Name: "eBPF filters in the kernel", Have: true, Detail: "BPF_PROG_TYPE_SECCOMP can be loaded"}
+	f := Feature{Engine: Kernel, Name: "eBPF filters in the kernel", Needed: true, Have: true, Detail: "BPF_PROG_TYPE_SECCOMP can be loaded"}
 	err := kernel.Probe()
 	var ue *kernel.UnavailableError
 	switch {
