@@ -30,11 +30,18 @@ type gen struct {
 	rnd   *rand.Rand
 	insns []prog.Insn
 	loops bool
+	risky bool  // computes addresses that the verifier may well refuse
 	fixes []int // calls of the one function
 }
 
-func generate(seed int64, size int) *prog.Program {
-	g := &gen{rnd: rand.New(rand.NewSource(seed)), loops: true}
+func generate(seed int64, size int) *prog.Program { return generateWith(seed, size, &gen{}) }
+
+func generateRisky(seed int64, size int) *prog.Program {
+	return generateWith(seed, size, &gen{risky: true})
+}
+
+func generateWith(seed int64, size int, g *gen) *prog.Program {
+	g.rnd, g.loops = rand.New(rand.NewSource(seed)), true
 	g.prologue()
 	g.block(size)
 	g.epilogue()
@@ -137,10 +144,75 @@ func (g *gen) block(n int) {
 			g.store()
 		case 9:
 			g.atomic()
+		case 10:
+			if g.risky {
+				g.access()
+			}
 		default:
 			g.alu()
 		}
 	}
+}
+
+// access reads or writes at a computed address. The number it adds to a
+// pointer is mostly bounded, and the bounds are near the size of the memory.
+func (g *gen) access() {
+	const index, base = 7, 8
+	g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpMov | prog.SrcX, Dst: base, Src: []uint8{9, 10, 9}[g.rnd.Intn(3)]})
+	g.emit(prog.Insn{Op: prog.ClassLDX | prog.ModeMem | prog.SizeDW, Dst: index, Src: base})
+	if in := &g.insns[len(g.insns)-1]; g.insns[len(g.insns)-2].Src == 10 {
+		in.Off = -8
+	} else {
+		in.Off = outScratch
+	}
+	var skips []int
+	for n := g.rnd.Intn(4); n >= 0; n-- {
+		skips = append(skips, g.bound(index)...)
+	}
+	add := []uint8{prog.OpAdd, prog.OpAdd, prog.OpAdd, prog.OpSub}[g.rnd.Intn(4)]
+	g.emit(prog.Insn{Op: prog.ClassALU64 | add | prog.SrcX, Dst: base, Src: index})
+	size, _ := g.size()
+	off := int16(g.rnd.Intn(300) - 80)
+	switch g.rnd.Intn(3) {
+	case 0:
+		g.emit(prog.Insn{Op: prog.ClassLDX | prog.ModeMem | size, Dst: 0, Src: base, Off: off})
+	case 1:
+		g.emit(prog.Insn{Op: prog.ClassST | prog.ModeMem | size, Dst: base, Off: off, Imm: 7})
+	default:
+		g.emit(prog.Insn{Op: prog.ClassSTX | prog.ModeMem | size, Dst: base, Src: 0, Off: off})
+	}
+	for _, at := range skips {
+		g.insns[at].Off = int16(len(g.insns) - at - 1)
+	}
+	g.numbers(index, base)
+}
+
+// bound limits a register by arithmetic or by a jump; it returns jumps that
+// have to be pointed past the access.
+func (g *gen) bound(r uint8) (skips []int) {
+	limit := int32(g.rnd.Intn(300))
+	class := []uint8{prog.ClassALU64, prog.ClassALU}[g.rnd.Intn(2)]
+	switch g.rnd.Intn(8) {
+	case 0:
+		g.emit(prog.Insn{Op: class | prog.OpAnd, Dst: r, Imm: []int32{7, 31, 63, 127, 255, 0xf8}[g.rnd.Intn(6)]})
+	case 1:
+		g.emit(prog.Insn{Op: class | prog.OpMod, Dst: r, Imm: limit + 1, Off: int16(g.rnd.Intn(2))})
+	case 2:
+		g.emit(prog.Insn{Op: class | []uint8{prog.OpRsh, prog.OpArsh, prog.OpLsh}[g.rnd.Intn(3)], Dst: r, Imm: int32(g.rnd.Intn(32))})
+	case 3:
+		g.emit(prog.Insn{Op: class | []uint8{prog.OpAdd, prog.OpSub, prog.OpMul, prog.OpOr, prog.OpXor}[g.rnd.Intn(5)], Dst: r, Imm: limit - 150})
+	case 4:
+		g.emit(prog.Insn{Op: class | prog.OpMov | prog.SrcX, Dst: r, Src: r, Off: []int16{0, 8, 16}[g.rnd.Intn(3)]})
+	default:
+		in := g.branch()
+		in.Dst, in.Op, in.Imm, in.Src = r, in.Op&^prog.SrcMask, limit, 0
+		if g.rnd.Intn(4) == 0 {
+			in.Imm = -limit
+		}
+		skips = append(skips, len(g.insns))
+		g.emit(in)
+	}
+	return skips
 }
 
 func (g *gen) alu() {
