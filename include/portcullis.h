@@ -10,7 +10,7 @@
  *	int filter(const struct seccomp_data *ctx)
  *	{
  *		if (ctx->nr == __NR_ptrace)
- *			return PORTCULLIS_ERRNO(EPERM);
+ *			PORTCULLIS_DENY(EPERM);
  *		return SECCOMP_RET_ALLOW;
  *	}
  *
@@ -101,6 +101,16 @@ struct seccomp_data {
 #define SECCOMP_RET_DATA                 0x0000ffffU
 
 #define PORTCULLIS_ERRNO(e) (SECCOMP_RET_ERRNO | ((e) & SECCOMP_RET_DATA))
+
+/* Returns a constant verdict from an instruction of its own, so that messages
+ * about it name this line: the compiler merges plain returns. */
+#define PORTCULLIS_RETURN(verdict)					\
+	do {								\
+		__s64 ____verdict;					\
+		__asm__ volatile("%0 = %1" : "=r"(____verdict) : "i"((int)(verdict))); \
+		return ____verdict;					\
+	} while (0)
+#define PORTCULLIS_DENY(e) PORTCULLIS_RETURN(PORTCULLIS_ERRNO(e))
 
 /* Values of seccomp_data.arch. An x32 call has AUDIT_ARCH_X86_64 and, in nr,
  * PORTCULLIS_X32_BIT. */

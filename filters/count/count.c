@@ -35,7 +35,7 @@ int count_calls(const struct seccomp_data *ctx)
 		return SECCOMP_RET_ALLOW;
 	if (__sync_fetch_and_add(&count, 1) < max)
 		return SECCOMP_RET_ALLOW;
-	return PORTCULLIS_ERRNO(EPERM);
+	PORTCULLIS_DENY(EPERM);
 }
 
 PORTCULLIS_LICENSE("Dual BSD/GPL");

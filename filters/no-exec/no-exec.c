@@ -13,7 +13,7 @@ SEC("seccomp/no-exec")
 int no_exec(const struct seccomp_data *ctx)
 {
 	if (portcullis_is_exec(ctx))
-		return PORTCULLIS_ERRNO(EPERM);
+		PORTCULLIS_DENY(EPERM);
 	return SECCOMP_RET_ALLOW;
 }
 

@@ -12,7 +12,7 @@
  * accept, because nginx starts its workers one after another and the first may
  * wait for events before the last drops root. From then on no program is
  * started, no port opened and no identity changed. A reload of nginx needs
- * --set phases.serve_allow=+bind,+listen,+setuid,+setgid,+setgroups,+prctl.
+ * --set phases.serve_allow=+bind,+listen,+setuid,+setgid,+setgroups.
  *
  * Calls that both sets hold, or neither, are decided by the kernel alone. A call
  * made while another task switches may still be judged by the first phase.
@@ -61,7 +61,7 @@
 	in(w, restart_syscall) in(w, pause) \
 	in(w, nanosleep) in(w, clock_nanosleep) in(w, clock_gettime) in(w, clock_getres) \
 	in(w, gettimeofday) in(w, time) in(w, alarm) \
-	in(w, getitimer) in(w, setitimer) in(w, times) \
+	in(w, getitimer) in(w, setitimer) in(w, times) in(w, prctl) \
 	in(w, getpid) in(w, gettid) in(w, getppid) in(w, getuid) in(w, geteuid) \
 	in(w, getgid) in(w, getegid) in(w, getresuid) in(w, getresgid) \
 	in(w, getgroups) in(w, getpgrp) in(w, getpgid) in(w, getsid) in(w, getpriority) \
@@ -70,7 +70,7 @@
 
 #define INIT(in, w) \
 	SERVE(in, w) \
-	in(w, execve) in(w, execveat) in(w, arch_prctl) in(w, set_tid_address) in(w, prctl) \
+	in(w, execve) in(w, execveat) in(w, arch_prctl) in(w, set_tid_address) \
 	in(w, seccomp) \
 	in(w, landlock_create_ruleset) in(w, landlock_add_rule) \
 	in(w, landlock_restrict_self) \
@@ -99,13 +99,7 @@ const volatile portcullis_callset serve_allow = PORTCULLIS_CALLSET(SERVE);
 /* The calls that lead from the first phase to the second; always let through. */
 const volatile portcullis_callset switch_call = PORTCULLIS_CALLSET(SWITCH);
 
-static volatile __u32 serving;
-
-/* let answers a call that the phase allows or does not. */
-static __always_inline __u32 let(bool allowed)
-{
-	return allowed ? SECCOMP_RET_ALLOW : PORTCULLIS_ERRNO(EPERM);
-}
+static volatile bool serving;
 
 SEC("seccomp/phases")
 int phases(const struct seccomp_data *ctx)
@@ -118,14 +112,18 @@ int phases(const struct seccomp_data *ctx)
 	if (nr == -1U)
 		return SECCOMP_RET_ALLOW;
 	if (portcullis_has(&switch_call, nr)) {
-		serving = 1;
+		serving = true;
 		return SECCOMP_RET_ALLOW;
 	}
 	in_init = portcullis_has(&init_allow, nr);
 	in_serve = portcullis_has(&serve_allow, nr);
-	if (in_init == in_serve)
-		return let(in_init);
-	return let(serving ? in_serve : in_init);
+	if (in_init && in_serve)
+		return SECCOMP_RET_ALLOW;
+	if (!in_init && !in_serve)
+		PORTCULLIS_DENY(EPERM); /* in neither set */
+	if (serving == in_serve)
+		return SECCOMP_RET_ALLOW;
+	PORTCULLIS_DENY(EPERM); /* not in this phase */
 }
 
 PORTCULLIS_LICENSE("Dual BSD/GPL");
