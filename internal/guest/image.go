@@ -94,7 +94,7 @@ func static(exe []byte) error {
 	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			return &NeedError{Need: "a static executable (CGO_ENABLED=0)"}
+			return &NeedError{Need: "a static executable: this program is to be built with CGO_ENABLED=0"}
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,27 @@ import (
 
 // levelFile is the sysctl that says who may load filters.
 const levelFile = "/proc/sys/kernel/seccomp/ebpf"
+
+// confined runs f on a thread of its own that has given up gaining privileges,
+// the price at which kernel.seccomp.ebpf=3 lets everybody load filters. That
+// cannot be taken back, so the thread ends with f: the goroutine does not unlock it.
+func confined[T any](f func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome)
+	go func() {
+		runtime.LockOSThread()
+		var o outcome
+		if o.err = sys.NoNewPrivs(); o.err == nil {
+			o.value, o.err = f()
+		}
+		done <- o
+	}()
+	o := <-done
+	return o.value, o.err
+}
 
 // Probe tells whether the running kernel has the engine and this process may
 // use it; the error is an *UnavailableError.
@@ -32,7 +54,9 @@ func Probe() error {
 		{Op: prog.ClassALU | prog.OpMov | prog.SrcK, Imm: int32(abi.Allow)},
 		{Op: prog.OpExitInsn},
 	})
-	fd, err := sys.ProgLoad(sys.ProgAttr{Type: sys.ProgTypeSeccomp, Insns: insns, License: "GPL", Name: "probe"})
+	fd, err := confined(func() (int, error) {
+		return sys.ProgLoad(sys.ProgAttr{Type: sys.ProgTypeSeccomp, Insns: insns, License: "GPL", Name: "probe"})
+	})
 	if err != nil {
 		return unavailable(err)
 	}
@@ -68,14 +92,16 @@ type loaded struct {
 // load loads programs in their order. Maps are shared by their identity. On an
 // error nothing stays open.
 func load(programs []*prog.Program) (*loaded, error) {
-	l := &loaded{maps: make(map[*prog.Map]int)}
-	for _, p := range programs {
-		if err := l.add(p); err != nil {
-			l.close()
-			return nil, err
+	return confined(func() (*loaded, error) {
+		l := &loaded{maps: make(map[*prog.Map]int)}
+		for _, p := range programs {
+			if err := l.add(p); err != nil {
+				l.close()
+				return nil, err
+			}
 		}
-	}
-	return l, nil
+		return l, nil
+	})
 }
 
 // close gives up the descriptors; what is installed lives on.

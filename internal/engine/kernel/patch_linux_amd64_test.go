@@ -77,7 +77,9 @@ func expect(t *testing.T, want string, programs []*prog.Program, words string) *
 func count(t *testing.T, l *loaded, m *prog.Map, at int) uint64 {
 	t.Helper()
 	value := make([]byte, m.ValueSize)
-	if err := sys.MapLookup(l.maps[m], make([]byte, m.KeySize), value); err != nil {
+	if _, err := confined(func() (bool, error) {
+		return true, sys.MapLookup(l.maps[m], make([]byte, m.KeySize), value)
+	}); err != nil {
 		t.Fatalf("map %s: %v", m.Name, err)
 	}
 	return binary.NativeEndian.Uint64(value[at:])
@@ -453,7 +455,7 @@ func TestGuestBadAttributes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	fd, err := createMap(counter(prog.Array))
+	fd, err := confined(func() (int, error) { return createMap(counter(prog.Array)) })
 	if err != nil {
 		t.Fatal(err)
 	}
