@@ -141,6 +141,9 @@ func (k *checker) displace(op uint8, byReg bool) *Problem {
 	if src.IsPointer() {
 		ptr = src
 	}
+	if op == prog.OpSub && ptr.Kind == Stack {
+		return k.fail("add a negative number", regs, "subtraction from a stack pointer")
+	}
 	switch ptr.Kind {
 	case ValueOrNull, RecordOrNull:
 		return k.fail("compare it with NULL first", regs, "arithmetic on %s", ptr.Kind)

@@ -57,22 +57,23 @@ func (k *checker) compare() *Problem {
 		a, b = b, a
 	}
 	op := k.in.Op & prog.OpMask
-	if width(k.in) == W64 && (op == prog.OpJeq || op == prog.OpJne) && b.Kind == Number && b.Is(0) {
+	nullable := a.Kind >= Value
+	if nullable && width(k.in) == W64 && (op == prog.OpJeq || op == prog.OpJne) && b.Kind == Number && b.Is(0) {
 		return nil
 	}
-	return k.fail("compare pointers with NULL only, all 64 bits", regs, "forbidden comparison of %s", a.Kind)
+	return k.fail("compare what a helper returned with NULL, all 64 bits; other pointers have no value a filter may see", regs, "forbidden comparison of %s", a.Kind)
 }
 
-// exit: a number comes back from the entry, nothing of a function's own stack
-// from the others, and nothing is left held.
+// exit: a number comes back from the entry, no stack pointer from the others,
+// and nothing is left held.
 func (k *checker) exit() *Problem {
 	r0 := k.reg(prog.R0)
 	if len(k.s.Frames) > 1 {
 		if k.s.Lock.Map >= 0 {
 			return k.fail("release the lock in the function that took it", nil, "return while a spin lock is held")
 		}
-		if r0.Kind == Stack && int(r0.Frame) == len(k.s.Frames)-1 {
-			return k.fail("let the caller pass memory in", []uint8{prog.R0}, "a function returns a pointer to its own stack")
+		if r0.Kind == Stack {
+			return k.fail("return a number, and let the caller use its own pointer", []uint8{prog.R0}, "a function returns a stack pointer")
 		}
 		return nil
 	}

@@ -1,0 +1,278 @@
+package verify_test
+
+import (
+	"bytes"
+	"errors"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/tools/txtar"
+
+	"portcullis/internal/absint/bpfasm"
+	"portcullis/internal/absint/bpfgen"
+	"portcullis/internal/helper"
+	"portcullis/internal/prog"
+	"portcullis/internal/verify"
+)
+
+// bpf calls bpf(2) with a command's part of union bpf_attr.
+func bpf[T any](cmd uintptr, attr *T) (int, error) {
+	n, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
+	runtime.KeepAlive(attr)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
+}
+
+func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
+
+// kernelMaps creates p's maps; a frozen one gets its contents.
+func kernelMaps(t *testing.T, p *prog.Program) []int {
+	var fds []int
+	for _, m := range p.Maps {
+		flags := m.Flags
+		if m.Frozen {
+			flags |= prog.FlagRdonlyProg
+		}
+		fd, err := bpf(unix.BPF_MAP_CREATE, &struct{ typ, key, value, max, flags uint32 }{uint32(m.Type), m.KeySize, m.ValueSize, m.MaxEntries, flags})
+		if err != nil {
+			t.Skipf("needs bpf(2): creating map %s: %v", m.Name, err)
+		}
+		fds = append(fds, fd)
+		if m.Frozen {
+			freeze(t, fd, m)
+		}
+	}
+	return fds
+}
+
+func freeze(t *testing.T, fd int, m *prog.Map) {
+	key := make([]byte, 4)
+	_, err := bpf(unix.BPF_MAP_UPDATE_ELEM, &struct {
+		fd, _             uint32
+		key, value, flags uint64
+	}{fd: uint32(fd), key: address(key), value: address(m.Contents)})
+	runtime.KeepAlive(key)
+	if err == nil {
+		_, err = bpf(unix.BPF_MAP_FREEZE, &struct{ fd uint32 }{uint32(fd)})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// kernelVerify asks the kernel's verifier about p as a socket filter. A refused
+// program leaves the last lines of the log.
+func kernelVerify(t *testing.T, p *prog.Program) (accepted bool, log string) {
+	fds := kernelMaps(t, p)
+	insns := append([]prog.Insn(nil), p.Insns...)
+	for i, in := range insns {
+		if in.IsLoadImm64() && (in.Src == prog.PseudoMapFD || in.Src == prog.PseudoMapValue) && int(in.Imm) < len(fds) && in.Imm >= 0 {
+			insns[i].Imm = int32(fds[in.Imm])
+		}
+	}
+	code, license, text := prog.Encode(insns), []byte("GPL\x00"), make([]byte, 1<<20)
+	fd, err := bpf(unix.BPF_PROG_LOAD, &struct {
+		typ, n            uint32
+		insns, license    uint64
+		logLevel, logSize uint32
+		log               uint64
+		version, flags    uint32
+	}{
+		typ: unix.BPF_PROG_TYPE_SOCKET_FILTER, n: uint32(len(insns)), insns: address(code), license: address(license),
+		logLevel: 1, logSize: uint32(len(text)), log: address(text),
+	})
+	runtime.KeepAlive(code)
+	runtime.KeepAlive(license)
+	for _, m := range append(fds, fd) {
+		unix.Close(m)
+	}
+	lines := strings.Split(strings.TrimSpace(string(bytes.TrimRight(text, "\x00"))), "\n")
+	if n := len(lines); n > 4 {
+		lines = lines[n-4:]
+	}
+	return err == nil, strings.Join(lines, "\n")
+}
+
+// unprivileged runs f on a thread that may use bpf(2) but not see pointers:
+// with CAP_BPF, without CAP_PERFMON and CAP_SYS_ADMIN. That is how the kernel
+// verifies for those it does not trust.
+func unprivileged(t *testing.T, f func()) {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its capabilities
+		hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var data [2]unix.CapUserData
+		if err := unix.Capget(&hdr, &data[0]); err != nil {
+			done <- err
+			return
+		}
+		data[0].Effective &^= 1 << unix.CAP_SYS_ADMIN
+		data[1].Effective &^= 1 << (unix.CAP_PERFMON - 32)
+		if err := unix.Capset(&hdr, &data[0]); err != nil {
+			done <- err
+			return
+		}
+		f()
+		done <- nil
+	}()
+	if err := <-done; err != nil {
+		t.Skipf("needs bpf(2): dropping capabilities: %v", err)
+	}
+}
+
+// goldenDifferences are the cases on which the two are known to differ, with why.
+func goldenDifferences() map[string]string {
+	return map[string]string{
+		"may-goto":                    "not in RFC 9669; the kernel has it since 6.9",
+		"jump-into-function":          "the kernel knows no functions that are not called",
+		"lookup-with-half-a-key":      "the kernel takes the rest of a slot that was written in part for written",
+		"saved-number-in-part":        "the kernel forgets a number of which a part is read back",
+		"map-value-not-tested":        "the kernel knows since 6.14 that a constant index into an array is found",
+		"map-value-of-another-lookup": "the same",
+		"pointer-or-null-arithmetic":  "the same",
+		"bounded-loop":                "the kernel also follows what a processor may speculate on, and gives up",
+		"nested-loops":                "the same",
+	}
+}
+
+// loads bounds the programs given to the kernel in one run: it frees them in
+// the background, and freeing many at once has locked kernels up.
+const loads = 90
+
+func TestAcceptsNoMoreThanKernel(t *testing.T) {
+	r := rand.New(rand.NewSource(seed(t)))
+	accepted := 0
+	moreThanKernel := regexp.MustCompile("XXX")
+	for i := 0; i < loads; {
+		p := bpfgen.Program(r, bpfgen.Options{Context: bpfgen.Opaque, Statements: 1 + r.Intn(14), Wild: r.Intn(4)})
+		if !comparable(p) {
+			continue
+		}
+		if _, err := verify.Program(p, verify.Options{}); err != nil {
+			continue
+		}
+		i++
+		ok, log := kernelVerify(t, p)
+		if ok {
+			accepted++
+		} else if !moreThanKernel.MatchString(log) {
+			t.Errorf("the kernel refuses: %s\n%s", log, listing(p))
+		}
+	}
+	t.Logf("the kernel accepts %d of %d", accepted, loads)
+}
+
+func TestRefusesNoMoreThanKernel(t *testing.T) {
+	r := rand.New(rand.NewSource(seed(t)))
+	refused := 0
+	lessThanKernel := regexp.MustCompile("XXX")
+	unprivileged(t, func() {
+		for i := 0; i < loads; {
+			p := bpfgen.Program(r, bpfgen.Options{Context: bpfgen.Opaque, Statements: 1 + r.Intn(14), Wild: 1 + r.Intn(3)})
+			if !comparable(p) {
+				continue
+			}
+			_, err := verify.Program(p, verify.Options{})
+			var e *verify.Error
+			if !errors.As(err, &e) {
+				continue
+			}
+			i++
+			ok, _ := kernelVerify(t, p)
+			if !ok {
+				refused++
+			} else if !lessThanKernel.MatchString(e.Reason) {
+				t.Errorf("the kernel accepts: %v\n%s", err, listing(p))
+			}
+		}
+	})
+	t.Logf("the kernel refuses %d of %d", refused, loads)
+}
+
+func seed(t *testing.T) int64 {
+	n := rand.Int63()
+	if s := os.Getenv("PORTCULLIS_FUZZ_SEED"); s != "" {
+		n, _ = strconv.ParseInt(s, 0, 64)
+	}
+	t.Logf("PORTCULLIS_FUZZ_SEED=%d", n)
+	return n
+}
+
+// comparable tells whether p means the same to the kernel: it does not read the
+// context, which is another there, and calls only the kernel's helpers that a
+// socket filter has.
+func comparable(p *prog.Program) bool {
+	for _, m := range p.Maps {
+		if m.Contents == nil && m.SpinLock >= 0 {
+			return false // needs BTF
+		}
+	}
+	for _, in := range p.Insns {
+		if in.Class() == prog.ClassLDX && (in.Src == 9 || in.Src == 1) {
+			return false
+		}
+		if in.Op != prog.OpCallInsn || in.Src != 0 {
+			continue
+		}
+		switch helper.ID(in.Imm) {
+		case helper.MapLookupElem, helper.MapUpdateElem, helper.MapDeleteElem,
+			helper.GetPrandomU32, helper.GetSmpProcessorID, helper.KtimeGetNs:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func listing(p *prog.Program) string {
+	text := ""
+	for pc := range p.Insns {
+		text += strconv.Itoa(pc) + ": " + p.Disasm(pc) + "\n"
+	}
+	return text
+}
+
+// TestGoldenAgainstKernel asks the kernel about the cases of testdata that mean
+// the same to it.
+func TestGoldenAgainstKernel(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	compared := 0
+	unprivileged(t, func() {
+		for _, file := range files {
+			a, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, c := range a.Files {
+				p, err := bpfasm.Assemble("p", string(c.Data))
+				if err != nil || !comparable(p) || len(p.Insns) == 0 {
+					continue
+				}
+				if _, differs := goldenDifferences()[c.Name]; differs {
+					continue
+				}
+				compared++
+				_, here := verify.Program(p, verify.Options{})
+				ok, log := kernelVerify(t, p)
+				if ok != (here == nil) {
+					t.Errorf("%s/%s: the kernel accepts: %v, here: %v\n%s", file, c.Name, ok, here, log)
+				}
+			}
+		}
+	})
+	t.Logf("%d cases", compared)
+}
