@@ -49,7 +49,10 @@ type Machine struct {
 	pcs    []int32
 	r      [16]uint64 // 11 registers; regZero; the rest is room for 4-bit indexes
 	frames [prog.MaxCallFrames - 1]frame
-	ld, st [][]byte // what may be read and written, by region
+	depth  int             // frames in use
+	steps  int64           // what is left of stepBudget
+	why    int32           // the instruction that last gave R0 a whole value
+	ld, st [regions][]byte // what may be read and written, by region
 	maps   []bound
 	grows  []int // indexes of maps whose arena can be replaced
 	env    Env
@@ -104,8 +107,10 @@ func newMachine(p *prog.Program, ms map[*prog.Map]maps.Map) (*Machine, error) {
 	}
 	m := &Machine{p: p, code: l.code, pcs: l.pcs}
 	stack := make([]byte, prog.MaxCallFrames*prog.StackSize)
-	m.ld = [][]byte{nil, m.ctx[:], stack}
-	m.st = [][]byte{nil, nil, stack}
+	m.ld[regionCtx], m.ld[regionStack], m.st[regionStack] = m.ctx[:], stack, stack
+	if len(p.Maps) > maxMaps {
+		return nil, fmt.Errorf("program %s: %d maps: expected at most %d", p.Name, len(p.Maps), maxMaps)
+	}
 	for i, spec := range p.Maps {
 		mp := ms[spec]
 		if mp == nil {
@@ -123,7 +128,6 @@ func (m *Machine) bind(i int, spec *prog.Map, mp maps.Map) {
 	b.hash, _ = mp.(*maps.HashMap)
 	b.store, _ = mp.(*maps.Storage)
 	m.maps = append(m.maps, b)
-	m.ld, m.st = append(m.ld, nil), append(m.st, nil)
 	m.remap(i)
 	if b.array == nil {
 		m.grows = append(m.grows, i)
@@ -161,6 +165,7 @@ func (m *Machine) start(env Env) Result {
 		m.remap(i)
 	}
 	m.env, m.fault = env, faultNone
+	m.depth, m.steps, m.why = 0, stepBudget, -1
 	m.r[1] = address(regionCtx, 0)
 	m.r[10] = address(regionStack, prog.StackSize)
 	ret, source, ok := m.run()

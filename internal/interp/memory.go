@@ -9,6 +9,12 @@ const (
 	regionMaps // the first map's; the others follow in order
 )
 
+// maxMaps is the kernel's MAX_USED_MAPS.
+const maxMaps = 64
+
+// regions is how many regions a machine has room for.
+const regions = regionMaps + maxMaps
+
 // address is a pointer as programs hold it.
 func address(region int, off uint32) uint64 { return uint64(region)<<32 | uint64(off) }
 
@@ -19,20 +25,20 @@ const handles = 1 << 63
 func handle(i int) uint64 { return handles | uint64(i) }
 
 // slice is n bytes of a region at addr; false if they are not all there.
-func slice(regions [][]byte, addr, n uint64) ([]byte, bool) {
+func slice(mem *[regions][]byte, addr, n uint64) ([]byte, bool) {
 	region, at := addr>>32, addr&offMask
 	if n == 0 {
 		return nil, true
 	}
-	if region >= uint64(len(regions)) || n > uint64(len(regions[region])) || at > uint64(len(regions[region]))-n {
+	if region >= regions || n > uint64(len(mem[region])) || at > uint64(len(mem[region]))-n {
 		return nil, false
 	}
-	return regions[region][at : at+n : at+n], true
+	return mem[region][at : at+n : at+n], true
 }
 
 // readable and writable are n bytes at addr for a helper to use.
 func (m *Machine) readable(addr, n uint64) ([]byte, bool) {
-	b, ok := slice(m.ld, addr, n)
+	b, ok := slice(&m.ld, addr, n)
 	if !ok {
 		m.fault = faultMemory
 	}
@@ -40,7 +46,7 @@ func (m *Machine) readable(addr, n uint64) ([]byte, bool) {
 }
 
 func (m *Machine) writable(addr, n uint64) ([]byte, bool) {
-	b, ok := slice(m.st, addr, n)
+	b, ok := slice(&m.st, addr, n)
 	if !ok {
 		m.fault = faultMemory
 	}
@@ -55,7 +61,7 @@ func (m *Machine) atomicAddr(w uint64) uint64 {
 // atomic32 and atomic64 execute an atomic operation, RFC 9669 section 5.3.
 // Evaluations are serialised, so plain memory accesses are atomic enough.
 func (m *Machine) atomic32(w uint64) bool {
-	mem, ok := slice(m.st, m.atomicAddr(w), 4)
+	mem, ok := slice(&m.st, m.atomicAddr(w), 4)
 	if !ok {
 		return false
 	}
@@ -66,7 +72,7 @@ func (m *Machine) atomic32(w uint64) bool {
 }
 
 func (m *Machine) atomic64(w uint64) bool {
-	mem, ok := slice(m.st, m.atomicAddr(w), 8)
+	mem, ok := slice(&m.st, m.atomicAddr(w), 8)
 	if !ok {
 		return false
 	}

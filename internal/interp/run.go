@@ -18,30 +18,25 @@ const offMask = 1<<32 - 1
 // reason: in a function of this size the compiler inlines next to nothing.
 func (m *Machine) run() (ret uint32, source int32, ok bool) {
 	var (
-		code   = m.code
-		r      = &m.r
-		ld, st = m.ld, m.st
-		budget = int64(stepBudget)
-		pc     = uint32(0)
-		why    = int32(-1)
-		depth  = 0
+		code = m.code
+		r    = &m.r
+		pc   uint32
 
 		region, at uint64
 		mem        []byte
 	)
-	for {
+	for ; ; pc++ {
 		in := &code[pc]
 		w := in.w
-		pc++
-		d := w >> 16 & 15
 		s := r[w>>20&15] + in.imm
+		d := w >> 16 & 15
 		if opcode(w) < opArithEnd {
 			switch opcode(w) {
 			case opMov:
 				r[d] = s
 			case opMovRet:
 				r[d] = s
-				why = int32(pc - 1)
+				m.why = int32(pc)
 			case opAdd:
 				r[d] += s
 			case opSub:
@@ -92,7 +87,7 @@ func (m *Machine) run() (ret uint32, source int32, ok bool) {
 				r[d] = uint64(uint32(s))
 			case opMovRet32:
 				r[d] = uint64(uint32(s))
-				why = int32(pc - 1)
+				m.why = int32(pc)
 			case opAdd32:
 				r[d] = uint64(uint32(r[d]) + uint32(s))
 			case opSub32:
@@ -241,77 +236,77 @@ func (m *Machine) run() (ret uint32, source int32, ok bool) {
 			}
 		case opLd8:
 			region, at = s>>32, s&offMask
-			if region >= uint64(len(ld)) || at+1 > uint64(len(ld[region])) {
+			if region >= regions || at+1 > uint64(len(m.ld[region])) {
 				goto fault
 			}
-			mem = ld[region][at : at+1]
+			mem = m.ld[region][at : at+1]
 			r[d] = uint64(mem[0])
 		case opLd16:
 			region, at = s>>32, s&offMask
-			if region >= uint64(len(ld)) || at+2 > uint64(len(ld[region])) {
+			if region >= regions || at+2 > uint64(len(m.ld[region])) {
 				goto fault
 			}
-			mem = ld[region][at : at+2]
+			mem = m.ld[region][at : at+2]
 			r[d] = uint64(mem[0]) | uint64(mem[1])<<8
 		case opLd32:
 			region, at = s>>32, s&offMask
-			if region >= uint64(len(ld)) || at+4 > uint64(len(ld[region])) {
+			if region >= regions || at+4 > uint64(len(m.ld[region])) {
 				goto fault
 			}
-			mem = ld[region][at : at+4]
+			mem = m.ld[region][at : at+4]
 			r[d] = uint64(mem[0]) | uint64(mem[1])<<8 | uint64(mem[2])<<16 | uint64(mem[3])<<24
 		case opLd64:
 			region, at = s>>32, s&offMask
-			if region >= uint64(len(ld)) || at+8 > uint64(len(ld[region])) {
+			if region >= regions || at+8 > uint64(len(m.ld[region])) {
 				goto fault
 			}
-			mem = ld[region][at : at+8]
+			mem = m.ld[region][at : at+8]
 			r[d] = uint64(mem[0]) | uint64(mem[1])<<8 | uint64(mem[2])<<16 | uint64(mem[3])<<24 | uint64(mem[4])<<32 | uint64(mem[5])<<40 | uint64(mem[6])<<48 | uint64(mem[7])<<56
 		case opLdsx8:
 			region, at = s>>32, s&offMask
-			if region >= uint64(len(ld)) || at+1 > uint64(len(ld[region])) {
+			if region >= regions || at+1 > uint64(len(m.ld[region])) {
 				goto fault
 			}
-			mem = ld[region][at : at+1]
+			mem = m.ld[region][at : at+1]
 			r[d] = uint64(int8(int8(mem[0])))
 		case opLdsx16:
 			region, at = s>>32, s&offMask
-			if region >= uint64(len(ld)) || at+2 > uint64(len(ld[region])) {
+			if region >= regions || at+2 > uint64(len(m.ld[region])) {
 				goto fault
 			}
-			mem = ld[region][at : at+2]
+			mem = m.ld[region][at : at+2]
 			r[d] = uint64(int16(int16(mem[0]) | int16(mem[1])<<8))
 		case opLdsx32:
 			region, at = s>>32, s&offMask
-			if region >= uint64(len(ld)) || at+4 > uint64(len(ld[region])) {
+			if region >= regions || at+4 > uint64(len(m.ld[region])) {
 				goto fault
 			}
-			mem = ld[region][at : at+4]
+			mem = m.ld[region][at : at+4]
 			r[d] = uint64(int32(int32(mem[0]) | int32(mem[1])<<8 | int32(mem[2])<<16 | int32(mem[3])<<24))
 		case opSt8:
 			at = r[d] + uint64(int64(w)>>32)
 			region, at = at>>32, at&offMask
-			if region >= uint64(len(st)) || at+1 > uint64(len(st[region])) {
+			if region >= regions || at+1 > uint64(len(m.st[region])) {
 				goto fault
 			}
-			mem = st[region][at : at+1]
+			mem = m.st[region][at : at+1]
 			mem[0] = byte(s)
 		case opSt16:
 			at = r[d] + uint64(int64(w)>>32)
 			region, at = at>>32, at&offMask
-			if region >= uint64(len(st)) || at+2 > uint64(len(st[region])) {
+			if region >= regions || at+2 > uint64(len(m.st[region])) {
 				goto fault
 			}
-			mem = st[region][at : at+2]
+			mem = m.st[region][at : at+2]
 			mem[0] = byte(s)
 			mem[1] = byte(s >> 8)
 		case opSt32:
 			at = r[d] + uint64(int64(w)>>32)
 			region, at = at>>32, at&offMask
-			if region >= uint64(len(st)) || at+4 > uint64(len(st[region])) {
+			if region >= regions || at+4 > uint64(len(m.st[region])) {
 				goto fault
 			}
-			mem = st[region][at : at+4]
+			mem = m.st[region][at : at+4]
 			mem[0] = byte(s)
 			mem[1] = byte(s >> 8)
 			mem[2] = byte(s >> 16)
@@ -319,10 +314,10 @@ func (m *Machine) run() (ret uint32, source int32, ok bool) {
 		case opSt64:
 			at = r[d] + uint64(int64(w)>>32)
 			region, at = at>>32, at&offMask
-			if region >= uint64(len(st)) || at+8 > uint64(len(st[region])) {
+			if region >= regions || at+8 > uint64(len(m.st[region])) {
 				goto fault
 			}
-			mem = st[region][at : at+8]
+			mem = m.st[region][at : at+8]
 			mem[0] = byte(s)
 			mem[1] = byte(s >> 8)
 			mem[2] = byte(s >> 16)
@@ -340,32 +335,32 @@ func (m *Machine) run() (ret uint32, source int32, ok bool) {
 				goto fault
 			}
 		case opLookup:
-			why = int32(pc - 1)
+			m.why = int32(pc)
 			if !m.lookup() {
 				goto fault
 			}
 		case opHelper:
-			why = int32(pc - 1)
+			m.why = int32(pc)
 			if !m.helper(helper.ID(w >> 32)) {
 				goto fault
 			}
 		case opCall:
-			if depth == len(m.frames) {
+			if m.depth == len(m.frames) {
 				goto fault
 			}
-			m.frames[depth] = frame{pc, [5]uint64{r[6], r[7], r[8], r[9], r[10]}}
-			depth++
+			m.frames[m.depth] = frame{pc, [5]uint64{r[6], r[7], r[8], r[9], r[10]}}
+			m.depth++
 			r[10] += prog.StackSize
 			goto taken
 		case opExit:
-			if depth == 0 {
+			if m.depth == 0 {
 				if source = int32(int64(w) >> 32); source < 0 {
-					source = why
+					source = m.why
 				}
 				return uint32(r[0]), source, true
 			}
-			depth--
-			f := &m.frames[depth]
+			m.depth--
+			f := &m.frames[m.depth]
 			pc = f.ret
 			r[6], r[7], r[8], r[9], r[10] = f.saved[0], f.saved[1], f.saved[2], f.saved[3], f.saved[4]
 		default:
@@ -373,12 +368,12 @@ func (m *Machine) run() (ret uint32, source int32, ok bool) {
 		}
 		continue
 	taken:
-		pc = uint32(w >> 32)
-		if budget -= int64(w >> 24 & 1); budget < 0 {
+		if m.steps -= int64(w >> 24 & 1); m.steps < 0 {
 			m.fault = faultBudget
-			return 0, int32(pc), false
+			goto fault
 		}
+		pc = uint32(w>>32) - 1 // the loop adds 1
 	}
 fault:
-	return 0, int32(pc - 1), false
+	return 0, int32(pc), false
 }
