@@ -275,9 +275,9 @@ func TestOtherTablesEnd(t *testing.T) {
 }
 
 func TestPhases(t *testing.T) {
-	builtin(t, "phases").want("read ALLOW", "bind ALLOW", "setuid ALLOW", "execve ALLOW", "ptrace ERRNO(1)",
+	builtin(t, "phases").want("read ALLOW", "bind ALLOW", "chroot ALLOW", "execve ALLOW", "ptrace ERRNO(1)",
 		"accept4 ALLOW",
-		"read ALLOW", "bind ERRNO(1)", "setuid ERRNO(1)", "execve ERRNO(1)", "ptrace ERRNO(1)",
+		"read ALLOW", "bind ERRNO(1)", "chroot ERRNO(1)", "execve ERRNO(1)", "ptrace ERRNO(1)",
 		"accept ALLOW", "accept4 ALLOW", "bind ERRNO(1)")
 	builtin(t, "phases", "init_allow=read", "serve_allow=write", "switch_call=pause").want(
 		"read ALLOW", "write ERRNO(1)", "pause ALLOW", "read ERRNO(1)", "write ALLOW", "pause ALLOW", "close ERRNO(1)")
