@@ -60,6 +60,9 @@ func (o *object) readFunctions() error {
 			return o.failAt(c.name, s.Name, "a function that is not whole instructions of its section",
 				damaged)
 		}
+		if err := o.checkName(c.name, s.Name); err != nil {
+			return err
+		}
 		c.funcs = append(c.funcs, &function{
 			code: c, name: s.Name, global: elf.ST_BIND(s.Info) != elf.STB_LOCAL,
 			start: int(s.Value / prog.Size), end: int((s.Value + s.Size) / prog.Size),

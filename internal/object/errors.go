@@ -3,6 +3,7 @@ package object
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Error says why an object was refused. Empty fields do not apply.
@@ -47,15 +48,47 @@ func (e *Error) Unwrap() error { return e.Err }
 // oneLine keeps a foreign message from breaking the one-line form.
 func oneLine(s string) string { return strings.ReplaceAll(s, "\n", " ") }
 
-// printable quotes a name unless it is a plain identifier: names come from an
-// object that nobody vouches for and end up on terminals.
-func printable(s string) string {
-	for _, r := range s {
-		if r <= ' ' || r > '~' {
-			return fmt.Sprintf("%q", s)
+// plain tells whether a name is made of visible ASCII characters. Names come
+// from an object that nobody vouches for and end up on terminals.
+func plain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
 		}
 	}
-	return s
+	return s != ""
+}
+
+// printable quotes a name unless it is plain.
+func printable(s string) string {
+	if plain(s) {
+		return s
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// checkName refuses names that are not plain.
+func (o *object) checkName(section, name string) error {
+	if plain(name) {
+		return nil
+	}
+	return o.failAt(section, name, "not a name: expected visible ASCII characters", "rename it")
+}
+
+// maxText is how much of a line of source is kept, in bytes.
+const maxText = 512
+
+// visible replaces what a terminal would act upon, in a line of source.
+func visible(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText]
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == unicode.ReplacementChar {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // fail is an error about the whole object.

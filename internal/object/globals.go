@@ -19,6 +19,9 @@ func (o *object) readGlobals() error {
 		if !isGlobals(s) {
 			continue
 		}
+		if err := o.checkName(s.name, s.name); err != nil {
+			return err
+		}
 		if s.size > left {
 			return o.failIn(s.name, fmt.Sprintf("%d bytes of variables: expected at most %d in all", s.size, MaxGlobals),
 				"keep large state in a map")
@@ -107,6 +110,9 @@ func (o *object) addVar(i elf.SectionIndex, m *prog.Map, info btf.VarSecinfo) er
 	v, ok := info.Type.(*btf.Var)
 	if !ok {
 		return nil
+	}
+	if err := o.checkName(m.Name, v.Name); err != nil {
+		return err
 	}
 	sym, ok := o.vars[varKey{i, v.Name}]
 	if !ok {

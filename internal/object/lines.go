@@ -147,6 +147,7 @@ func (o *object) sortLines() {
 		c.lines = lines[:0]
 		for i, l := range lines {
 			if i == 0 || l.Insn != c.lines[len(c.lines)-1].Insn {
+				l.File, l.Text = visible(l.File), visible(l.Text)
 				c.lines = append(c.lines, l)
 			}
 		}

@@ -71,6 +71,9 @@ func (o *object) sectionsFound() string {
 }
 
 func (o *object) addProgram(f *function, name string, names map[string]bool) error {
+	if err := o.checkName(f.code.name, name); err != nil {
+		return err
+	}
 	if names[name] {
 		return o.failAt(f.code.name, name, "a second program of this name", "rename one of them")
 	}

@@ -57,6 +57,9 @@ func (o *object) readMap(index elf.SectionIndex, info btf.VarSecinfo) error {
 	if !ok {
 		return o.failAt(mapsSection, v.Name, "has a type but no symbol", damaged)
 	}
+	if err := o.checkName(mapsSection, v.Name); err != nil {
+		return err
+	}
 	m, err := o.defineMap(v)
 	if err != nil {
 		return err

@@ -413,6 +413,41 @@ func checkSound(t *testing.T, p *prog.Program) {
 	}
 }
 
+// TestNamesOnTerminals plants an escape sequence in every kind of name.
+func TestNamesOnTerminals(t *testing.T) {
+	for _, c := range []struct{ object, name, want string }{
+		{"programs.o", "plain", `o: section "seccomp": "\x1blain": not a name`},
+		{"programs.o", "typed", `o: section ".maps": "\x1byped": not a name`},
+		{"variables.o", "letter", `o: section ".rodata": "\x1better": not a name`},
+		{"programs.o", "leaf", `o: section ".text": "\x1beaf": not a name`},
+	} {
+		data := bytes.ReplaceAll(bytesOf(t, c.object), []byte("\x00"+c.name+"\x00"), []byte("\x00\x1b"+c.name[1:]+"\x00"))
+		_, err := object.Read("o", data)
+		checkError(t, err, c.want)
+	}
+}
+
+// TestLinesOnTerminals plants one in a line of source.
+func TestLinesOnTerminals(t *testing.T) {
+	data := bytes.ReplaceAll(bytesOf(t, "programs.o"), []byte("return shared(key)"), []byte("return \x1bhared(k\x9by)"))
+	ps, err := object.Read("o", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for _, p := range ps {
+		for _, l := range p.Lines {
+			found = found || strings.Contains(l.Text, "return ?hared(k?y)")
+			if strings.ContainsAny(l.Text, "\x1b") {
+				t.Errorf("%q reaches the terminal", l.Text)
+			}
+		}
+	}
+	if !found {
+		t.Error("the line is missing")
+	}
+}
+
 // words appends little-endian words to an object in the making.
 func words(b []byte, size int, xs ...uint64) []byte {
 	for _, x := range xs {
