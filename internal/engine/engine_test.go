@@ -134,4 +134,3 @@ func TestCountExecStopsAtTheRightCall(t *testing.T) {
 		}
 	}
 }
-
