@@ -42,7 +42,7 @@ func (c *Code) Check(s *State) *Problem {
 	case prog.ClassALU, prog.ClassALU64:
 		return k.alu()
 	case prog.ClassLD:
-		return k.immediate()
+		return nil
 	case prog.ClassLDX:
 		return k.load()
 	case prog.ClassST:

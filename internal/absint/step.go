@@ -256,18 +256,21 @@ func (m *Machine) store(s *State, in prog.Insn, v Reg) {
 	s.storeStack(base, int64(in.Off), n, v)
 }
 
-// atomic leaves memory with anything, and a fetched register with anything of
-// the operation's width.
+// atomic leaves memory with anything, and a fetched register with what was there.
 func (m *Machine) atomic(s *State, in prog.Insn) {
 	f := s.Top()
 	n := in.Width()
+	old := number(Bytes(n))
 	if base := &f.Regs[in.Dst]; base.Kind == Stack {
-		s.storeStack(base, int64(in.Off), n, number(Bytes(n)))
+		if old = s.loadStack(base, int64(in.Off), n); old.IsPointer() {
+			old = number(Bytes(n))
+		}
+		s.storeStack(base, int64(in.Off), n, Reg{Scalar: Bytes(n), Kind: Number, Origin: old.Origin | f.Regs[in.Src].Origin})
 	}
 	switch {
 	case in.Imm == prog.AtomicCmpXchg:
-		f.Regs[prog.R0] = number(Bytes(n))
+		f.Regs[prog.R0] = old
 	case in.Imm&prog.AtomicFetch != 0:
-		f.Regs[in.Src] = number(Bytes(n))
+		f.Regs[in.Src] = old
 	}
 }

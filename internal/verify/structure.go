@@ -204,11 +204,25 @@ func encodingImm64(p *prog.Program, pc int) (reason, remedy string) {
 		if in.Src == prog.PseudoMapFD && next.Imm != 0 {
 			return reserved, ""
 		}
+		if in.Src == prog.PseudoMapValue {
+			return encodingValue(p.Maps[in.Imm], uint32(next.Imm))
+		}
 		return "", ""
 	case prog.PseudoFunc:
 		return "the address of a function", "call it directly; helpers with callbacks are not in the filter ABI"
 	}
 	return fmt.Sprintf("a 64-bit immediate load of kind %d", in.Src), "load a number, a map or a global; kernel variables are not in the filter ABI"
+}
+
+// encodingValue: only the one element of an ARRAY has an address of its own.
+func encodingValue(m *prog.Map, off uint32) (reason, remedy string) {
+	if m.Type != prog.Array || m.MaxEntries != 1 {
+		return fmt.Sprintf("the address of a value in map %s: expected an ARRAY of one element, found %s of %d", m.Name, m.Type, m.MaxEntries), "look the value up"
+	}
+	if off >= m.ValueSize {
+		return fmt.Sprintf("offset %d is outside the value of map %s: expected less than %d", off, m.Name, m.ValueSize), ""
+	}
+	return "", ""
 }
 
 func encodingLoad(in prog.Insn) string {

@@ -92,15 +92,19 @@ func (g *generator) field() {
 
 // bound makes a register an index, by a mask, a test or a remainder.
 func (g *generator) bound(r uint8, most int32) {
-	switch g.r.Intn(4) {
+	kind := g.r.Intn(4)
+	if g.o.Context == Opaque {
+		kind |= 1 // the kernel knows nothing about remainders
+	}
+	switch kind {
 	case 0:
 		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpMod, Dst: r, Imm: most + 1})
-	case 1:
-		g.emit(prog.Insn{Op: prog.ClassALU | prog.OpAnd, Dst: r, Imm: most})
-	case 2:
-		g.emit(prog.Insn{Op: prog.ClassJMP | prog.OpJle, Dst: r, Imm: most, Off: 1}, movImm(r, int32(g.r.Intn(4))))
-	default:
+	case 3:
 		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpAnd, Dst: r, Imm: most})
+	case 2:
+		g.emit(prog.Insn{Op: prog.ClassALU | prog.OpAnd, Dst: r, Imm: most})
+	default:
+		g.emit(prog.Insn{Op: prog.ClassJMP | prog.OpJle, Dst: r, Imm: most, Off: 1}, movImm(r, int32(g.r.Intn(4))))
 	}
 }
 
