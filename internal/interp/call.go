@@ -7,12 +7,6 @@ import (
 	"portcullis/internal/maps"
 )
 
-// errnoFault is -EFAULT, errnoInvalid -EINVAL, as a helper returns them.
-const (
-	efault = 14
-	einval = 22
-)
-
 // negative is an error number as R0 holds it.
 func negative(e maps.Errno) uint64 { return uint64(-int64(e)) }
 
@@ -52,6 +46,8 @@ func (m *Machine) helper(id helper.ID) bool {
 	case helper.SpinLock, helper.SpinUnlock:
 		// Nothing else runs on the map meanwhile, so the lock is free.
 		_, ok = m.writable(r[1], 4)
+	case helper.RingbufOutput, helper.RingbufReserve, helper.RingbufSubmit, helper.RingbufDiscard, helper.RingbufQuery:
+		return m.ring(id)
 	default:
 		m.fault, ok = faultEngine, false
 	}
@@ -190,7 +186,7 @@ func (m *Machine) storageDelete() bool {
 	case !ok:
 		return false
 	case m.r[2] != 0:
-		m.r[0] = negative(einval)
+		m.r[0] = negative(maps.EINVAL)
 	default:
 		m.r[0] = negative(b.store.Remove(maps.Process, m.env.Process()))
 	}
@@ -204,7 +200,7 @@ func (m *Machine) comm() bool {
 		return false
 	}
 	if len(dst) == 0 {
-		m.r[0] = negative(einval)
+		m.r[0] = negative(maps.EINVAL)
 		return true
 	}
 	name := m.env.Comm()
@@ -226,7 +222,7 @@ func (m *Machine) readUser() bool {
 	}
 	if n, err := m.env.ReadUser(dst, m.r[3]); err != nil || n < len(dst) {
 		clear(dst)
-		m.r[0] = negative(efault)
+		m.r[0] = negative(maps.EFAULT)
 	}
 	return true
 }
@@ -249,7 +245,7 @@ func (m *Machine) readUserStr() bool {
 	case end >= 0:
 	case err != nil || n < len(dst):
 		clear(dst)
-		m.r[0] = negative(efault)
+		m.r[0] = negative(maps.EFAULT)
 		return true
 	default:
 		end = len(dst) - 1

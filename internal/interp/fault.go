@@ -33,6 +33,7 @@ const (
 	faultMap
 	faultMemory
 	faultReadOnly
+	faultRecord
 	faultEngine
 )
 
@@ -47,6 +48,8 @@ func (m *Machine) reason(at int) string {
 		return "an argument points outside memory"
 	case faultReadOnly:
 		return "the map is read-only"
+	case faultRecord:
+		return "the argument is no reserved record"
 	case faultEngine:
 		return "the helper is not supported by this engine"
 	}

@@ -15,12 +15,14 @@ const (
 	outMapOps  = 96  // results of map operations, folded
 	stackBytes = 64
 	hashMax    = 3
+	ringBytes  = 4096
 )
 
 func genMaps() []*prog.Map {
 	return []*prog.Map{
 		{Name: "out", Type: prog.Array, KeySize: 4, ValueSize: outSize, MaxEntries: 1, SpinLock: -1},
 		{Name: "hash", Type: prog.Hash, KeySize: 4, ValueSize: 8, MaxEntries: hashMax, SpinLock: -1},
+		{Name: "ring", Type: prog.RingBuf, MaxEntries: ringBytes, SpinLock: -1},
 	}
 }
 
@@ -148,6 +150,8 @@ func (g *gen) block(n int) {
 			if g.risky {
 				g.access()
 			}
+		case 11:
+			g.ringOp()
 		default:
 			g.alu()
 		}
@@ -418,11 +422,52 @@ func (g *gen) mapOp() {
 	default:
 		g.hashCall(helper.MapUpdateElem)
 	}
-	mem(prog.ClassLDX, prog.SizeDW, 1, 9, outMapOps, 0)
+	g.fold()
+	g.numbers(8)
+}
+
+// fold enters R0 into the output, and gives numbers to what a call clobbers.
+func (g *gen) fold() {
+	g.emit(prog.Insn{Op: prog.ClassLDX | prog.ModeMem | prog.SizeDW, Dst: 1, Src: 9, Off: outMapOps})
 	g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpMul, Dst: 1, Imm: 31})
 	g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpAdd | prog.SrcX, Dst: 1, Src: 0})
-	mem(prog.ClassSTX, prog.SizeDW, 9, 1, outMapOps, 0)
-	g.numbers(1, 2, 3, 4, 5, 8)
+	g.emit(prog.Insn{Op: prog.ClassSTX | prog.ModeMem | prog.SizeDW, Dst: 9, Src: 1, Off: outMapOps})
+	g.numbers(1, 2, 3, 4, 5)
+}
+
+// ringOp writes a record, or asks what the ring holds.
+func (g *gen) ringOp() {
+	set := func(r uint8, imm int32) {
+		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpMov, Dst: r, Imm: imm})
+	}
+	call := func(id helper.ID) { g.emit(prog.Insn{Op: prog.OpCallInsn, Imm: int32(id)}) }
+	ring := func() { g.emit(prog.Insn{Op: prog.OpLoadImm64, Dst: 1, Src: prog.PseudoMapFD, Imm: 2}, prog.Insn{}) }
+	ring()
+	switch g.rnd.Intn(3) {
+	case 0:
+		set(2, int32(g.rnd.Intn(2))) // what is available, or the size
+		call(helper.RingbufQuery)
+	case 1:
+		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpMov | prog.SrcX, Dst: 2, Src: 10})
+		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpAdd, Dst: 2, Imm: -stackBytes})
+		set(3, int32(g.rnd.Intn(stackBytes+1)))
+		set(4, []int32{0, 0, 0, 1, 2, 4}[g.rnd.Intn(6)])
+		call(helper.RingbufOutput)
+	default:
+		size := int32(8 + g.rnd.Intn(1500))
+		set(2, size)
+		set(3, int32(g.rnd.Intn(5)/4))
+		call(helper.RingbufReserve)
+		at := len(g.insns)
+		g.emit(prog.Insn{Op: prog.ClassJMP | prog.OpJeq, Dst: 0})
+		g.emit(prog.Insn{Op: prog.ClassST | prog.ModeMem | prog.SizeB, Dst: 0, Off: int16(size - 1), Imm: 1})
+		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpMov | prog.SrcX, Dst: 1, Src: 0})
+		set(2, 0)
+		call([]helper.ID{helper.RingbufSubmit, helper.RingbufDiscard}[g.rnd.Intn(2)])
+		set(0, 1)
+		g.insns[at].Off = int16(len(g.insns) - at - 1)
+	}
+	g.fold()
 }
 
 func (g *gen) hashCall(id helper.ID) {

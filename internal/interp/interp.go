@@ -73,6 +73,7 @@ type bound struct {
 	array *maps.Array   // m if it is one, else nil
 	hash  *maps.HashMap // m if it is one, else nil
 	store *maps.Storage // m if it is one, else nil
+	ring  *maps.Ring    // m if it is one, else nil
 	spec  *prog.Map
 }
 
@@ -127,9 +128,10 @@ func (m *Machine) bind(i int, spec *prog.Map, mp maps.Map) {
 	b.array, _ = mp.(*maps.Array)
 	b.hash, _ = mp.(*maps.HashMap)
 	b.store, _ = mp.(*maps.Storage)
+	b.ring, _ = mp.(*maps.Ring)
 	m.maps = append(m.maps, b)
 	m.remap(i)
-	if b.array == nil {
+	if b.array == nil && b.ring == nil {
 		m.grows = append(m.grows, i)
 	}
 }

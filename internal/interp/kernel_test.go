@@ -79,7 +79,10 @@ func kernelRun(fd int) (uint32, error) {
 }
 
 // kernel is the host's eBPF with the maps of generated programs.
-type kernel struct{ fds []int }
+type kernel struct {
+	fds        []int
+	cons, prod []byte // the ring's position pages
+}
 
 func newKernel(t *testing.T) *kernel {
 	k := &kernel{}
@@ -91,11 +94,20 @@ func newKernel(t *testing.T) *kernel {
 		t.Cleanup(func() { unix.Close(fd) })
 		k.fds = append(k.fds, fd)
 	}
+	ring, page := k.fds[2], os.Getpagesize()
+	var err, err2 error
+	k.cons, err = unix.Mmap(ring, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	k.prod, err2 = unix.Mmap(ring, int64(page), page, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	t.Cleanup(func() { unix.Munmap(k.cons); unix.Munmap(k.prod) })
 	return k
 }
 
-// reset empties both maps.
+// reset empties the maps.
 func (k *kernel) reset() {
+	copy(k.cons[:8], k.prod[:8])
 	out, key := make([]byte, outSize), make([]byte, 4)
 	bpf(unix.BPF_MAP_UPDATE_ELEM, &elemAttr{fd: uint32(k.fds[0]), key: pointer(key), value: pointer(out)})
 	for i := 0; i < hashMax+2; i++ {

@@ -1,6 +1,10 @@
 package interp
 
-import "strconv"
+import (
+	"strconv"
+
+	"portcullis/internal/maps"
+)
 
 // printkSize is the kernel's MAX_BPRINTF_BUF.
 const printkSize = 1024
@@ -16,7 +20,7 @@ func (m *Machine) printk() bool {
 	}
 	out, ok := appendFormat(m.line[:0], format, [3]uint64{m.r[3], m.r[4], m.r[5]})
 	if !ok {
-		m.r[0] = negative(einval)
+		m.r[0] = negative(maps.EINVAL)
 		return true
 	}
 	m.r[0] = uint64(len(out))

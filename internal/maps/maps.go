@@ -18,7 +18,8 @@ const (
 	OK     Errno = 0
 	ENOENT Errno = 2
 	E2BIG  Errno = 7
-	ENOMEM Errno = 12
+	EAGAIN Errno = 11
+	EFAULT Errno = 14
 	EEXIST Errno = 17
 	EINVAL Errno = 22
 )
@@ -92,43 +93,39 @@ func New(spec *prog.Map) (Map, error) {
 		return newArray(spec), nil
 	case prog.Hash, prog.PercpuHash:
 		return newHash(spec), nil
+	case prog.LRUHash:
+		return newLRU(spec), nil
 	case prog.TaskStorage:
 		return newStorage(spec), nil
+	case prog.RingBuf:
+		return newRing(spec), nil
 	}
 	return nil, &UnsupportedError{
 		Map: spec.Name, Type: spec.Type, Reason: "not supported by the agent engine yet",
-		Remedy: "use HASH, ARRAY or TASK_STORAGE",
+		Remedy: "use another type",
 	}
 }
 
-// check applies the rules of array_map_alloc_check, htab_map_alloc_check and
-// bpf_local_storage_map_alloc_check, and the limit of MaxBytes.
+// check applies the rules of the kernel's map_alloc_check for the type, and the
+// limits of what is served here.
 func check(spec *prog.Map) error {
-	fail := func(field string, found uint32, expected string) error {
-		return &SpecError{Map: spec.Name, Type: spec.Type, Field: field, Found: uint64(found), Expected: expected}
-	}
-	switch {
-	case spec.ValueSize == 0:
-		return fail("value_size", 0, "at least 1")
-	case isArray(spec.Type) && spec.KeySize != 4:
-		return fail("key_size", spec.KeySize, "4")
-	case spec.Type == prog.TaskStorage && spec.KeySize != 4:
-		return fail("key_size", spec.KeySize, "4")
-	case spec.Type == prog.TaskStorage && spec.MaxEntries != 0:
-		return fail("max_entries", spec.MaxEntries, "0: storage is bounded by the tasks there are")
-	case spec.KeySize == 0:
-		return fail("key_size", 0, "at least 1")
-	case spec.KeySize > maxKey:
-		return fail("key_size", spec.KeySize, fmt.Sprintf("at most %d", maxKey))
-	case spec.Type != prog.TaskStorage && spec.MaxEntries == 0:
-		return fail("max_entries", 0, "at least 1")
-	case len(spec.Contents) > int(spec.ValueSize):
-		return fail("value_size", spec.ValueSize, fmt.Sprintf("at least the %d bytes of contents", len(spec.Contents)))
-	case spec.Flags&prog.FlagClone != 0:
+	if spec.Flags&prog.FlagClone != 0 {
 		return &UnsupportedError{
 			Map: spec.Name, Type: spec.Type, Reason: "BPF_F_CLONE is not supported by the agent engine yet",
 			Remedy: "remove the flag and have the filter start children from zeroed storage",
 		}
+	}
+	rules := checkKeyed
+	switch spec.Type {
+	case prog.RingBuf:
+		rules = checkRing
+	case prog.TaskStorage:
+		rules = checkStorage
+	case prog.Array, prog.PercpuArray:
+		rules = checkArray
+	}
+	if err := rules(spec); err != nil {
+		return err
 	}
 	if need := bytesNeeded(spec); need > MaxBytes {
 		return &UnsupportedError{
@@ -140,16 +137,70 @@ func check(spec *prog.Map) error {
 	return nil
 }
 
+func wrong(spec *prog.Map, field string, found uint32, expected string) error {
+	return &SpecError{Map: spec.Name, Type: spec.Type, Field: field, Found: uint64(found), Expected: expected}
+}
+
 // maxKey is MAX_BPF_STACK: a key has to fit the stack of a program.
 const maxKey = 512
 
-func isArray(t prog.MapType) bool { return t == prog.Array || t == prog.PercpuArray }
+func checkKeyed(spec *prog.Map) error {
+	switch {
+	case spec.KeySize == 0 || spec.KeySize > maxKey:
+		return wrong(spec, "key_size", spec.KeySize, fmt.Sprintf("1 to %d", maxKey))
+	case spec.ValueSize == 0:
+		return wrong(spec, "value_size", 0, "at least 1")
+	case spec.MaxEntries == 0:
+		return wrong(spec, "max_entries", 0, "at least 1")
+	}
+	return nil
+}
+
+func checkArray(spec *prog.Map) error {
+	switch {
+	case spec.KeySize != 4:
+		return wrong(spec, "key_size", spec.KeySize, "4, the size of an index")
+	case len(spec.Contents) > int(spec.ValueSize):
+		return wrong(spec, "value_size", spec.ValueSize, fmt.Sprintf("at least the %d bytes of contents", len(spec.Contents)))
+	}
+	return checkKeyed(spec)
+}
+
+func checkStorage(spec *prog.Map) error {
+	switch {
+	case spec.KeySize != 4:
+		return wrong(spec, "key_size", spec.KeySize, "4, the size of a pidfd")
+	case spec.ValueSize == 0:
+		return wrong(spec, "value_size", 0, "at least 1")
+	case spec.MaxEntries != 0:
+		return wrong(spec, "max_entries", spec.MaxEntries, "0: storage is bounded by the tasks there are")
+	}
+	return nil
+}
+
+// ringPage is the kernel's page size, of which a ring is a multiple.
+const ringPage = 4096
+
+func checkRing(spec *prog.Map) error {
+	switch n := spec.MaxEntries; {
+	case spec.KeySize != 0:
+		return wrong(spec, "key_size", spec.KeySize, "0")
+	case spec.ValueSize != 0:
+		return wrong(spec, "value_size", spec.ValueSize, "0")
+	case n < ringPage || n&(n-1) != 0:
+		return wrong(spec, "max_entries", n, fmt.Sprintf("a power of two from %d on: the size in bytes", ringPage))
+	}
+	return nil
+}
 
 // bytesNeeded is what a full map takes; one element for storage.
 func bytesNeeded(spec *prog.Map) uint64 {
 	n := uint64(spec.MaxEntries)
-	if n == 0 {
+	switch spec.Type {
+	case prog.TaskStorage:
 		n = 1
+	case prog.RingBuf:
+		return 2 * n
 	}
 	return n * (uint64(spec.KeySize) + uint64(stride(spec)))
 }

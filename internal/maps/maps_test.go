@@ -186,21 +186,26 @@ func TestStorage(t *testing.T) {
 
 func TestStorageIsBounded(t *testing.T) {
 	s := mustNew(t, spec(prog.TaskStorage, 4, 1<<20, 0)).(*Storage)
-	made := 0
-	for key := uint64(0); key < 2*MaxBytes>>20; key++ {
-		if _, ok := s.Create(Process, key, nil); !ok {
-			break
-		}
-		made++
+	if n := uint64(s.t.limit); n == 0 || n > MaxBytes>>20 {
+		t.Errorf("up to %d values of 1 MiB, expected some, and %d at most", n, MaxBytes>>20)
 	}
-	if made == 0 || made > MaxBytes>>20 {
-		t.Errorf("%d values of 1 MiB, expected some, and %d at most", made, MaxBytes>>20)
+	s = mustNew(t, spec(prog.TaskStorage, 4, 8, 0)).(*Storage)
+	s.t.limit = 100
+	for key := uint64(0); key < 200; key++ {
+		if _, ok := s.Create(Process, key, nil); ok != (key < 100) {
+			t.Fatalf("value %d of at most 100: created %v", key, ok)
+		}
+	}
+	s.Forget(Process, 5)
+	if _, ok := s.Create(Process, 300, nil); !ok {
+		t.Error("no room after a value was forgotten")
 	}
 }
 
 func TestRefusals(t *testing.T) {
 	for _, s := range []*prog.Map{
 		spec(prog.Array, 8, 8, 1), spec(prog.Array, 4, 0, 1), spec(prog.Array, 4, 8, 0),
+		spec(prog.RingBuf, 0, 0, 4095), spec(prog.RingBuf, 0, 0, 12288), spec(prog.RingBuf, 4, 0, 4096), spec(prog.RingBuf, 0, 1, 4096),
 		spec(prog.Hash, 0, 8, 1), spec(prog.Hash, 513, 8, 1), spec(prog.TaskStorage, 4, 8, 1),
 		{Type: prog.Array, KeySize: 4, ValueSize: 1, MaxEntries: 1, SpinLock: -1, Contents: []byte("two")},
 	} {
@@ -213,7 +218,7 @@ func TestRefusals(t *testing.T) {
 	clone.Flags = prog.FlagClone
 	for _, s := range []*prog.Map{
 		clone, spec(prog.Hash, 4, 8, 1<<31), spec(prog.Array, 4, 1<<31, 1<<31),
-		spec(prog.RingBuf, 4, 8, 4096), spec(prog.ProgArray, 4, 4, 1),
+		spec(prog.RingBuf, 0, 0, 1<<30), spec(prog.ProgArray, 4, 4, 1),
 	} {
 		var e *UnsupportedError
 		if _, err := New(s); !errors.As(err, &e) {
@@ -261,5 +266,89 @@ func BenchmarkHashLookup(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; i < b.N; i++ {
 		m.Lookup(k)
+	}
+}
+
+func TestLRUDropsWhatIsNotUsed(t *testing.T) {
+	const max = 50
+	m := mustNew(t, spec(prog.LRUHash, 4, 4, max)).(*LRUMap)
+	expect(t, "lock", m.Update(key32(1), key32(1), Lock), EINVAL)
+	expect(t, "BPF_EXIST of nothing", m.Update(key32(1), key32(1), Exist), ENOENT)
+	for i := uint32(0); i < 10*max; i++ {
+		expect(t, "update", m.Update(key32(i), key32(i), Any), OK)
+		if got := get(m, key32(7)); i >= 7 && !bytes.Equal(got, key32(7)) {
+			t.Fatalf("after %d keys, key 7, which was just used, holds %x", i, got)
+		}
+		if want := int(i) + 1; m.Len() != want && m.Len() != max {
+			t.Fatalf("%d keys after %d updates of at most %d", m.Len(), want, max)
+		}
+		if got := get(m, key32(i)); !bytes.Equal(got, key32(i)) {
+			t.Fatalf("key %d, just stored, holds %x", i, got)
+		}
+	}
+	expect(t, "BPF_NOEXIST", m.Update(key32(7), key32(0), NoExist), EEXIST)
+	expect(t, "delete", m.Delete(key32(7)), OK)
+}
+
+func TestRing(t *testing.T) {
+	r := mustNew(t, spec(prog.RingBuf, 0, 0, 4096)).(*Ring)
+	want, got := []string{}, []string{}
+	for i := 0; i < 1000; i++ {
+		text := string(bytes.Repeat([]byte{byte(i)}, 1+i%700))
+		off, ok := r.Reserve(uint64(len(text)))
+		if !ok {
+			r.Drain(func(b []byte) { got = append(got, string(b)) })
+			if off, ok = r.Reserve(uint64(len(text))); !ok {
+				t.Fatalf("no room for %d bytes in an empty ring", len(text))
+			}
+		}
+		copy(r.Mem()[off:], text)
+		switch i % 3 {
+		case 0:
+			if !r.Discard(off) || r.Submit(off) {
+				t.Fatal("a record is discarded once, and then gone")
+			}
+			continue
+		case 1:
+			if !r.Submit(off) || r.Discard(off) {
+				t.Fatal("a record is submitted once, and then gone")
+			}
+		default:
+			r.Discard(off)
+			if !r.Output([]byte(text)) {
+				continue
+			}
+		}
+		want = append(want, text)
+	}
+	r.Drain(func(b []byte) { got = append(got, string(b)) })
+	if len(got) != len(want) {
+		t.Fatalf("%d records came out of %d", len(got), len(want))
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Fatalf("record %d holds %q, expected %q", i, got[i], want[i])
+		}
+	}
+	if n := r.Query(RingAvail); n != 0 || r.Query(RingSize) != 4096 || r.Query(RingConsPos) != r.Query(RingProdPos) || r.Query(9) != 0 {
+		t.Errorf("%d bytes left after a drain", n)
+	}
+}
+
+func TestRingIsNeverQuiteFull(t *testing.T) {
+	r := mustNew(t, spec(prog.RingBuf, 0, 0, 4096)).(*Ring)
+	if _, ok := r.Reserve(4088); ok {
+		t.Error("a record took the whole ring, which the kernel does not allow")
+	}
+	if _, ok := r.Reserve(4080); !ok {
+		t.Error("a record that leaves eight bytes found no room")
+	}
+	if _, ok := r.Reserve(1 << 62); ok {
+		t.Error("a record larger than the ring found room")
+	}
+	for _, off := range []uint32{0, 4, 9, 16, 4096 + 8, 1<<32 - 1} {
+		if r.Submit(off) {
+			t.Errorf("a record was submitted at %d, where none is", off)
+		}
 	}
 }
