@@ -63,7 +63,7 @@ func open(t *testing.T) int {
 func TestStormOfForksExecsAndKills(t *testing.T) {
 	before := open(t)
 	for _, name := range []string{"process-count", "thread-count", "hash-count"} {
-		r := run(t, victim("storm", "200"), Options{}, conformance(t, name, "limit=1000000000"))
+		r := run(t, victim("storm", "100"), Options{}, conformance(t, name, "limit=1000000000"))
 		if r.out != "survived\n" || !r.state.Success() {
 			t.Errorf("%s: %v, %q", name, r.state, r.out)
 		}
