@@ -1,7 +1,10 @@
 package interp
 
 import (
+	"bytes"
 	"math/rand"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -141,4 +144,20 @@ func TestUnverifiedProgramsOnlyFault(t *testing.T) {
 	if faults < 30 {
 		t.Errorf("%d of 2000 programs fault: expected more", faults)
 	}
+}
+
+// env is a number from the environment.
+func env(name string, value int64) int64 {
+	if v, err := strconv.ParseInt(os.Getenv(name), 0, 64); err == nil {
+		return v
+	}
+	return value
+}
+
+func listing(p *prog.Program) string {
+	var b bytes.Buffer
+	for pc := range p.Insns {
+		b.WriteString(strconv.Itoa(pc) + ": " + p.Disasm(pc) + "\n")
+	}
+	return b.String()
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // The programs that gen makes leave everything they computed in element 0 of
-// the array genMaps[0], and use the hash genMaps[1].
+// the array genMaps[0], and use the keyed maps and the ring of genMaps.
 const (
 	outSize    = 256 // registers and stack at the end
 	outScratch = 128 // from here on the body reads and writes as it likes
@@ -23,6 +23,9 @@ func genMaps() []*prog.Map {
 		{Name: "out", Type: prog.Array, KeySize: 4, ValueSize: outSize, MaxEntries: 1, SpinLock: -1},
 		{Name: "hash", Type: prog.Hash, KeySize: 4, ValueSize: 8, MaxEntries: hashMax, SpinLock: -1},
 		{Name: "ring", Type: prog.RingBuf, MaxEntries: ringBytes, SpinLock: -1},
+		{Name: "array", Type: prog.Array, KeySize: 4, ValueSize: 8, MaxEntries: hashMax, SpinLock: -1},
+		{Name: "pchash", Type: prog.PercpuHash, KeySize: 4, ValueSize: 8, MaxEntries: hashMax, SpinLock: -1},
+		{Name: "pcarray", Type: prog.PercpuArray, KeySize: 4, ValueSize: 8, MaxEntries: hashMax, SpinLock: -1},
 	}
 }
 
@@ -393,8 +396,8 @@ func (g *gen) call() {
 	g.numbers(1, 2, 3, 4, 5)
 }
 
-// mapOp does something to a small key of the hash, and folds what came of it
-// into the output. At times it reads a value through a pointer from before a
+// mapOp does something to a small key of a map, and folds what came of it into
+// the output. At times it reads a value through a pointer from before a
 // change.
 func (g *gen) mapOp() {
 	const keyOff, valueOff = -stackBytes - 8, -stackBytes - 16
@@ -403,24 +406,25 @@ func (g *gen) mapOp() {
 	}
 	key := func() { mem(prog.ClassST, prog.SizeW, 10, 0, keyOff, int32(g.rnd.Intn(hashMax+2))) }
 	mem(prog.ClassSTX, prog.SizeDW, 10, g.scalar(), valueOff, 0)
+	m := keyedMaps[g.rnd.Intn(len(keyedMaps))]
 	key()
 	switch g.rnd.Intn(4) {
 	case 0:
-		g.hashCall(helper.MapDeleteElem)
+		g.mapCall(m, helper.MapDeleteElem)
 	case 1:
-		g.hashCall(helper.MapLookupElem)
+		g.mapCall(m, helper.MapLookupElem)
 		g.emit(prog.Insn{Op: prog.ClassJMP | prog.OpJeq, Dst: 0, Off: 1})
 		mem(prog.ClassLDX, prog.SizeDW, 0, 0, 0, 0)
 	case 2:
-		g.hashCall(helper.MapLookupElem)
+		g.mapCall(m, helper.MapLookupElem)
 		at := len(g.insns)
 		g.emit(prog.Insn{Op: prog.ClassJMP | prog.OpJeq, Dst: 0})
 		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpMov | prog.SrcX, Dst: 8, Src: 0})
-		g.hashCall(helper.MapUpdateElem)
+		g.mapCall(m, helper.MapUpdateElem)
 		mem(prog.ClassLDX, prog.SizeDW, 0, 8, 0, 0)
 		g.insns[at].Off = int16(len(g.insns) - at - 1)
 	default:
-		g.hashCall(helper.MapUpdateElem)
+		g.mapCall(m, helper.MapUpdateElem)
 	}
 	g.fold()
 	g.numbers(8)
@@ -470,8 +474,11 @@ func (g *gen) ringOp() {
 	g.fold()
 }
 
-func (g *gen) hashCall(id helper.ID) {
-	g.emit(prog.Insn{Op: prog.OpLoadImm64, Dst: 1, Src: prog.PseudoMapFD, Imm: 1}, prog.Insn{})
+// keyedMaps are the indexes of maps that mapOp may use.
+var keyedMaps = []int32{1, 1, 3, 4, 5}
+
+func (g *gen) mapCall(m int32, id helper.ID) {
+	g.emit(prog.Insn{Op: prog.OpLoadImm64, Dst: 1, Src: prog.PseudoMapFD, Imm: m}, prog.Insn{})
 	for r, off := range map[uint8]int32{2: -stackBytes - 8, 3: -stackBytes - 16} {
 		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpMov | prog.SrcX, Dst: r, Src: 10})
 		g.emit(prog.Insn{Op: prog.ClassALU64 | prog.OpAdd, Dst: r, Imm: off})

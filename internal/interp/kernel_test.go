@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
-	"strconv"
 	"testing"
 	"unsafe"
 
@@ -34,6 +33,9 @@ func kernelMap(m *prog.Map) (int, error) {
 		uint32(m.Type), m.KeySize, m.ValueSize, m.MaxEntries, m.Flags,
 	})
 }
+
+// maxCPUs bounds the processors whose slots a per-CPU map has.
+const maxCPUs = 8192
 
 type elemAttr struct {
 	fd         uint32
@@ -110,10 +112,15 @@ func (k *kernel) reset() {
 	copy(k.cons[:8], k.prod[:8])
 	out, key := make([]byte, outSize), make([]byte, 4)
 	bpf(unix.BPF_MAP_UPDATE_ELEM, &elemAttr{fd: uint32(k.fds[0]), key: pointer(key), value: pointer(out)})
+	zeroes := make([]byte, 8*maxCPUs)
 	for i := 0; i < hashMax+2; i++ {
 		binary.LittleEndian.PutUint32(key, uint32(i))
-		bpf(unix.BPF_MAP_DELETE_ELEM, &elemAttr{fd: uint32(k.fds[1]), key: pointer(key)})
+		for _, m := range keyedMaps { // one of the two does nothing
+			bpf(unix.BPF_MAP_DELETE_ELEM, &elemAttr{fd: uint32(k.fds[m]), key: pointer(key)})
+			bpf(unix.BPF_MAP_UPDATE_ELEM, &elemAttr{fd: uint32(k.fds[m]), key: pointer(key), value: pointer(zeroes), flags: maps.Exist})
+		}
 	}
+	runtime.KeepAlive(zeroes)
 	runtime.KeepAlive(out)
 	runtime.KeepAlive(key)
 }
@@ -169,6 +176,7 @@ func user(t *testing.T, p *prog.Program) (rets [2]uint32, out []byte) {
 // freeing many at once has locked kernels up.
 func TestAgainstKernel(t *testing.T) {
 	k := newKernel(t)
+	pin(t)
 	first, n := env("PORTCULLIS_FUZZ", 1), env("PORTCULLIS_FUZZ_N", 100)
 	for seed := first; seed < first+n; seed++ {
 		p := generate(seed, 24)
@@ -180,17 +188,23 @@ func TestAgainstKernel(t *testing.T) {
 	}
 }
 
-func env(name string, value int64) int64 {
-	if v, err := strconv.ParseInt(os.Getenv(name), 0, 64); err == nil {
-		return v
+// pin keeps the test on one processor, so that it sees one slot of per-CPU maps.
+func pin(t *testing.T) {
+	runtime.LockOSThread()
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		t.Fatal(err)
 	}
-	return value
-}
-
-func listing(p *prog.Program) string {
-	var b bytes.Buffer
-	for pc := range p.Insns {
-		b.WriteString(strconv.Itoa(pc) + ": " + p.Disasm(pc) + "\n")
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if before.IsSet(cpu) {
+			one.Set(cpu)
+		}
 	}
-	return b.String()
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		unix.SchedSetaffinity(0, &before)
+		runtime.UnlockOSThread()
+	})
 }

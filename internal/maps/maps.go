@@ -259,3 +259,14 @@ func (s Set) Forget(space Space, key uint64) {
 		}
 	}
 }
+
+// Rings are the ring buffers of the set, for the supervisor to drain.
+func (s Set) Rings() []*Ring {
+	var rings []*Ring
+	for _, m := range s {
+		if r, ok := m.(*Ring); ok {
+			rings = append(rings, r)
+		}
+	}
+	return rings
+}
