@@ -79,6 +79,8 @@ func (r *Reg) covers(cur *Reg, m *ids) bool {
 		return false
 	case r.Frame != cur.Frame || r.Map != cur.Map || r.Size != cur.Size:
 		return false
+	case r.Bits.Mask == 0 && r.Bits != cur.Bits:
+		return false
 	case !r.Scalar.Covers(&cur.Scalar):
 		return false
 	}

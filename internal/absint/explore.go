@@ -69,7 +69,7 @@ func (n *node) close() {
 
 // remembered bounds the states kept for one instruction. Forgetting one costs
 // time only.
-const remembered = 40
+const remembered = 24
 
 type pending struct {
 	state *State

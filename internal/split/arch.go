@@ -19,7 +19,7 @@ const (
 	// probes bounds the explorations of one span above the real calls.
 	probes = 96
 	// stateBytes bounds the memory of one exploration.
-	stateBytes = 24 << 20
+	stateBytes = 16 << 20
 )
 
 // splitter splits for one architecture.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/absint"
 	"portcullis/internal/absint/bpfgen"
 	"portcullis/internal/interp"
 	"portcullis/internal/maps"
@@ -80,12 +81,16 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[split.Kind]int {
 		t.Fatalf("%v\n%s", err, listing(v.Program()))
 	}
 	tree := split.Split(v)
+	exits := verdicts(t, v)
 	kinds := map[split.Kind]int{}
 	for i := 0; i < 12; i++ {
 		d := someData(r)
 		got := m.Run(env{r}, &d)
 		if got.Fault != nil {
 			t.Fatalf("%v on %+v\n%s", got.Fault, d, listing(v.Program()))
+		}
+		if !exits.hold(got.Ret) {
+			t.Fatalf("%#x is returned on %+v, expected one of %v\n%s", got.Ret, d, exits, listing(v.Program()))
 		}
 		leaf := tree.Leaf(d.Arch, uint32(d.Nr))
 		kinds[leaf.Kind]++
@@ -98,6 +103,31 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[split.Kind]int {
 		}
 	}
 	return kinds
+}
+
+// exits are the values of R0 that an exploration ends with.
+type exits []absint.Scalar
+
+func (e *exits) Visit(*absint.State) error { return nil }
+func (e *exits) Fork(int, absint.Origin)   {}
+func (e *exits) Exit(s *absint.State)      { *e = append(*e, s.Top().Regs[prog.R0].Scalar.Truncate()) }
+
+func (e exits) hold(ret uint32) bool {
+	for i := range e {
+		if e[i].Contains(uint64(ret)) {
+			return true
+		}
+	}
+	return false
+}
+
+func verdicts(t *testing.T, v *verify.Verified) exits {
+	var e exits
+	m := absint.NewMachine(v.Code(), absint.AnyInput())
+	if _, err := m.Explore(m.Start(), &e, absint.Limits{Visits: 1e6, Bytes: 1 << 28}); err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 func someData(r *rand.Rand) abi.SeccompData {

@@ -19,7 +19,7 @@ import (
 const DefaultBudget = 100_000
 
 // stateBytes bounds the memory for states.
-const stateBytes = 24 << 20
+const stateBytes = 16 << 20
 
 // Options of a verification.
 type Options struct {
