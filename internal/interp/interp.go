@@ -163,9 +163,7 @@ func (m *Machine) RunRaw(env Env, ctx []byte) Result {
 }
 
 func (m *Machine) start(env Env) Result {
-	for _, i := range m.grows { // another program may have made them grow
-		m.remap(i)
-	}
+	m.settle()
 	m.env, m.fault = env, faultNone
 	m.depth, m.steps, m.why = 0, stepBudget, -1
 	m.r[1] = address(regionCtx, 0)
@@ -180,6 +178,16 @@ func (m *Machine) start(env Env) Result {
 		pc = int(m.pcs[source])
 	}
 	return Result{Ret: ret, PC: pc}
+}
+
+// settle adopts what other programs did to the maps since the last run.
+func (m *Machine) settle() {
+	for _, i := range m.grows {
+		if s := m.maps[i].store; s != nil {
+			s.Settle()
+		}
+		m.remap(i)
+	}
 }
 
 // failed reports a fault at an instruction of the code.

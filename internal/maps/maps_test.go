@@ -184,6 +184,19 @@ func TestStorage(t *testing.T) {
 	}
 }
 
+func TestRemovedStorageStaysReadable(t *testing.T) {
+	s := mustNew(t, spec(prog.TaskStorage, 4, 8, 0)).(*Storage)
+	old, _ := s.Create(Process, 1, []byte("process1"))
+	s.Remove(Process, 1)
+	if off, _ := s.Create(Process, 1, nil); off == old {
+		t.Error("a pointer from before a removal shows the value made after it")
+	}
+	s.Settle()
+	if off, _ := s.Create(Process, 2, nil); off != old {
+		t.Errorf("after the program, the memory at %d is used again at %d", old, off)
+	}
+}
+
 func TestStorageIsBounded(t *testing.T) {
 	s := mustNew(t, spec(prog.TaskStorage, 4, 1<<20, 0)).(*Storage)
 	if n := uint64(s.t.limit); n == 0 || n > MaxBytes>>20 {
@@ -249,6 +262,7 @@ func TestNoAllocationWhenWarm(t *testing.T) {
 			h.Delete(k)
 			h.Update(k, value, NoExist)
 			s.Remove(Process, uint64(i))
+			s.Settle()
 			s.Create(Process, uint64(i), value)
 		}
 	})

@@ -13,9 +13,10 @@ const storageEntries = 4 << 20
 // Storage is BPF_MAP_TYPE_TASK_STORAGE: a value for each process and one for
 // each thread, in key spaces of their own. Source: kernel/bpf/bpf_local_storage.c.
 type Storage struct {
-	spec *prog.Map
-	t    table
-	key  [9]byte
+	spec  *prog.Map
+	t     table
+	key   [9]byte
+	limbo []uint32 // slots that were removed and that programs may still read
 }
 
 func newStorage(spec *prog.Map) *Storage {
@@ -72,20 +73,34 @@ func (s *Storage) Create(space Space, key uint64, init []byte) (off uint32, ok b
 	return off, true
 }
 
-// Remove drops the value of a process or thread; -ENOENT if there is none.
+// Remove drops the value of a process or thread; -ENOENT if there is none. Its
+// memory is not used for another value before Settle, because the program that
+// removes it may hold a pointer to it.
 func (s *Storage) Remove(space Space, key uint64) Errno {
 	name := s.name(space, key)
 	at, found := s.t.place(name, s.t.hash(name))
 	if !found {
 		return ENOENT
 	}
-	s.t.release(s.t.unbind(at))
+	s.limbo = append(s.limbo, s.t.unbind(at))
 	return OK
 }
 
+// Settle makes memory of removed values available again. It must not be called
+// while a program runs.
+func (s *Storage) Settle() {
+	for _, slot := range s.limbo {
+		s.t.release(slot)
+	}
+	s.limbo = s.limbo[:0]
+}
+
 // Forget frees the value of a process or thread that is gone, if it had one.
-// Its key must not be used again.
-func (s *Storage) Forget(space Space, key uint64) { s.Remove(space, key) }
+// Its key must not be used again. It must not be called while a program runs.
+func (s *Storage) Forget(space Space, key uint64) {
+	s.Remove(space, key)
+	s.Settle()
+}
 
 // Len is the number of values.
-func (s *Storage) Len() int { return int(s.t.fresh) - len(s.t.free) }
+func (s *Storage) Len() int { return int(s.t.fresh) - len(s.t.free) - len(s.limbo) }
