@@ -7,7 +7,6 @@ import (
 
 	"portcullis/internal/engine/kernel"
 	"portcullis/internal/prefilter"
-	"portcullis/internal/verify"
 )
 
 // startKernel is Start on the kernel engine, which needs no supervisor.
@@ -22,11 +21,7 @@ func startKernel(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	if o.Observe != prefilter.ObserveNone {
 		o.logf("the kernel engine reports no events: use the agent engine to see them")
 	}
-	stack := make([]*verify.Verified, len(s.Filters))
-	for i, f := range s.Filters {
-		stack[i] = f.Verified
-	}
-	if err := kernel.Start(stack, guards.Program(), cmd); err != nil {
+	if err := kernel.Start(s.trees(), guards.Program(), cmd); err != nil {
 		return nil, err
 	}
 	return newProcess(cmd, Kernel), nil

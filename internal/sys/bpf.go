@@ -23,16 +23,28 @@ const (
 )
 
 // ExtendedAttr is the kernel's struct seccomp_extended_attr. Size is its size.
+// The bitmaps name the calls of x86-64 and of i386 that the filter always
+// allows and need not see: call nr is bit nr%8 of byte nr/8.
 type ExtendedAttr struct {
-	Size     uint32
-	ProgFD   uint32
-	Flags    uint32
-	Reserved uint32
+	Size       uint32
+	ProgFD     uint32
+	Flags      uint32
+	Reserved   uint32
+	Native     *byte
+	Compat     *byte
+	NativeBits uint32
+	CompatBits uint32
 }
 
-// NewExtendedAttr asks for the program behind fd as a filter.
+// NewExtendedAttr asks for the program behind fd as a filter that sees every call.
 func NewExtendedAttr(fd int, flags uint32) ExtendedAttr {
 	return ExtendedAttr{Size: uint32(unsafe.Sizeof(ExtendedAttr{})), ProgFD: uint32(fd), Flags: flags}
+}
+
+// Allow sets the bitmaps, which may be nil.
+func (a *ExtendedAttr) Allow(native, compat []byte) {
+	a.Native, a.NativeBits = (*byte)(pointer(native)), uint32(8*len(native))
+	a.Compat, a.CompatBits = (*byte)(pointer(compat)), uint32(8*len(compat))
 }
 
 // InstallExtended puts an eBPF program on the calling thread, which the caller

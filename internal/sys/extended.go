@@ -22,13 +22,14 @@ type ExtendedLaunch struct {
 	stay      uint32 // never changes; keeps Run in its loop
 }
 
-// NewExtendedLaunch prepares to execute path with argv and env under the
-// programs progs, installed in this order and each with ExemptLaunch. It fails
-// with EINVAL for strings with a NUL.
-func NewExtendedLaunch(progs []int, path string, argv, env []string) (*ExtendedLaunch, error) {
+// NewExtendedLaunch prepares to execute path with argv and env under filters,
+// installed in this order and each with ExemptLaunch. It fails with EINVAL for
+// strings with a NUL.
+func NewExtendedLaunch(filters []ExtendedAttr, path string, argv, env []string) (*ExtendedLaunch, error) {
 	l := new(ExtendedLaunch)
-	for _, fd := range progs {
-		l.attrs = append(l.attrs, NewExtendedAttr(fd, ExemptLaunch))
+	for _, f := range filters {
+		f.Flags |= ExemptLaunch
+		l.attrs = append(l.attrs, f)
 	}
 	var err error
 	if l.path, err = syscall.BytePtrFromString(path); err != nil {

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"portcullis/internal/cbpf"
-	"portcullis/internal/prog"
 	"portcullis/internal/sys"
 )
 
@@ -30,9 +29,12 @@ type plan struct {
 	Argv    []string
 	Env     []string
 	Guards  []sys.FilterInsn
-	Progs   int
+	Filters []bitmaps
 	Ignored uint64 // signals, as sys.IgnoredSignals has them
 }
+
+// bitmaps are those of a filter.
+type bitmaps struct{ Native, Compat []byte }
 
 // status is what the stage writes, after a byte of hello, when it fails. End of
 // file without one is success, for the pipe is closed on exec.
@@ -45,13 +47,13 @@ type status struct {
 // hello is the first byte of the status pipe.
 const hello = 'h'
 
-// start installs programs, and guards before them, on the target that cmd
+// start installs filters, and guards before them, on the target that cmd
 // describes, and starts it. It is cmd that is started: Wait is its own.
-func start(programs []*prog.Program, guards cbpf.Program, cmd *exec.Cmd) error {
+func start(filters []filter, guards cbpf.Program, cmd *exec.Cmd) error {
 	if err := startable(cmd); err != nil {
 		return err
 	}
-	l, err := load(programs)
+	l, err := load(filters)
 	if err != nil {
 		return err
 	}
@@ -61,7 +63,7 @@ func start(programs []*prog.Program, guards cbpf.Program, cmd *exec.Cmd) error {
 
 // launch starts cmd's target under l, whose programs it closes.
 func (l *loaded) launch(guards cbpf.Program, cmd *exec.Cmd) error {
-	file, err := planFile(cmd, guards, len(l.progs))
+	file, err := planFile(cmd, guards, l.bitmaps)
 	if err != nil {
 		return err
 	}
@@ -105,8 +107,8 @@ func errNoInit() error {
 }
 
 // planFile lays the plan down.
-func planFile(cmd *exec.Cmd, guards cbpf.Program, progs int) (*os.File, error) {
-	p := plan{Path: cmd.Path, Argv: cmd.Args, Env: cmd.Environ(), Progs: progs, Ignored: sys.IgnoredSignals()}
+func planFile(cmd *exec.Cmd, guards cbpf.Program, filters []bitmaps) (*os.File, error) {
+	p := plan{Path: cmd.Path, Argv: cmd.Args, Env: cmd.Environ(), Filters: filters, Ignored: sys.IgnoredSignals()}
 	if len(p.Argv) == 0 {
 		p.Argv = []string{cmd.Path}
 	}
@@ -210,14 +212,15 @@ func stage(first int, out *os.File) status {
 	if err != nil {
 		return failure("read the plan", err)
 	}
-	progs := make([]int, p.Progs)
-	for i := range progs {
-		progs[i] = first + 2 + i
+	attrs := make([]sys.ExtendedAttr, len(p.Filters))
+	for i, f := range p.Filters {
+		attrs[i] = sys.NewExtendedAttr(first+2+i, 0)
+		attrs[i].Allow(f.Native, f.Compat)
 	}
-	for fd := first; fd < first+2+p.Progs; fd++ {
+	for fd := first; fd < first+2+len(attrs); fd++ {
 		syscall.CloseOnExec(fd)
 	}
-	l, err := sys.NewExtendedLaunch(progs, p.Path, p.Argv, p.Env)
+	l, err := sys.NewExtendedLaunch(attrs, p.Path, p.Argv, p.Env)
 	if err != nil {
 		s := failure("prepare the target's arguments", err)
 		s.Exec = true // what os/exec says of a NUL, too

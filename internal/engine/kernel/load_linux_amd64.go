@@ -83,22 +83,37 @@ func unavailable(err error) error {
 	return &UnavailableError{Reason: "a trivial filter is not loaded", Remedy: "use the agent engine", Cause: err}
 }
 
-// loaded is a stack in the kernel: descriptors, all closed on exec.
-type loaded struct {
-	progs []int
-	maps  map[*prog.Map]int
+// knowsBitmaps tells whether the kernel takes bitmaps of allowed calls. They
+// are an optimisation: without them every filter sees every call.
+func knowsBitmaps() bool {
+	attr := sys.NewExtendedAttr(-1, 0)
+	attr.Allow([]byte{0}, nil)
+	_, err := sys.InstallExtended(&attr, 0)
+	return err != syscall.E2BIG // EBADF, or EACCES without no_new_privs
 }
 
-// load loads programs in their order. Maps are shared by their identity. On an
+// loaded is a stack in the kernel: descriptors, all closed on exec.
+type loaded struct {
+	progs   []int
+	bitmaps []bitmaps // of each of progs
+	maps    map[*prog.Map]int
+}
+
+// load loads filters in their order. Maps are shared by their identity. On an
 // error nothing stays open.
-func load(programs []*prog.Program) (*loaded, error) {
+func load(filters []filter) (*loaded, error) {
 	return confined(func() (*loaded, error) {
 		l := &loaded{maps: make(map[*prog.Map]int)}
-		for _, p := range programs {
-			if err := l.add(p); err != nil {
+		cache := knowsBitmaps()
+		for _, f := range filters {
+			if err := l.add(f.program); err != nil {
 				l.close()
 				return nil, err
 			}
+			if !cache {
+				f.native, f.compat = nil, nil
+			}
+			l.bitmaps = append(l.bitmaps, bitmaps{f.native, f.compat})
 		}
 		return l, nil
 	})

@@ -3,27 +3,59 @@ package kernel
 import (
 	"os/exec"
 
+	"portcullis/internal/abi"
 	"portcullis/internal/cbpf"
 	"portcullis/internal/helper"
 	"portcullis/internal/prog"
-	"portcullis/internal/verify"
+	"portcullis/internal/split"
 )
 
-// Start loads stack, the first filter first, and starts the target that cmd
-// describes under guards and stack. It is cmd that is started: its pipes,
-// context, streams and Wait are its own; SysProcAttr.Chroot and Ptrace are
+// Start loads the filters of stack, the first one first, and starts the target
+// that cmd describes under guards and stack. It is cmd that is started: its
+// pipes, context, streams and Wait are its own; SysProcAttr.Chroot and Ptrace are
 // refused. Once the target runs, no descriptor of a filter or map is left, so it
 // outlives this process. Errors are those of this package, or what cmd.Start
 // would have returned of the target.
-func Start(stack []*verify.Verified, guards cbpf.Program, cmd *exec.Cmd) error {
-	programs := make([]*prog.Program, len(stack))
-	for i, v := range stack {
-		programs[i] = v.Program()
-		if err := supported(programs[i]); err != nil {
+func Start(stack []*split.Tree, guards cbpf.Program, cmd *exec.Cmd) error {
+	filters := make([]filter, len(stack))
+	for i, t := range stack {
+		filters[i] = newFilter(t)
+		if err := supported(filters[i].program); err != nil {
 			return err
 		}
 	}
-	return start(programs, guards, cmd)
+	return start(filters, guards, cmd)
+}
+
+// filter is a program, and the calls of either table that it always allows: the
+// kernel does not ask it about them again where the rest of the chain agrees.
+type filter struct {
+	program        *prog.Program
+	native, compat []byte
+}
+
+func newFilter(t *split.Tree) filter {
+	return filter{
+		program: t.Verified().Program(),
+		native:  allowed(t.Ranges(abi.ArchX86_64)), compat: allowed(t.Ranges(abi.ArchI386)),
+	}
+}
+
+// tableSize is above every number of the kernel's two tables; it ignores the excess.
+const tableSize = 512
+
+// allowed is the bitmap of the numbers that are allowed by constants.
+func allowed(ranges []split.Range) []byte {
+	bits := make([]byte, tableSize/8)
+	for _, r := range ranges {
+		if r.Leaf.Kind != split.Static || r.Leaf.Verdict.Action() != abi.Allow {
+			continue
+		}
+		for nr := r.From; nr <= r.To && nr < tableSize; nr++ {
+			bits[nr/8] |= 1 << (nr % 8)
+		}
+	}
+	return bits
 }
 
 // supported refuses what the patch series does not have, in better words than

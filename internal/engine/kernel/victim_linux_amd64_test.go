@@ -44,6 +44,8 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, executeNothing())
 		case "probe":
 			seen = append(seen, probed())
+		case "cache":
+			seen = append(seen, cached("39"), cached("110"))
 		case "fds":
 			seen = append(seen, descriptors())
 		case "thread":
@@ -51,9 +53,9 @@ func perform(words []string) (seen []string) {
 		case "fork":
 			return append(seen, inChild(rest)...)
 		case "exec":
-			return append(seen, replace(rest, seen))
+			return append(seen, onThreadThat(isLeader, func() string { return replace(rest, seen) }))
 		case "threadexec":
-			return append(seen, onThread(func() []string { return []string{replace(rest, seen)} })...)
+			return append(seen, onThreadThat(isOther, func() string { return replace(rest, seen) }))
 		default:
 			if strings.HasPrefix(word, "storm") {
 				seen = append(seen, storm(word)...)
@@ -122,6 +124,23 @@ func onThread[T any](f func() T) T {
 	return result
 }
 
+// isLeader and isOther tell apart the thread whose id is the process's.
+func isLeader() bool { return syscall.Getpid() == syscall.Gettid() }
+func isOther() bool  { return !isLeader() }
+
+// onThreadThat runs f on a thread that is as wanted. One that is not waits
+// until then, so that the scheduler has to take another.
+func onThreadThat(wanted func() bool, f func() string) string {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if wanted() {
+		return f()
+	}
+	result := make(chan string)
+	go func() { result <- onThreadThat(wanted, f) }()
+	return <-result
+}
+
 // inChild does words in a child, which is a fork that then executes this program.
 func inChild(words []string) []string {
 	out, err := victim(words...).Output()
@@ -141,7 +160,7 @@ func replace(words, seen []string) string {
 	for _, s := range seen {
 		fmt.Print(s, " ")
 	}
-	if syscall.Getpid() == syscall.Gettid() {
+	if isLeader() {
 		fmt.Print("leader ")
 	} else {
 		fmt.Print("other ")
@@ -156,4 +175,16 @@ func probed() string {
 		return err.Error()
 	}
 	return "ok"
+}
+
+// cached is what the kernel knows without asking the filters of the native call
+// nr, or why it does not say.
+func cached(nr string) string {
+	text, err := os.ReadFile("/proc/self/seccomp_cache")
+	if err != nil {
+		return err.Error()
+	}
+	_, rest, _ := strings.Cut("\n"+string(text), "\nx86_64 "+nr+" ")
+	state, _, _ := strings.Cut(rest, "\n")
+	return state
 }
