@@ -190,7 +190,7 @@ func (m *Machine) branch(s *State, in prog.Insn) (jumped *State, end bool) {
 	a, b := f.Regs[in.Dst], source(f, in)
 	there, here := s.PC+1+int(in.Off), s.PC+1
 	if a.IsPointer() || b.IsPointer() {
-		return s.branchPointer(op, w, &a, &b, there, here)
+		return m.branchPointer(s, op, w, &a, &b, there, here)
 	}
 	a1, b1, may := Refine(op, w, a.Scalar, b.Scalar)
 	a2, b2, mayNot := Refine(opposite(op), w, a.Scalar, b.Scalar)
@@ -257,7 +257,7 @@ func (s *State) spread(was Reg, v Scalar) {
 
 // branchPointer tests a pointer for NULL, the one comparison that Check lets
 // pass; nothing is learnt from another.
-func (s *State) branchPointer(op uint8, w Width, a, b *Reg, there, here int) (*State, bool) {
+func (m *Machine) branchPointer(s *State, op uint8, w Width, a, b *Reg, there, here int) (*State, bool) {
 	if op == prog.OpJne {
 		there, here = here, there
 	} else if op != prog.OpJeq {
@@ -276,24 +276,25 @@ func (s *State) branchPointer(op uint8, w Width, a, b *Reg, there, here int) (*S
 		return nil, false
 	}
 	null := s.Clone()
-	null.settle(a.ID, a.Ref, Number)
+	null.settle(m.code.Prog, a.ID, a.Ref, Number)
 	null.PC = there
-	s.settle(a.ID, 0, a.Kind-1)
+	s.settle(m.code.Prog, a.ID, 0, a.Kind-1)
 	s.PC = here
 	return null, false
 }
 
 // settle turns every copy of a tested pointer into kind: the tested pointer, or
 // the number 0, whose reservation is then gone.
-func (s *State) settle(id, ref uint32, kind Kind) {
+func (s *State) settle(p *prog.Program, id, ref uint32, kind Kind) {
 	s.each(func(r *Reg) {
 		if r.ID != id || !r.MayBeNull() {
 			return
 		}
-		if kind == Number {
+		switch r.Kind = kind; {
+		case kind == Number:
 			*r = number(Const(0))
-		} else {
-			r.Kind = kind
+		case kind == Value && p.Maps[r.Map].SpinLock < 0:
+			r.ID = 0 // only a lock needs to be told from another
 		}
 	})
 	if ref != 0 {

@@ -210,6 +210,7 @@ func (x *explorer) meet(s *State, at *node) (*node, bool, error) {
 	x.bytes += n.state.size()
 	if len(nodes) == remembered {
 		x.bytes -= nodes[0].state.size()
+		nodes[0].state = nil // its descendants still refer to the node
 		copy(nodes, nodes[1:])
 		nodes = nodes[:remembered-1]
 	}

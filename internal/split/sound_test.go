@@ -8,6 +8,7 @@ import (
 
 	"portcullis/internal/abi"
 	"portcullis/internal/absint"
+	"portcullis/internal/absint/bpfasm"
 	"portcullis/internal/absint/bpfgen"
 	"portcullis/internal/interp"
 	"portcullis/internal/maps"
@@ -153,4 +154,12 @@ func listing(p *prog.Program) string {
 		text += strconv.Itoa(pc) + ": " + p.Disasm(pc) + "\n"
 	}
 	return text
+}
+
+func program(t *testing.T, text string) *prog.Program {
+	p, err := bpfasm.Assemble("p", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
