@@ -46,14 +46,8 @@ func probeKillable() (Listen, error) {
 	}
 	defer sys.Close(c.listener) // whatever still waits gets ENOSYS
 	var n sys.Notif
-	for {
-		err := sys.NotifRecv(c.listener, &n)
-		if err == nil {
-			break
-		}
-		if err != syscall.EINTR && err != syscall.ENOENT {
-			return ListenPlain, err
-		}
+	if asked, err := c.await(&n); !asked {
+		return ListenPlain, err
 	}
 	// The runtime handles SIGURG, and no sender needs to be explained to it.
 	if err := sys.ThreadSignal(c.tid, syscall.SIGURG); err != nil || !outlasts(c, n.ID) {
@@ -63,6 +57,29 @@ func probeKillable() (Listen, error) {
 		return ListenPlain, nil
 	}
 	return ListenKillable, nil
+}
+
+// await takes the caller's notification. There is none where an outer sandbox
+// denies the call, which then returns by itself.
+func (c *caller) await(n *sys.Notif) (asked bool, err error) {
+	const patience = 1 // ms
+	for {
+		ready, _, err := sys.Poll(c.listener, -1, patience)
+		if err == nil && ready&sys.Readable != 0 {
+			err = sys.NotifRecv(c.listener, n)
+			if err == nil {
+				return true, nil
+			}
+		}
+		if err != nil && err != syscall.EINTR && err != syscall.ENOENT {
+			return false, err
+		}
+		select {
+		case <-c.result:
+			return false, nil
+		default:
+		}
+	}
 }
 
 // runCaller becomes the filtered thread, which ends with its goroutine.
