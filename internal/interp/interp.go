@@ -94,7 +94,7 @@ type Result struct {
 const stepBudget = 1 << 20
 
 // New readies a verified program. ms must hold a map for each that the program
-// refers to; see maps.NewSet.
+// refers to, constants excepted; see maps.NewSet.
 func New(v *verify.Verified, ms map[*prog.Map]maps.Map) (*Machine, error) {
 	return newMachine(v.Program(), ms)
 }
@@ -114,6 +114,11 @@ func newMachine(p *prog.Program, ms map[*prog.Map]maps.Map) (*Machine, error) {
 	}
 	for i, spec := range p.Maps {
 		mp := ms[spec]
+		if mp == nil && spec.Frozen { // constants are nobody else's business
+			if mp, err = maps.New(spec); err != nil {
+				return nil, err
+			}
+		}
 		if mp == nil {
 			return nil, fmt.Errorf("program %s: map %s has no instance: expected one from maps.NewSet", p.Name, spec.Name)
 		}

@@ -366,3 +366,37 @@ func TestRingIsNeverQuiteFull(t *testing.T) {
 		}
 	}
 }
+
+func TestMessages(t *testing.T) {
+	for _, c := range []struct {
+		spec *prog.Map
+		want string
+	}{
+		{spec(prog.Array, 8, 8, 1), "map m (ARRAY): key_size is 8: expected 4, the size of an index"},
+		{spec(prog.TaskStorage, 4, 8, 7), "map m (TASK_STORAGE): max_entries is 7: expected 0: storage is bounded by the tasks there are"},
+		{spec(prog.Hash, 4, 4, 1<<31), "map m (HASH): full, it needs 25769803776 bytes of keys and values, over the limit of 268435456; lower max_entries or value_size"},
+		{spec(prog.ProgArray, 4, 4, 1), "map m (PROG_ARRAY): not supported by the agent engine yet; use another type"},
+	} {
+		if _, err := New(c.spec); err == nil || err.Error() != c.want {
+			t.Errorf("error %v, expected %s", err, c.want)
+		}
+	}
+}
+
+func TestSet(t *testing.T) {
+	ring, hash := spec(prog.RingBuf, 0, 0, 4096), spec(prog.Hash, 4, 4, 1)
+	s, err := NewSet([]*prog.Map{ring, hash, ring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := s[hash]
+	if err := s.Add([]*prog.Map{hash}); err != nil || s[hash] != first || len(s) != 2 {
+		t.Errorf("%d maps of two, error %v: expected a program to share what is there", len(s), err)
+	}
+	if rings := s.Rings(); len(rings) != 1 || rings[0] != s[ring] {
+		t.Errorf("%d rings of one", len(rings))
+	}
+	if _, err := NewSet([]*prog.Map{hash, spec(prog.ProgArray, 4, 4, 1)}); err == nil {
+		t.Error("a set with a map that is not served is made")
+	}
+}
