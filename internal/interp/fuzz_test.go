@@ -51,7 +51,7 @@ func mutate(rnd *rand.Rand, insns []prog.Insn) {
 // is accepted.
 func TestVerifiedProgramsDoNotFault(t *testing.T) {
 	accepted, refused := 0, 0
-	first, n := env("PORTCULLIS_FUZZ", 1), env("PORTCULLIS_FUZZ_N", 3000)
+	first, n := env("PORTCULLIS_FUZZ", 1), env("PORTCULLIS_FUZZ_N", 1500)
 	for seed := first; seed < first+n; seed++ {
 		rnd := rand.New(rand.NewSource(seed))
 		p := generateRisky(seed, 1+rnd.Intn(16))
