@@ -1,0 +1,188 @@
+package attack
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"portcullis"
+)
+
+// noExec is what the mode "again" prints where nothing can be executed.
+func noExec() []string {
+	return []string{"execve EPERM", "execveat EPERM", "token -1 EPERM", "empty path EPERM", "fork EPERM", "vfork EPERM"}
+}
+
+// TestLaunchIsOnce attacks the promise that only the launch is exempt: whoever
+// executes again is denied, whatever stands in execveat's last register, on
+// stacks that the kernel decides and on such that the supervisor does.
+func TestLaunchIsOnce(t *testing.T) {
+	expect(t, "no-exec", "again", noExec()...)
+	expect(t, "count-exec max=0", "again", noExec()...)
+	expect(t, "no-exec; global-count", "again", noExec()...)
+}
+
+// TestTokenIsNotLeftBehind attacks the promise that the launch's token is known
+// to the prefilter alone. The attacker tries every eight bytes that it finds in
+// registers, stack, data, vdso and in /proc as one.
+func TestTokenIsNotLeftBehind(t *testing.T) {
+	expect(t, "no-exec", "find-token", "tried much, not found")
+}
+
+// TestTokenIsFoundWhereItIs shows that the attack above would find a token: in
+// an environment that says it.
+func TestTokenIsFoundWhereItIs(t *testing.T) {
+	cmd := command(t, "allow", attacker(t), "find-token")
+	if got := run(t, cmd); got.out != "escaped" {
+		t.Errorf("%+v: expected the first execveat to succeed", got)
+	}
+}
+
+// TestFilterCannotBeRead attacks the promise that the prefilter, in which the
+// token stands, cannot be read by who runs under it, not even by root.
+func TestFilterCannotBeRead(t *testing.T) {
+	expect(t, "no-exec", "read-filter", "EACCES")
+	expect(t, "count-exec", "read-filter", "EACCES")
+}
+
+// TestNoDescriptorIsInherited attacks the promise that the target inherits its
+// streams and ExtraFiles and nothing of the engine's, above all no listener and
+// no socket of the launch. As with os/exec it does inherit what this process was
+// itself started with, so that is put aside first.
+func TestNoDescriptorIsInherited(t *testing.T) {
+	for fd := 3; fd < 256; fd++ {
+		syscall.CloseOnExec(fd)
+	}
+	for _, stack := range []string{"no-exec", "count-exec"} {
+		expect(t, stack, "files", "0 1 2")
+		cmd := command(t, stack, attacker(t), "files")
+		cmd.ExtraFiles = []*os.File{os.Stdin, nil, os.Stdin}
+		if got := run(t, cmd); got.out != "0 1 2 3 5" {
+			t.Errorf("%s with extra files: %+v", stack, got)
+		}
+	}
+}
+
+// TestStateOfTheTarget attacks the promises that the target starts as it would
+// without a filter, with one thread and no signal blocked or ignored, but cannot
+// gain privileges.
+func TestStateOfTheTarget(t *testing.T) {
+	for _, stack := range []string{"no-exec", "count-exec"} {
+		expect(t, stack, "privileges", "NoNewPrivs 1", "Seccomp 2", "Threads 1", "TracerPid 0",
+			"SigBlk 0000000000000000", "SigIgn 0000000000000000", "clear EINVAL")
+	}
+}
+
+// TestSetuidGainsNothing attacks the promise that no program gives a target
+// another identity.
+func TestSetuidGainsNothing(t *testing.T) {
+	setuid := filepath.Join(*kit, "setuid")
+	if info, err := os.Stat(setuid); err != nil || info.Mode()&os.ModeSetuid == 0 || os.Getuid() == 0 {
+		t.Skip("runs in TestAsNobody, which root starts")
+	}
+	for _, stack := range []string{"allow", "count-exec"} {
+		got := attack(t, stack, "privileges", setuid)
+		if !strings.HasSuffix(got.out, "\nsame user") {
+			t.Errorf("%s: %+v", stack, got)
+		}
+	}
+}
+
+// TestFailedLaunch attacks the promise that nothing runs where the target cannot
+// be executed, and that the error is execve's own.
+func TestFailedLaunch(t *testing.T) {
+	reapOrphans()
+	dir := t.TempDir()
+	file := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	long := strings.Repeat("x", 200<<10)
+	for _, c := range []struct {
+		path, arg string
+		want      syscall.Errno
+	}{
+		{filepath.Join(dir, "absent"), "", syscall.ENOENT},
+		{file("plain", "", 0o644), "", syscall.EACCES},
+		{dir, "", syscall.EACCES},
+		{file("garbage", "\x7fnothing", 0o755), "", syscall.ENOEXEC},
+		{file("interpreted", "#!/nowhere/at/all\n", 0o755), "", syscall.ENOENT},
+		{"/bin/true", long, syscall.E2BIG},
+	} {
+		for _, stack := range []string{"no-exec", "count-exec"} {
+			failedLaunch(t, stack, c.path, c.arg, c.want)
+		}
+	}
+}
+
+// reapOrphans collects what earlier attacks left to this process, their subreaper.
+func reapOrphans() {
+	for err := error(nil); err == nil; {
+		_, err = syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+	}
+}
+
+func failedLaunch(t *testing.T, stack, path, arg string, want syscall.Errno) {
+	t.Helper()
+	cmd := command(t, stack, path, arg)
+	err := cmd.Start()
+	var at *fs.PathError
+	if !errors.Is(err, want) || !errors.As(err, &at) || at.Path != path {
+		t.Errorf("%s under %s: %v, expected %v of that path", path, stack, err, want)
+	}
+	if err == nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	if pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil); err != syscall.ECHILD {
+		t.Errorf("%s under %s: child %d is left (%v), expected none", path, stack, pid, err)
+	}
+}
+
+// TestBrokenProgram attacks the same promise with a program that execve finds
+// out to be broken only after it has given up the old one.
+func TestBrokenProgram(t *testing.T) {
+	whole, err := os.ReadFile(attacker(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := filepath.Join(t.TempDir(), "broken")
+	if err := os.WriteFile(broken, whole[:4096], 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, stack := range []string{"no-exec", "count-exec"} {
+		cmd := command(t, stack, broken)
+		if err := cmd.Run(); err == nil || cmd.ProcessState != nil && !cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled() {
+			t.Errorf("%s: %v, %v: expected an error, or death by a signal", stack, err, cmd.ProcessState)
+		}
+	}
+}
+
+// TestGuardOfListenersStays attacks the promise that no installer can lift the
+// guard that keeps other listeners away.
+func TestGuardOfListenersStays(t *testing.T) {
+	for _, guard := range []string{"listener", "arch", "launch", "", "I386"} {
+		cmd := command(t, "global-count", "/bin/true")
+		cmd.Lift = []string{guard}
+		if err := cmd.Run(); err == nil || cmd.Process != nil {
+			t.Errorf("lift %q: %v: expected a refusal before anything runs", guard, err)
+		}
+	}
+}
+
+// TestExecRefusesState attacks the promise that a stack with state never runs
+// without a supervisor.
+func TestExecRefusesState(t *testing.T) {
+	cmd := command(t, "global-count", "/bin/true")
+	var dynamic *portcullis.DynamicError
+	if err := cmd.Exec(); !errors.As(err, &dynamic) {
+		t.Errorf("%v: expected a *DynamicError", err)
+	}
+}

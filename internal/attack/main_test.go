@@ -1,0 +1,277 @@
+package attack
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"portcullis"
+	"portcullis/filters/testdata"
+)
+
+// kit is where attacker and suite are. The suite runs once more as nobody: this
+// binary again, told where.
+var kit = flag.String("kit", "", "directory with the attacker; made if empty")
+
+// supervise, as first argument, makes of this binary a supervisor that may die.
+const supervise = "supervise"
+
+func TestMain(m *testing.M) {
+	portcullis.MaybeInit()
+	if len(os.Args) > 2 && os.Args[1] == supervise {
+		os.Exit(supervisor(os.Args[2], os.Args[3:]))
+	}
+	flag.Parse()
+	os.Exit(runWithKit(m))
+}
+
+func runWithKit(m *testing.M) int {
+	if *kit != "" {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "attack")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = makeKit(dir)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "attack: %v\n", err)
+		return 1
+	}
+	*kit = dir
+	return m.Run()
+}
+
+// makeKit puts what the suite needs where every user can see it. Without a C
+// compiler there is no attacker, and the tests that need it skip.
+func makeKit(dir string) error {
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "suite"), self, 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := exec.LookPath("gcc"); err != nil {
+		return nil
+	}
+	sources, err := filepath.Glob("testdata/*.c")
+	if err != nil {
+		return err
+	}
+	// The entry point keeps the registers that the launch leaves behind.
+	args := append([]string{"-O1", "-static", "-pthread", "-Wl,-e,entry", "-o", filepath.Join(dir, "attacker")}, sources...)
+	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("gcc: %w: %s", err, out)
+	}
+	return makeSetuid(dir)
+}
+
+// makeSetuid makes a copy of the attacker that would run as root, if this is root.
+func makeSetuid(dir string) error {
+	if os.Getuid() != 0 {
+		return nil
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "attacker"))
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "setuid")
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o755|os.ModeSetuid)
+}
+
+// attacker is the path of the compiled attacker.
+func attacker(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(*kit, "attacker")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("needs gcc: it compiles the attacker")
+	}
+	return path
+}
+
+// patience is how long an attack may take before it counts as a hang.
+const patience = 40 * time.Second
+
+// command is a program under a stack, which is written as "global-count limit=2;
+// no-exec": programs of the conformance object, or built-in filters, with their
+// variables.
+func command(t *testing.T, stack, name string, args ...string) *portcullis.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	cmd := portcullis.CommandContext(ctx, name, args...)
+	cmd.Engine = portcullis.Agent
+	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL=C"}
+	cmd.Log = &testLog{t: t, lines: 10}
+	// A group of its own, so that a hanging attack ends with all it started.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	context.AfterFunc(ctx, func() {
+		if p := cmd.Process; p != nil {
+			_ = syscall.Kill(-p.Pid, syscall.SIGKILL)
+		}
+	})
+	var err error
+	if cmd.Filters, err = loadStack(stack); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+func loadStack(stack string) ([]*portcullis.Filter, error) {
+	var fs []*portcullis.Filter
+	for _, one := range strings.Split(stack, ";") {
+		words := strings.Fields(one)
+		f, err := load(words[0])
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range words[1:] {
+			variable, value, _ := strings.Cut(s, "=")
+			if err := f.Set(variable, value); err != nil {
+				return nil, err
+			}
+		}
+		fs = append(fs, f)
+	}
+	return fs, nil
+}
+
+func load(name string) (*portcullis.Filter, error) {
+	for _, b := range portcullis.Builtins() {
+		if b == name {
+			return portcullis.Load(name)
+		}
+	}
+	return portcullis.LoadObject("conformance.o", testdata.Conformance, name)
+}
+
+// testLog gives the test what the engine logs, up to a number of lines.
+type testLog struct {
+	t     *testing.T
+	lines int
+}
+
+func (l *testLog) Write(b []byte) (int, error) {
+	if l.lines--; l.lines >= 0 {
+		l.t.Logf("engine: %s", bytes.TrimSpace(b))
+	}
+	return len(b), nil
+}
+
+// result is what came of an attack: what the attacker wrote, and how it ended as
+// a shell would say.
+type result struct {
+	out    string
+	status int
+}
+
+// attack runs a mode of the attacker under a stack, to the end of everything it
+// started. This process is the supervisor.
+func attack(t *testing.T, stack string, args ...string) result {
+	t.Helper()
+	return run(t, command(t, stack, attacker(t), args...))
+}
+
+func run(t *testing.T, cmd *portcullis.Cmd) result {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &testLog{t: t, lines: 10}
+	err := cmd.Run()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) {
+		t.Fatalf("%v: %v", cmd.Args, err)
+	}
+	await(t, cmd.Done())
+	return result{strings.TrimRight(out.String(), " \n"), status(cmd.ProcessState)}
+}
+
+func await(t *testing.T, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("the supervision does not end")
+	}
+}
+
+func status(s *os.ProcessState) int {
+	if ws := s.Sys().(syscall.WaitStatus); ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return s.ExitCode()
+}
+
+// expect runs an attack and compares what it printed, line by line.
+func expect(t *testing.T, stack string, mode string, want ...string) {
+	t.Helper()
+	compare(t, stack, mode, attack(t, stack, strings.Fields(mode)...).out, want)
+}
+
+func compare(t *testing.T, stack, mode, got string, want []string) {
+	t.Helper()
+	if w := strings.Join(want, "\n"); got != w {
+		t.Errorf("%s under %s:\n%s\nexpected\n%s", mode, stack, got, w)
+	}
+}
+
+// supervised runs an attack under a supervisor that is a process of its own,
+// for attacks that it does not survive, or that change it for good. What the
+// attacker writes is read to the end of everything that can write.
+func supervised(t *testing.T, stack string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(*kit, "suite"),
+		append([]string{supervise, stack, attacker(t)}, args...)...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, io.Discard // a killed Go program prints its stacks
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return result{strings.TrimRight(out.String(), " \n"), status(cmd.ProcessState)}
+}
+
+// supervisor is the main of such a process.
+func supervisor(stack string, args []string) int {
+	fs, err := loadStack(stack)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 125
+	}
+	cmd := portcullis.Command(args[0], args[1:]...)
+	cmd.Engine, cmd.Filters, cmd.Log = portcullis.Agent, fs, io.Discard
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		fmt.Println("refused:", err)
+		return 125
+	}
+	_ = cmd.Wait() // the state says it
+	<-cmd.Done()
+	return status(cmd.ProcessState)
+}
+
+// needRoot skips a test that only root can make sense of.
+func needRoot(t *testing.T, why string) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root: " + why)
+	}
+}

@@ -1,0 +1,159 @@
+package attack
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestSupervisorOutOfReach attacks the promise that the supervisor's memory,
+// files and registers are out of the target's reach, for targets without
+// CAP_SYS_PTRACE: with that capability the kernel lets a target trace any
+// process of its user namespace, and root's targets have it unless they drop it
+// or the filter denies ptrace. Every way in works on a child, so none fails for
+// a reason of its own.
+func TestSupervisorOutOfReach(t *testing.T) {
+	got := attack(t, "global-count limit=1000", "reach-supervisor", "drop")
+	tried := 0
+	for _, line := range strings.Split(got.out, "\n") {
+		f := strings.Fields(line)
+		switch {
+		case len(f) != 3:
+			t.Errorf("%q: expected who, way and outcome", line)
+		case f[0] == "child" && f[2] != "ok":
+			t.Errorf("%q: the way does not even lead into a child", line)
+		case f[0] == "supervisor":
+			tried++
+			refused(t, line, f[2])
+		}
+	}
+	if tried < 15 {
+		t.Errorf("%d ways tried: expected all; %+v", tried, got)
+	}
+}
+
+func refused(t *testing.T, line, outcome string) {
+	t.Helper()
+	if outcome != "EPERM" && outcome != "EACCES" {
+		t.Errorf("%q: expected EPERM or EACCES", line)
+	}
+}
+
+// TestSupervisorOutOfReachOfNamespaces attacks the same promise with all the
+// capabilities that a user namespace of the target's own gives.
+func TestSupervisorOutOfReachOfNamespaces(t *testing.T) {
+	got := attack(t, "global-count limit=1000", "reach-from-namespace")
+	if strings.HasPrefix(got.out, "attacker: unshare") {
+		t.Skip("needs user namespaces: this kernel refuses them to this user")
+	}
+	lines := strings.Split(got.out, "\n")
+	for _, line := range lines {
+		refused(t, line, line[strings.LastIndexByte(line, ' ')+1:])
+	}
+	if len(lines) < 15 {
+		t.Errorf("%d ways tried: expected all; %+v", len(lines), got)
+	}
+}
+
+// TestDeadSupervisorCloses attacks the promise that without a supervisor calls
+// that need a decision fail, that the kernel goes on to decide the others, and
+// that no listener can take the supervisor's place.
+func TestDeadSupervisorCloses(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGTERM, syscall.SIGABRT} {
+		for _, limit := range []string{"0", "1000"} {
+			stack := "global-count limit=" + limit + "; static-verdicts"
+			counted := map[string]string{"0": "EPERM", "1000": "ok"}[limit]
+			got := supervised(t, stack, "kill-supervisor", strconv.Itoa(int(sig)))
+			rest := ", static EPERM, io_uring ENOSYS, listener EBUSY, upper half EBUSY"
+			compare(t, stack, "kill-supervisor "+sig.String(), got.out, []string{
+				"before: counted " + counted + rest, "after: counted ENOSYS" + rest, "again: counted ENOSYS" + rest,
+			})
+		}
+	}
+}
+
+// TestStoppedSupervisorHolds attacks the promise that a call waits for its
+// decision as long as it takes: while the supervisor is stopped no call gets
+// through, no listener takes its place, and who waits can be killed.
+func TestStoppedSupervisorHolds(t *testing.T) {
+	got := supervised(t, "global-count limit=1", "stop-supervisor")
+	compare(t, "global-count", "stop-supervisor", got.out, []string{
+		"before: ok", "stopped: listener EBUSY", "killed: 137", "waiting: 0 answers", "continued: EPERM",
+	})
+}
+
+// TestStarvedSupervisorCloses attacks the promise that an exhausted resource
+// denies. A target of the same user may set the limits of its supervisor: new
+// processes then cannot be told apart, and later the supervisor dies.
+func TestStarvedSupervisorCloses(t *testing.T) {
+	got := supervised(t, "process-count limit=1", "starve-supervisor", "20")
+	lines := strings.Split(got.out, "\n")
+	if lines[0] != "NOFILE ok" || lines[len(lines)-1] != "passed 0" {
+		t.Errorf("%+v: expected the limit to be set, and no call to pass", got)
+	}
+}
+
+// TestManyProcesses attacks the promise that a process that the supervisor has
+// no descriptor left for is denied, and no other process's count is touched.
+func TestManyProcesses(t *testing.T) {
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	low := syscall.Rlimit{Cur: 128, Max: old.Max}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+			t.Error(err)
+		}
+	}()
+	expect(t, "process-count limit=3", "many 300 3", "over 0, served some, denied some")
+}
+
+// TestFullHash attacks the promise that a full map cannot loosen a filter that
+// counts in it by process: who finds no room is denied.
+func TestFullHash(t *testing.T) {
+	expect(t, "hash-count limit=3", "short-processes 600", "over the limit 0, stopped short 88")
+}
+
+// TestNestedSandboxes attacks the promise that nesting cannot loosen: inside a
+// stack that keeps state another one is refused, a static one adds to it.
+func TestNestedSandboxes(t *testing.T) {
+	suite, victim := *kit+"/suite", attacker(t)
+	nest := func(outer, inner string, args ...string) string {
+		return run(t, command(t, outer, suite, append([]string{supervise, inner, victim}, args...)...)).out
+	}
+	refusal := nest("global-count limit=1000", "process-count", "calls", "x", "1")
+	if !strings.HasPrefix(refusal, "refused: ") || !strings.Contains(refusal, "already runs under a seccomp listener") {
+		t.Errorf("state inside state: %q: expected a refusal that names the listener", refusal)
+	}
+	inside := nest("global-count limit=1000000", "deny-getppid", "calls", "static inside state", "2")
+	compare(t, "deny-getppid in global-count", "calls", inside, []string{"static inside state: EBUSY EBUSY"})
+	inside = nest("deny-getppid", "global-count limit=1", "calls", "state inside static", "2")
+	compare(t, "global-count in deny-getppid", "calls", inside, []string{"state inside static: EBUSY EBUSY"})
+	inside = nest("deny-getppid", "no-exec", "again")
+	compare(t, "no-exec in deny-getppid", "again", inside, noExec())
+}
+
+// TestAsNobody runs the suite once more without privilege.
+func TestAsNobody(t *testing.T) {
+	needRoot(t, "to become nobody")
+	const nobody = 65534
+	cmd := exec.Command(*kit+"/suite", "-test.v", "-test.skip=^TestHostile", "-kit="+*kit)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.Dir = *kit
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestDeadSupervisorCloses") && haveAttacker() {
+		t.Errorf("as nobody: %v\n%s", err, out)
+	}
+}
+
+func haveAttacker() bool {
+	_, err := os.Stat(*kit + "/attacker")
+	return err == nil
+}
