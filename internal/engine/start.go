@@ -202,12 +202,9 @@ func (p *Process) Wait() (*os.ProcessState, error) {
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Stop ends the supervision before its time: from then on calls that need a
-// decision fail with ENOSYS.
+// decision fail with ENOSYS. Done may be closed only with the next of them.
 func (p *Process) Stop() {
-	select {
-	case <-p.done:
-	default:
+	if p.loop != nil {
 		p.loop.Stop()
-		<-p.done
 	}
 }

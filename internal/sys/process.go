@@ -3,6 +3,7 @@
 package sys
 
 import (
+	"fmt"
 	"syscall"
 	"unsafe"
 
@@ -140,6 +141,14 @@ func clock(id int32) uint64 {
 	var ts unix.Timespec
 	_ = unix.ClockGettime(id, &ts)
 	return uint64(ts.Nano())
+}
+
+// RecvEnds tells whether NotifRecv returns, with ENOENT, when the last filtered
+// task is gone: since Linux 6.11. What does not look like a later release does not.
+func RecvEnds() bool {
+	var major, minor int
+	n, _ := fmt.Sscanf(Release(), "%d.%d", &major, &minor)
+	return n == 2 && (major > 6 || major == 6 && minor >= 11)
 }
 
 // Release is the running kernel's release, such as "6.12.4".

@@ -549,8 +549,8 @@ int time(const struct seccomp_data *ctx)
 static __u64 window_start, window_count;
 
 /* At most limit calls in any hour, which a test does not live to see. */
-SEC("seccomp/rate")
-int rate(const struct seccomp_data *ctx)
+SEC("seccomp/window-count")
+int window_count_of_calls(const struct seccomp_data *ctx)
 {
 	__u64 now, start;
 

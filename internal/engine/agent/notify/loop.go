@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"portcullis/internal/abi"
@@ -24,14 +26,20 @@ type Decider interface {
 // supervisor on one processor works between threads that do not change.
 type Loop struct {
 	listener, wake int
-	decider        Decider
-	table          *task.Table
-	caller         *task.Caller
-	call           decide.Call
-	logf           func(format string, args ...any)
+	// polls says that RECV alone would not return when the last task is gone.
+	polls   bool
+	decider Decider
+	table   *task.Table
+	caller  *task.Caller
+	call    decide.Call
+	logf    func(format string, args ...any)
 
 	notif sys.Notif
 	resp  sys.NotifResp
+
+	stopped atomic.Bool
+	mu      sync.Mutex // of closed, and of wake against being closed
+	closed  bool
 }
 
 // New makes a loop for a listener, which it owns from here on. The table is
@@ -45,15 +53,22 @@ func New(listener int, d Decider, t *task.Table, logf func(format string, args .
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	_ = sys.NotifSyncWakeUp(listener) // before 6.6 it is merely slower
-	l := &Loop{listener: listener, wake: wake, decider: d, table: t, logf: logf}
+	l := &Loop{listener: listener, wake: wake, polls: !sys.RecvEnds(), decider: d, table: t, logf: logf}
 	l.caller = task.NewCaller(t, listener)
 	l.call.Caller = l.caller
 	return l, nil
 }
 
-// Stop ends Run: calls that wait, and those to come, fail with ENOSYS.
-// It must not be called after Run has returned.
-func (l *Loop) Stop() { _ = sys.WakeUp(l.wake) }
+// Stop ends Run: calls that wait, and those to come, fail with ENOSYS. Where Run
+// waits in RECV, which nothing wakes, it ends with the next call or the last task.
+func (l *Loop) Stop() {
+	l.stopped.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed { // the number may be another file's by now
+		_ = sys.WakeUp(l.wake)
+	}
+}
 
 // Run serves until the last filtered task is gone, or until Stop. Whatever ends
 // it, the listener is closed, and with it every undecided call denied.
@@ -62,38 +77,56 @@ func (l *Loop) Run() error {
 	defer runtime.UnlockOSThread()
 	defer l.close()
 	for {
-		// RECV alone does not return when the last task is gone (before 6.11).
-		ready, stop, err := sys.Poll(l.listener, l.wake, -1)
-		switch {
-		case err != nil:
-			return fmt.Errorf("waiting for calls: poll: %w", err)
-		case stop != 0:
-			return nil
-		case ready&sys.Readable != 0:
-			err = l.serve()
-		case ready != 0: // Hangup: no task can ask any more
-			return nil
-		}
-		if err != nil {
+		if more, err := l.next(); !more || err != nil {
 			return err
 		}
 	}
 }
 
 func (l *Loop) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 	sys.Close(l.listener)
 	sys.Close(l.wake)
 	l.table.Close()
 }
 
-// serve takes one notification, if it is still there, and answers it.
-func (l *Loop) serve() error {
-	if err := sys.NotifRecv(l.listener, &l.notif); err != nil {
-		if routine(err) {
-			return nil
+// next serves one call and tells whether there can be another. It polls first
+// only where the kernel makes it: that is a tenth of a decision's time.
+func (l *Loop) next() (more bool, err error) {
+	if l.polls {
+		if more, err := l.ready(-1); !more || err != nil {
+			return false, err
 		}
-		return fmt.Errorf("taking a call: SECCOMP_IOCTL_NOTIF_RECV: %w", err)
 	}
+	err = sys.NotifRecv(l.listener, &l.notif)
+	switch {
+	case l.stopped.Load():
+		return false, nil // what was received stays unanswered: ENOSYS
+	case err == nil:
+		return true, l.serve()
+	case errors.Is(err, syscall.ENOENT):
+		return l.ready(0) // a caller that died, or no task that could call
+	case errors.Is(err, syscall.EINTR):
+		return true, nil
+	}
+	return false, fmt.Errorf("taking a call: SECCOMP_IOCTL_NOTIF_RECV: %w", err)
+}
+
+// ready waits for a call and tells whether any can come: not after Stop, nor
+// when the last filtered task is gone.
+func (l *Loop) ready(timeout int) (more bool, err error) {
+	call, stop, err := sys.Poll(l.listener, l.wake, timeout)
+	if err != nil {
+		return false, fmt.Errorf("waiting for calls: poll: %w", err)
+	}
+	gone := call&sys.Hangup != 0 && call&sys.Readable == 0
+	return stop == 0 && !gone, nil
+}
+
+// serve answers the notification that was taken.
+func (l *Loop) serve() error {
 	l.call.Data = abi.Data(l.notif.Data)
 	l.caller.Reset(l.notif.ID, int(l.notif.Pid))
 	return l.enforce(l.decide())
