@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Launch is a prepared "install a filter, then execute": everything the filtered
@@ -23,7 +25,7 @@ type Launch struct {
 	installed uint32 // set once listener is valid
 	listener  int32
 	gate      uint32 // set to let the filtered thread execute
-	failed    uint32 // errno of execveat
+	failed    uint32 // errno of either call
 }
 
 // NewLaunch prepares to execute path with argv and env under the filter insns.
@@ -48,37 +50,42 @@ func NewLaunch(insns []FilterInsn, flags uint, path string, argv, env []string, 
 // Run installs the filter on the calling thread, waits for Open, and executes.
 // It returns only if the filter could not be installed. When executing fails
 // the thread stays in Run, since a filtered thread can do nothing that is sure
-// to be allowed; Failed tells another thread. The caller has locked its thread
-// and reset all signal handlers: a handler's return is a system call too.
-func (l *Launch) Run() syscall.Errno {
-	errno := runLaunch(l)
+// to be allowed. The caller has locked its thread and reset all signal handlers:
+// a handler's return is a system call too.
+func (l *Launch) Run() {
+	runLaunch(l)
 	runtime.KeepAlive(l)
-	return syscall.Errno(errno)
 }
 
 //go:noescape
-func runLaunch(l *Launch) (errno uintptr)
+func runLaunch(l *Launch)
 
 // atFdCwd is AT_FDCWD (-100) as a register holds it.
 const atFdCwd = ^uintptr(99)
 
-// Listener is what Run got from the kernel, and whether the filter is in place.
-// Without FlagNewListener the listener is -1.
-func (l *Launch) Listener() (fd int, installed bool) {
-	if atomic.LoadUint32(&l.installed) == 0 {
-		return -1, false
+// Installed tells whether the filter is in place, and what the listener is; that
+// is -1 without FlagNewListener. The errno is why it could not be put in place.
+func (l *Launch) Installed() (listener int, ok bool, errno syscall.Errno) {
+	switch {
+	case atomic.LoadUint32(&l.installed) == 0:
+		return -1, false, syscall.Errno(atomic.LoadUint32(&l.failed))
+	case l.flags&FlagNewListener == 0: // what the kernel returned is no descriptor
+		return -1, true, 0
 	}
-	if l.flags&FlagNewListener == 0 { // what the kernel returned is no descriptor
-		return -1, true
-	}
-	return int(atomic.LoadInt32(&l.listener)), true
+	return int(atomic.LoadInt32(&l.listener)), true, 0
 }
 
-// Open lets Run execute.
-func (l *Launch) Open() { atomic.StoreUint32(&l.gate, 1) }
-
-// Failed is the errno with which executing failed; 0 as long as it has not.
-// Nobody is there to see success.
-func (l *Launch) Failed() syscall.Errno {
+// Open lets Run execute, and returns only if that fails.
+//
+// While a thread executes, the kernel lets no other thread of its process make
+// a new one (copy_fs in kernel/fork.c), and the Go runtime ends the process over
+// that. A new thread takes a processor of the runtime. So there must be two
+// (GOMAXPROCS): Run holds one, and Open the other, without giving it up.
+func (l *Launch) Open() syscall.Errno {
+	pause := unix.NsecToTimespec(200_000)
+	openLaunch(l, &pause)
 	return syscall.Errno(atomic.LoadUint32(&l.failed))
 }
+
+//go:noescape
+func openLaunch(l *Launch, pause *unix.Timespec)

@@ -26,7 +26,7 @@ func Exec(cfg Config) error {
 		return &fs.PathError{Op: "exec", Path: cfg.Path, Err: err}
 	}
 	debug.SetGCPercent(-1) // see stage.run
-	runtime.GOMAXPROCS(max(4, runtime.GOMAXPROCS(0)))
+	runtime.GOMAXPROCS(2)
 	sys.RestoreOpenFiles()
 	refused := make(chan error, 1)
 	go execFiltered(l, refused)
@@ -52,18 +52,21 @@ func execFiltered(l *sys.Launch, refused chan<- error) {
 		return
 	}
 	sys.ResetHandlers()
-	refused <- &InstallError{stepSeccomp, l.Run()}
+	l.Run()
 }
 
 func awaitExec(l *sys.Launch, path string, refused <-chan error) error {
-	l.Open()
-	for l.Failed() == 0 {
+	_, installed, errno := l.Installed()
+	for ; !installed; _, installed, errno = l.Installed() {
+		if errno != 0 {
+			return &InstallError{stepSeccomp, errno}
+		}
 		select {
 		case err := <-refused:
 			return err
 		default:
-			sys.Pause(200_000)
+			sys.Pause(20_000)
 		}
 	}
-	return &fs.PathError{Op: "exec", Path: path, Err: l.Failed()}
+	return &fs.PathError{Op: "exec", Path: path, Err: l.Open()}
 }

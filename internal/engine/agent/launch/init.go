@@ -40,12 +40,12 @@ func Init() {
 type stage struct{ sock int }
 
 // run never returns. Nothing of what it does may disturb the filtered thread:
-// garbage is not collected, and there are processors enough for both of the
-// threads that spin.
+// garbage is not collected, and the two threads that wait for each other have
+// all processors of the runtime to themselves, see sys.Launch.Open.
 func (s stage) run() {
 	sys.CloseOnExec(s.sock)
 	debug.SetGCPercent(-1)
-	runtime.GOMAXPROCS(4)
+	runtime.GOMAXPROCS(2)
 	s.say(message{kind: hello}, -1)
 	cfg, err := s.configuration()
 	if err != nil {
@@ -102,15 +102,17 @@ func (s stage) install(l *sys.Launch, cfg *Config) {
 	}
 	sys.ResetHandlers()
 	sys.IgnoreSignals(cfg.Ignored)
-	s.fail(stepSeccomp, l.Run())
+	l.Run()
 }
 
 // attend is the unfiltered thread beside it: it hands the listener over and
 // reports a failed execve. Success ends it.
 func (s stage) attend(l *sys.Launch, listen Listen) {
-	runtime.LockOSThread() // must never be the filtered thread
-	fd, installed := l.Listener()
-	for ; !installed; fd, installed = l.Listener() {
+	fd, installed, errno := l.Installed()
+	for ; !installed; fd, installed, errno = l.Installed() {
+		if errno != 0 {
+			s.fail(stepSeccomp, errno)
+		}
 		sys.Pause(20_000)
 	}
 	s.say(message{kind: listening, killable: listen}, fd)
@@ -118,11 +120,7 @@ func (s stage) attend(l *sys.Launch, listen Listen) {
 	if _, _, err := sys.RecvMessage(s.sock, buf[:]); err != nil {
 		sys.ExitGroup(exitFailure) // the supervisor is gone
 	}
-	l.Open()
-	for l.Failed() == 0 {
-		sys.Pause(200_000)
-	}
-	s.fail(stepExec, l.Failed())
+	s.fail(stepExec, l.Open())
 }
 
 // say sends m; a supervisor that does not listen any more ends the stage.
