@@ -232,10 +232,8 @@ func seed(t *testing.T) int64 {
 // laxer tells whether the kernel is known to accept what e refuses in p.
 func laxer(p *prog.Program, e *verify.Error) bool {
 	switch {
-	case e.Reason == "a reserved field is not zero", strings.HasPrefix(e.Reason, "unknown atomic"):
-		return true // it looks at fewer fields, and only where it comes by
-	case strings.Contains(e.Reason, "does not exist"):
-		return true // the number is that of a file there, and may exist
+	case e.Err == nil:
+		return true // it looks at encodings only where it comes by; the golden cases compare them
 	case strings.Contains(e.Reason, "which was not written"):
 		return true // it takes the rest of a slot written in part for written
 	}

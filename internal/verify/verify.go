@@ -37,8 +37,9 @@ type Verified struct {
 }
 
 // Program proves p safe, or says why it cannot with an *Error. The Verified
-// holds a copy of p; its maps stay p's own, because their identity is what
-// programs of one object share, and must not be changed from now on.
+// holds a copy of p and of its frozen maps: nothing can change what was proven.
+// The other maps stay p's own, because their identity is what the programs of
+// one object share.
 func Program(p *prog.Program, o Options) (*Verified, error) {
 	p = clone(p)
 	funcs, err := structure(p)
@@ -67,7 +68,14 @@ func clone(p *prog.Program) *prog.Program {
 	c.Insns = append([]prog.Insn(nil), p.Insns...)
 	c.Funcs = append([]prog.Func(nil), p.Funcs...)
 	c.Lines = append([]prog.Line(nil), p.Lines...)
-	c.Maps = append([]*prog.Map(nil), p.Maps...)
+	c.Maps = make([]*prog.Map, len(p.Maps))
+	for i, m := range p.Maps {
+		if c.Maps[i] = m; m != nil && m.Frozen {
+			frozen := *m
+			frozen.Contents = append([]byte(nil), m.Contents...)
+			c.Maps[i] = &frozen
+		}
+	}
 	return &c
 }
 

@@ -1,0 +1,82 @@
+package verify_test
+
+import (
+	"errors"
+	"testing"
+
+	"portcullis/internal/prog"
+	"portcullis/internal/verify"
+)
+
+// What was proven stays as it was, whatever happens to the program.
+func TestVerifiedIsACopy(t *testing.T) {
+	p := assemble(t, `
+map consts ARRAY frozen 0700000000000000
+map counter ARRAY key 4 value 8 entries 1
+r1 = map[consts][0]+0
+r0 = *(u32 *)(r1 +0)
+r1 = map[counter][0]+0
+exit`)
+	v, err := verify.Program(p, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Insns[0].Dst = 5
+	p.Maps[0].Contents[0] = 8
+	if got := v.Program(); got.Insns[0].Dst != 1 || got.Maps[0].Contents[0] != 7 {
+		t.Errorf("the verified program changed: %v, %v", got.Insns[0], got.Maps[0].Contents)
+	}
+	if v.Program().Maps[1] != p.Maps[1] {
+		t.Error("a map that programs share has lost its identity")
+	}
+}
+
+// An error tells where it is, down to the source line.
+func TestErrorHasAPosition(t *testing.T) {
+	p := &prog.Program{
+		Name:  "filter",
+		Insns: []prog.Insn{{Op: prog.ClassALU64 | prog.OpMov, Dst: 6}, {Op: prog.OpExitInsn}},
+		Lines: []prog.Line{{Insn: 0, File: "filter.c", Line: 3}, {Insn: 1, File: "filter.c", Line: 4, Text: "}"}},
+	}
+	_, err := verify.Program(p, verify.Options{})
+	var e *verify.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("found %v, expected an *Error", err)
+	}
+	const want = "filter: instruction 1 (filter.c:4), exit: R0 is read but was not written [R0=uninitialised]; initialise it on every path to here"
+	if e.Error() != want || e.Insn != 1 || e.Line.Text != "}" || e.Err == nil {
+		t.Errorf("found %q, %+v", e.Error(), e)
+	}
+}
+
+func TestBudgetIsAnOption(t *testing.T) {
+	p := assemble(t, "r0 = 0\nagain:\nr0 += 1\nif r0 < 100 goto again\nexit\n")
+	if _, err := verify.Program(p, verify.Options{Budget: 100}); err == nil {
+		t.Error("200 visits fit into a budget of 100")
+	}
+	v, err := verify.Program(p, verify.Options{Budget: 1000})
+	if err != nil || v.Visited() != 202 {
+		t.Errorf("found %v, expected 202 visits", err)
+	}
+}
+
+func TestStackDepthIsPerFunction(t *testing.T) {
+	p := assemble(t, `
+*(u8 *)(r10 -9) = 1
+r1 = r10
+r1 += -16
+call f
+exit
+func f:
+*(u64 *)(r10 -8) = 0
+*(u32 *)(r1 -24) = 0
+r0 = 0
+exit`)
+	v, err := verify.Program(p, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := v.StackDepth(); len(got) != 2 || got[0] != 40 || got[1] != 8 {
+		t.Errorf("found %v, expected [40 8]", got)
+	}
+}
