@@ -33,6 +33,7 @@ var order = []string{
 	".",
 	"internal/cli",
 	"internal/conformance",
+	"internal/attack",
 	"internal/bench",
 	"internal/archtest",
 	"cmd/portcullis",
