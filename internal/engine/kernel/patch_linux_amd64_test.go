@@ -196,6 +196,53 @@ func TestGuestLaunchIsExempt(t *testing.T) {
 	expect(t, "EDOM EDOM EPERM EDOM []", programs, "noexec seccomp ppid thread noexec fds")
 }
 
+// Neither the target nor what it starts reaches a program or map, or gets out.
+// The installer lives on meanwhile: it holds nothing either.
+func TestGuestTamperProtection(t *testing.T) {
+	inGuest(t)
+	cmd := victim("tamper", "fork", "tamper")
+	if os.Getuid() == 0 {
+		// Who has CAP_SYS_ADMIN reaches ids; what is promised is for others.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
+	}
+	out := new(strings.Builder)
+	cmd.Stdout = out
+	if err := start(plain(limitByMap(counter(prog.Hash), 1), limitByStorage(counter(prog.TaskStorage), 1, 0)), cbpf.Program{}, cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	const once = "EPERM EPERM EPERM EPERM unreachable errno22 errno22"
+	if got := strings.TrimSpace(out.String()); got != once+" "+once {
+		t.Errorf("saw\n%s, expected twice\n%s", got, once)
+	}
+}
+
+// The limit holds in a crowd of processes.
+func TestGuestCrowd(t *testing.T) {
+	inGuest(t)
+	expect(t, "map[EDOM:14 ok:10]", plain(limitByMap(counter(prog.Hash), 10)), "children")
+	expect(t, "map[ok:24]", plain(limitByStorage(counter(prog.TaskStorage), 1, 0)), "children")
+}
+
+// Filters, maps and storage that come and go leave the kernel well: the test
+// fails by what the kernel complains of.
+func TestGuestComingAndGoing(t *testing.T) {
+	inGuest(t)
+	for i := 0; i < 100; i++ {
+		seen := filtered(t, func() []string {
+			l := install(t, limitByStorage(counter(prog.TaskStorage), 1, helper.StorageThread), 0, 0)
+			defer l.close()
+			defer install(t, limitByMap(counter(prog.LRUHash), 2), sys.ExemptLaunch, 0).close()
+			return perform([]string{"ppid", "ppid"})
+		})
+		if s := strings.Join(seen, " "); s != "ok EDOM" {
+			t.Fatalf("round %d: saw %s", i, s)
+		}
+	}
+}
+
 // A filter may deny every call that is not the launch; this one kills.
 func TestGuestEverythingIsDenied(t *testing.T) {
 	inGuest(t)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"sort"
 	"strings"
@@ -46,6 +47,10 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, probed())
 		case "cache":
 			seen = append(seen, cached("39"), cached("110"))
+		case "tamper":
+			seen = append(seen, tampered()...)
+		case "children":
+			seen = append(seen, children(24))
 		case "fds":
 			seen = append(seen, descriptors())
 		case "thread":
@@ -187,4 +192,41 @@ func cached(nr string) string {
 	_, rest, _ := strings.Cut("\n"+string(text), "\nx86_64 "+nr+" ")
 	state, _, _ := strings.Cut(rest, "\n")
 	return state
+}
+
+// tampered is what comes of reaching for programs and maps by their ids, by the
+// descriptors of other processes, and of taking no_new_privs back.
+func tampered() []string {
+	const bpf, progNext, mapNext, progFD, mapFD = 321, 11, 12, 13, 14
+	var seen []string
+	for _, cmd := range []uintptr{progNext, mapNext, progFD, mapFD} {
+		attr := [3]uint32{}
+		if cmd == progFD || cmd == mapFD {
+			attr[0] = 1
+		}
+		seen = append(seen, call(bpf, cmd, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr)))
+	}
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	found := "unreachable"
+	for _, link := range links {
+		if to, _ := os.Readlink(link); strings.HasPrefix(to, "anon_inode:bpf") {
+			found = link
+		}
+	}
+	const prctl, setNoNewPrivs, setSeccomp = 157, 38, 22
+	return append(seen, found, call(prctl, setNoNewPrivs, 0, 0), call(prctl, setSeccomp, 0, 0))
+}
+
+// children starts n processes at once that each make a getppid, and counts what
+// they saw.
+func children(n int) string {
+	total := make(chan string, n)
+	for i := 0; i < n; i++ {
+		go func() { total <- strings.Join(inChild([]string{"ppid"}), "+") }()
+	}
+	counts := map[string]int{}
+	for i := 0; i < n; i++ {
+		counts[<-total]++
+	}
+	return fmt.Sprint(counts)
 }
