@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"portcullis/filters"
 )
 
 // invocation matches a use of the command in a page: as code between backquotes,
@@ -67,5 +69,13 @@ func checkInvocation(t *testing.T, where, line string) {
 	}
 	if err := cmd.ParseFlags(rest); err != nil && !strings.Contains(err.Error(), "help requested") {
 		t.Errorf("%s: %q: %v", where, line, err)
+	}
+}
+
+func TestSuggestedFiltersExist(t *testing.T) {
+	for _, name := range suggested() {
+		if _, ok := filters.Object(name); !ok {
+			t.Errorf("run without -f suggests %s, which is not built in", name)
+		}
 	}
 }

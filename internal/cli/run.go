@@ -67,12 +67,15 @@ func (o *runFlags) run(a *app, args []string) error {
 	return startStatus(a.launch(cmd, watch))
 }
 
+// suggested are built-in filters that do something by themselves.
+func suggested() []string { return []string{"count-exec", "no-exec", "phases"} }
+
 // command puts the filters on CMD; nothing runs yet.
 func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 	switch {
 	case len(o.filters) == 0:
 		return nil, fmt.Errorf("run: no filter given: expected -f SPEC, such as -f %s; portcullis list shows what they do",
-			strings.Join(firstBuiltins(3), ", -f "))
+			strings.Join(suggested(), ", -f "))
 	case len(args) == 0:
 		return nil, errors.New("run: no command given: expected CMD after the flags")
 	}
@@ -84,14 +87,6 @@ func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 	cmd.Filters, cmd.Lift, cmd.Engine = filters, o.lift, portcullis.Engine(o.engine)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
 	return cmd, nil
-}
-
-func firstBuiltins(n int) []string {
-	names := portcullis.Builtins()
-	if len(names) > n {
-		names = names[:n]
-	}
-	return names
 }
 
 // watcher takes a run's events to where they were asked for.
