@@ -77,10 +77,24 @@ func (l *ExtendedLaunch) fail(errno syscall.Errno) {
 // Filters is how many programs Run installs.
 func (l *ExtendedLaunch) Filters() int { return len(l.attrs) }
 
-// Failed is the errno of what failed, 0 as long as nothing has, and the index of
-// the program that could not be installed: that of none when executing failed.
-// Nobody is there to see success.
-func (l *ExtendedLaunch) Failed() (errno syscall.Errno, prog int) {
-	errno = syscall.Errno(atomic.LoadUint32(&l.failed))
-	return errno, int(atomic.LoadUint32(&l.installed))
+// Await waits beside Run until that has failed, and says with what errno and
+// how many filters were in place by then: all, if it was executing that failed.
+// When Run succeeds the calling thread is gone. There must be two processors of
+// the runtime (GOMAXPROCS), for the reason that Launch.Open has, and no handler
+// of signals.
+func (l *ExtendedLaunch) Await() (errno syscall.Errno, installed int) {
+	pause := unix.NsecToTimespec(200_000)
+	l.await(&pause)
+	return syscall.Errno(atomic.LoadUint32(&l.failed)), int(atomic.LoadUint32(&l.installed))
+}
+
+// await never meets the scheduler: without a check of the stack there is no
+// point at which it could be preempted.
+//
+//go:nosplit
+//go:norace
+func (l *ExtendedLaunch) await(pause *unix.Timespec) {
+	for atomic.LoadUint32(&l.failed) == 0 {
+		syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(pause)), 0, 0)
+	}
 }

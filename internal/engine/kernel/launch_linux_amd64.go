@@ -258,32 +258,19 @@ func failure(step string, err error) status {
 // prepare takes from the process what could make the filtered thread call the
 // kernel, the garbage collector and signal handlers, gives back what package os
 // changed, and posts a second thread that no filter is put on: it tells of a
-// failure, since the first may be allowed nothing any more.
+// failure, since the first may be allowed nothing any more. The two have all
+// processors of the runtime to themselves, so that it makes no thread meanwhile.
 func prepare(out *os.File, l *sys.ExtendedLaunch, ignored uint64) {
 	debug.SetGCPercent(-1)
 	runtime.GOMAXPROCS(2)
-	posted := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		close(posted)
-		watch(out, l)
-	}()
-	<-posted
 	sys.RestoreOpenFiles()
 	sys.ResetHandlers()
 	sys.IgnoreSignals(ignored)
-}
-
-// watch waits for the launch to fail; when it succeeds this thread is gone.
-func watch(out *os.File, l *sys.ExtendedLaunch) {
-	const interval = 100_000 // ns
-	for {
-		errno, n := l.Failed()
-		if errno == 0 {
-			sys.Pause(interval)
-			continue
-		}
-		s := status{Step: fmt.Sprintf("install filter %d", n), Errno: errno, Exec: n == l.Filters()}
-		report(out, s)
-	}
+	posted := make(chan struct{})
+	go func() {
+		close(posted)
+		errno, n := l.Await()
+		report(out, status{Step: fmt.Sprintf("install filter %d", n), Errno: errno, Exec: n == l.Filters()})
+	}()
+	<-posted
 }
