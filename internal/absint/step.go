@@ -260,8 +260,12 @@ func (m *Machine) store(s *State, in prog.Insn, v Reg) {
 func (m *Machine) atomic(s *State, in prog.Insn) {
 	f := s.Top()
 	n := in.Width()
+	base := &f.Regs[in.Dst]
 	old := number(Bytes(n))
-	if base := &f.Regs[in.Dst]; base.Kind == Stack {
+	switch base.Kind {
+	case Value:
+		old.Origin = base.Origin
+	case Stack:
 		if old = s.loadStack(base, int64(in.Off), n); old.IsPointer() {
 			old = number(Bytes(n))
 		}
