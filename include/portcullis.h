@@ -325,6 +325,22 @@ static __always_inline bool portcullis_is_exec(const struct seccomp_data *ctx)
 	       nr == (PORTCULLIS_X32_BIT | 520) || nr == (PORTCULLIS_X32_BIT | 545);
 }
 
+/*
+ * Events show the records of a ring buffer field by field where its definition
+ * names their type:
+ *
+ *	struct opened { __u32 flags; char path[64]; };
+ *	struct {
+ *		__uint(type, BPF_MAP_TYPE_RINGBUF);
+ *		__uint(max_entries, 65536);
+ *		__type(value, struct opened);
+ *	} events SEC(".maps");
+ *
+ * Fields are integers, enums, bool, arrays of them, and structs of them; an
+ * array of char is text, and one of no length at the end takes the rest of the
+ * record. Bit-fields are left out, anything else is shown as bytes.
+ */
+
 /* System calls of x86-64: <asm/unistd_64.h>. */
 #ifndef __NR_read
 #define __NR_read 0

@@ -80,8 +80,11 @@ func (o *object) defineMap(v *btf.Var) (*prog.Map, error) {
 			return nil, err
 		}
 	}
-	if m.Type == 0 {
+	switch {
+	case m.Type == 0:
 		return nil, o.failAt(mapsSection, v.Name, "has no type", "add __uint(type, BPF_MAP_TYPE_…)")
+	case m.Type == prog.RingBuf:
+		return m, o.setRecord(m, def)
 	}
 	return m, nil
 }

@@ -63,6 +63,22 @@ type Map struct {
 	SpinLock int
 	// Vars are the variables of a section of globals.
 	Vars []Var
+	// Record is the type of what a RINGBUF takes; nil if its author gave none.
+	// It is for readers of records: neither verifier nor engine checks it.
+	Record *Record
+}
+
+// Record is the layout of the records of a ring buffer: a C struct.
+type Record struct {
+	// Name is the struct's, "" if it has none.
+	Name string
+	// Size is the struct's in bytes; records may be shorter or longer.
+	Size int
+	// Fields are its members that are no structs themselves, in the order of
+	// their declaration; the members of a struct inside are named outer.inner.
+	// Those of kind VarOther are Size bytes of no known form. An array at the
+	// end with Count 0 is as long as the record.
+	Fields []Var
 }
 
 // Var is a global variable, typed by the object's BTF.
