@@ -3,7 +3,9 @@
 package sys
 
 import (
+	"encoding/binary"
 	"fmt"
+	"os"
 	"syscall"
 	"unsafe"
 
@@ -129,6 +131,45 @@ func ExitGroup(code int) {
 func Pause(ns int64) {
 	ts := unix.NsecToTimespec(ns)
 	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
+// Elevated tells whether this program runs with privileges that the one which
+// executed it did not have (AT_SECURE of getauxval(3)). Where the kernel does
+// not tell, any sign of it counts.
+func Elevated() bool {
+	aux := auxiliary()
+	for ; len(aux) >= 16; aux = aux[16:] {
+		if binary.LittleEndian.Uint64(aux) == auxSecure {
+			return binary.LittleEndian.Uint64(aux[8:]) != 0
+		}
+	}
+	return unix.Getuid() != unix.Geteuid() || unix.Getgid() != unix.Getegid() || gotCapabilities()
+}
+
+// AT_SECURE, and PR_GET_AUXV of Linux 6.4.
+const (
+	auxSecure = 23
+	prGetAuxv = 0x41555856
+)
+
+// auxiliary is the auxiliary vector. A process that is not dumpable cannot read
+// its own in /proc.
+func auxiliary() []byte {
+	var buf [1024]byte
+	n, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, prGetAuxv, uintptr(unsafe.Pointer(&buf)), uintptr(len(buf)), 0, 0, 0)
+	if errno != 0 {
+		aux, _ := os.ReadFile("/proc/self/auxv")
+		return aux
+	}
+	return buf[:min(int(n), len(buf))]
+}
+
+// gotCapabilities tells whether a user other than root has capabilities.
+func gotCapabilities() bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&hdr, &data[0])
+	return unix.Getuid() != 0 && (err != nil || data[0].Permitted|data[1].Permitted != 0)
 }
 
 // Monotonic is CLOCK_MONOTONIC in nanoseconds, what bpf_ktime_get_ns returns.

@@ -4,6 +4,7 @@ package sys
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -138,5 +139,36 @@ func TestEventFDWakesPoll(t *testing.T) {
 	WakeUp(fd)
 	if _, r, _ := Poll(-1, fd, -1); r&Readable == 0 {
 		t.Errorf("after WakeUp: %#x", r)
+	}
+}
+
+func TestElevated(t *testing.T) {
+	if os.Getenv("PRINT_ELEVATED") != "" {
+		fmt.Println(Elevated())
+		os.Exit(0)
+	}
+	if Elevated() {
+		t.Error("this test is said to be elevated")
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root: to make a program set-user-id")
+	}
+	dir, err := os.MkdirTemp("/var/tmp", "elevated") // /tmp may ignore the bit
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	program, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = errors.Join(os.WriteFile(dir+"/test", program, 0o755), os.Chmod(dir, 0o755), os.Chmod(dir+"/test", 0o755|os.ModeSetuid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(dir+"/test", "-test.run=^TestElevated$")
+	cmd.Env = []string{"PRINT_ELEVATED=1"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.Output(); err != nil || string(out) != "true\n" {
+		t.Errorf("set-user-id: %q, %v", out, err)
 	}
 }

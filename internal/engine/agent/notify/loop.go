@@ -37,6 +37,8 @@ type Loop struct {
 	notif sys.Notif
 	resp  sys.NotifResp
 
+	spared uint64 // how often killing failed
+
 	stopped atomic.Bool
 	mu      sync.Mutex // of closed, and of wake against being closed
 	closed  bool
@@ -133,9 +135,9 @@ func (l *Loop) serve() error {
 }
 
 // routine tells whether a failure only says that a caller died or was
-// interrupted by a signal.
+// interrupted by a signal, at whichever moment.
 func routine(err error) bool {
-	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EINTR)
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.EINPROGRESS)
 }
 
 // decide never lets a mistake in deciding become a decision to allow.
@@ -175,6 +177,9 @@ func (l *Loop) kill() bool {
 	case err == nil, errors.Is(err, task.ErrGone), errors.Is(err, syscall.ESRCH):
 		return true
 	}
-	l.logf("killing the process of thread %d: %v: its call is denied instead", l.notif.Pid, err)
+	l.spared++
+	if l.spared&(l.spared-1) == 0 { // a target can make it happen over and over
+		l.logf("killing a process: %v: the call is denied instead (seen %d times)", err, l.spared)
+	}
 	return false
 }
