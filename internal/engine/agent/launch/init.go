@@ -28,9 +28,12 @@ var initCalled atomic.Bool
 // Init is the init stage. In a process that Start started it does not return;
 // in any other it returns at once. Call it first in main.
 func Init() {
-	if len(os.Args) == 2 && os.Args[0] == marker {
-		if sock, err := strconv.Atoi(os.Args[1]); err == nil && sys.IsPacketSocket(sock) {
-			stage{sock}.run()
+	if len(os.Args) == 3 && os.Args[0] == marker {
+		sock, err := strconv.Atoi(os.Args[1])
+		files, err2 := strconv.Atoi(os.Args[2])
+		// A set-user-id program must not execute what its caller hands it.
+		if err == nil && err2 == nil && sys.IsPacketSocket(sock) && !sys.Elevated() {
+			stage{sock}.run(files)
 		}
 	}
 	initCalled.Store(true)
@@ -42,8 +45,12 @@ type stage struct{ sock int }
 // run never returns. Nothing of what it does may disturb the filtered thread:
 // garbage is not collected, and the two threads that wait for each other have
 // all processors of the runtime to themselves, see sys.Launch.Open.
-func (s stage) run() {
-	sys.CloseOnExec(s.sock)
+// The socket is the first of so many files that the target is not to inherit.
+func (s stage) run(files int) {
+	_ = sys.NotDumpable() // see hiddenProgram; execve makes the target dumpable again
+	for fd := s.sock; fd < s.sock+files; fd++ {
+		sys.CloseOnExec(fd)
+	}
 	debug.SetGCPercent(-1)
 	runtime.GOMAXPROCS(2)
 	s.say(message{kind: hello}, -1)

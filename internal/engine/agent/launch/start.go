@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -25,6 +26,24 @@ const answerSeconds = 20
 // probed is what ListenProbe found out about this kernel, which does not change
 // while the process runs; 0 before the first launch.
 var probed atomic.Uint32
+
+// hidden is this program as the file that init stages execute, copied once.
+var hidden hiddenProgram
+
+// hiddenProgram makes a stage unreachable from its first moment on. A stage is
+// unfiltered and gets the token and the listener, while what this process started
+// before may be filtered, of the same user, and lie in wait for it.
+type hiddenProgram struct {
+	once sync.Once
+	file *os.File
+}
+
+// get is nil where the system does not let anonymous files be executed: there a
+// stage hides as soon as it runs.
+func (h *hiddenProgram) get() *os.File {
+	h.once.Do(func() { h.file, _ = sys.ExecuteOnly(self) })
+	return h.file
+}
 
 // Start starts cmd, which describes the target, under cfg.Filter, and returns
 // the listener, or -1 with ListenNone. Path, Argv, Env and DeathSignal are taken
@@ -84,8 +103,13 @@ func startStage(cmd *exec.Cmd) (sock int, err error) {
 	end := os.NewFile(uintptr(theirs), "init stage")
 	defer end.Close()
 	path, args, extra := cmd.Path, cmd.Args, cmd.ExtraFiles
-	cmd.Path, cmd.Args = self, []string{marker, strconv.Itoa(3 + len(extra))}
-	cmd.ExtraFiles = append(append([]*os.File(nil), extra...), end)
+	at := 3 + len(extra)
+	cmd.Path, cmd.ExtraFiles = self, append(append([]*os.File(nil), extra...), end)
+	if program := hidden.get(); program != nil {
+		cmd.Path = "/proc/self/fd/" + strconv.Itoa(at+1)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, program)
+	}
+	cmd.Args = []string{marker, strconv.Itoa(at), strconv.Itoa(len(cmd.ExtraFiles) - len(extra))}
 	err = cmd.Start()
 	cmd.Path, cmd.Args, cmd.ExtraFiles = path, args, extra
 	if err != nil {
