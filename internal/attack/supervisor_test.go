@@ -1,6 +1,8 @@
 package attack
 
 import (
+	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -55,6 +57,41 @@ func TestSupervisorOutOfReachOfNamespaces(t *testing.T) {
 	}
 	if len(lines) < 15 {
 		t.Errorf("%d ways tried: expected all; %+v", len(lines), got)
+	}
+}
+
+// TestNeighbourOutOfReach attacks the promise that the stage of a launch, which is
+// unfiltered and for a moment holds the listener, is out of reach of programs
+// that the same supervisor started before.
+func TestNeighbourOutOfReach(t *testing.T) {
+	out, in := io.Pipe()
+	neighbour := command(t, "allow", attacker(t), "neighbour", "drop")
+	neighbour.Stdout = in
+	if err := neighbour.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "waiting" {
+		t.Fatalf("%q: expected the neighbour to wait", lines.Text())
+	}
+	saw := make(chan map[string]int)
+	go func() {
+		words := map[string]int{}
+		for lines.Scan() {
+			words[lines.Text()]++
+		}
+		saw <- words
+	}()
+	for i := 0; i < 10; i++ {
+		for _, stack := range []string{"no-exec", "count-exec"} {
+			run(t, command(t, stack, "/bin/true"))
+		}
+	}
+	_ = neighbour.Process.Kill()
+	_ = neighbour.Wait() // killed
+	in.Close()
+	if words := <-saw; words["saw"] == 0 || words["reached"] != 0 {
+		t.Errorf("%v: expected launches to be seen and none to be reached", words)
 	}
 }
 

@@ -2,6 +2,8 @@
 // Attacks on the process that decides.
 #include "attacker.h"
 
+#include <dirent.h>
+
 #include <linux/capability.h>
 #include <linux/kcmp.h>
 #include <linux/perf_event.h>
@@ -154,6 +156,72 @@ static int reach_from_namespace(char **args)
 	return 0;
 }
 
+// ---- reaching into what it starts ---------------------------------------------------
+
+enum { most = 1 << 22 };
+static char old[most];
+
+static int number_of(pid_t pid, const char *label)
+{
+	char path[64], buf[4096], *at;
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fd = open(path, O_RDONLY);
+	if (fd >= 0)
+		n = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	buf[n > 0 ? n : 0] = 0;
+	at = strstr(buf, label);
+	return at ? atoi(at + strlen(label)) : -1;
+}
+
+// Takes a file from a process that the supervisor starts, while no filter holds
+// it yet. Where that works, so does making it do anything else.
+static void steal_from(pid_t pid, pid_t supervisor, int *saw)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0), fd = syscall(SYS_pidfd_getfd, pidfd, 0, 0);
+
+	if (number_of(pid, "PPid:") == supervisor && number_of(pid, "Seccomp:") == 0) {
+		if (fd >= 0)
+			say("reached\n");
+		else if (pidfd >= 0 && !(*saw)++)
+			say("saw\n");
+	}
+	close(fd);
+	close(pidfd);
+}
+
+// Lies in wait for later launches of the same supervisor, until it is killed.
+static int neighbour(char **args)
+{
+	pid_t supervisor = parent();
+	int saw = 0;
+
+	if (*args && strcmp(*args, "drop") == 0)
+		drop_capabilities();
+	for (int round = 0;; round++) {
+		DIR *d = opendir("/proc");
+		struct dirent *e;
+
+		must("opendir", d ? 0 : -1);
+		while ((e = readdir(d))) {
+			pid_t pid = atoi(e->d_name);
+
+			if (pid <= 0 || pid >= most)
+				continue;
+			if (round == 0)
+				old[pid] = 1;
+			else if (!old[pid])
+				steal_from(pid, supervisor, &saw);
+		}
+		closedir(d);
+		if (round == 0)
+			say("waiting\n");
+	}
+}
+
 // ---- ending and stopping it ----------------------------------------------------
 
 static void remains(const char *when)
@@ -245,6 +313,7 @@ static int starve_supervisor(char **args)
 const struct mode supervisor_modes[] = {
 	{ "reach-supervisor", reach_supervisor },
 	{ "reach-from-namespace", reach_from_namespace },
+	{ "neighbour", neighbour },
 	{ "kill-supervisor", kill_supervisor },
 	{ "stop-supervisor", stop_supervisor },
 	{ "starve-supervisor", starve_supervisor },
