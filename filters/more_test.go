@@ -28,7 +28,7 @@ func TestOnlyStateIsDynamicInMore(t *testing.T) {
 		{"execve execveat listen", "once", nil},
 		{"open read write", "once", []string{"calls=open,read", "mark=read,write", "after=true"}},
 		{"", "once", []string{"calls=", "mark="}},
-		{"accept accept4 bind connect execve execveat listen process_vm_writev ptrace socket", "flow", nil},
+		{"accept accept4 bind execve execveat listen process_vm_writev ptrace", "flow", nil},
 		{"read", "flow", []string{"calls=read"}},
 		{"socket", "cache", nil},
 		{"prctl", "cache", []string{"calls=prctl"}},
@@ -74,10 +74,12 @@ func TestOnce(t *testing.T) {
 }
 
 func TestFlow(t *testing.T) {
-	builtin(t, "flow").want("socket ALLOW", "bind ALLOW", "read ALLOW", "listen ALLOW", "accept ALLOW", "accept ALLOW",
-		"execve ERRNO(1)", "execveat ERRNO(1)", "ptrace ERRNO(1)", "process_vm_writev ERRNO(1)", "socket ALLOW",
-		"connect ALLOW", "execve ERRNO(1)", "socket ALLOW", "execve ALLOW", "execve ALLOW", "listen ERRNO(1)",
-		"connect ALLOW", "connect ALLOW")
+	builtin(t, "flow").want("execve ALLOW", "execveat ALLOW", "execve ALLOW", "ptrace ERRNO(1)", "socket ALLOW",
+		"bind ALLOW", "read ALLOW", "listen ALLOW", "accept ALLOW", "execve ERRNO(1)", "execveat ERRNO(1)", "accept4 ALLOW",
+		"bind ALLOW", "execve ERRNO(1)", "process_vm_writev ERRNO(1)", "listen ALLOW", "execve ERRNO(1)", "connect ALLOW")
+	builtin(t, "flow", "calls=connect,execve,execveat", "from=-1,-1,execve,execve,connect",
+		"to=execve,connect,execve,connect,connect").want("execve ALLOW", "execveat ERRNO(1)", "connect ALLOW",
+		"execve ERRNO(1)", "connect ALLOW", "ptrace ALLOW")
 	builtin(t, "flow", "calls=read,write", "from=-1,read,write", "to=read,write,read").want(
 		"write ERRNO(1)", "read ALLOW", "read ERRNO(1)", "write ALLOW", "write ERRNO(1)", "close ALLOW", "read ALLOW")
 }
@@ -92,6 +94,23 @@ func TestFlowCountsWholePairs(t *testing.T) {
 	}
 	builtin(t, "flow", "calls=read", "from=", "to=").want("read ERRNO(1)")
 	builtin(t, "flow", "calls=read", "from=-1", "to=read", "to_len=4000", "from_len=4000").want("read ALLOW")
+}
+
+// TestFlowDefaultLeadsNowhere: whatever a thread calls after it has bound, no
+// path leads to a program.
+func TestFlowDefaultLeadsNowhere(t *testing.T) {
+	calls := strings.Fields("bind listen accept accept4 execve execveat ptrace process_vm_writev socket connect")
+	rnd := rand.New(rand.NewSource(1))
+	f := builtin(t, "flow")
+	f.want("execve ALLOW", "bind ALLOW")
+	for i := 0; i < 1000; i++ {
+		switch name := calls[rnd.Intn(len(calls))]; name {
+		case "execve", "execveat", "ptrace", "process_vm_writev":
+			f.want(name + " ERRNO(1)")
+		default:
+			f.want(name + " ALLOW")
+		}
+	}
 }
 
 // TestFlowIsOfAThread: what one does says nothing of another.

@@ -9,21 +9,26 @@
  * outside the set neither are judged nor come in between. The pairs are the edges
  * of a graph, given as two lists of which as much counts as both have:
  *
- *	--set flow.calls=socket,connect,sendto
- *	--set flow.from=-1,socket,connect,sendto --set flow.to=socket,connect,sendto,sendto
+ *	--set flow.calls=connect,execve,execveat
+ *	--set flow.from=-1,-1,execve,execve,connect
+ *	--set flow.to=execve,connect,execve,connect,connect
  *
- * The defaults let clients and servers be: sockets are made, bound, listened on,
- * accepted from and connected, and programs started by programs. They deny what
- * turns a hole in a server into a shell: execve by a thread whose last such call
- * was bind, listen, accept or connect; and ptrace and process_vm_writev by all.
+ * lets a program connect, and none that has start another in its place.
  *
- * The last call is the thread's. It survives execve, so that a new program goes
- * on where the old one stopped. A new thread starts with none, and so does a
- * child, be it of fork, vfork or clone. Where that is too much freedom, put these
- * into calls as well: then a thread can only start another from where an edge
- * leads there. A denied call does not count as made, a failed one does. The launch of
- * the sandboxed command does not count. Calls of other tables than x86-64's,
- * which reach the filter only where a guard was lifted, end the process.
+ * The defaults keep a hole in a server from becoming a shell: a thread that has
+ * called bind, listen, accept or accept4 executes no program any more, and none
+ * calls ptrace or process_vm_writev. connect is not among them, for shells ask a
+ * name service about the user and may then execute in place.
+ *
+ * The last call is the thread's. It survives execve: the new program goes on
+ * where the old one stopped, which after execve by another thread than the first
+ * is the last call of that one with the kernel engine, of the first with the
+ * agent. A new thread starts with none, and so does a child, be it of fork, vfork
+ * or clone. Where that is too much freedom, put these into calls as well: then a
+ * thread can only start another from where an edge leads there. A denied call
+ * does not count as made, a failed one does. The launch of the sandboxed command
+ * does not count. Calls of other tables than x86-64's, which reach the filter
+ * only where a guard was lifted, end the process.
  */
 #include "portcullis.h"
 
@@ -31,43 +36,33 @@
 #define START -1
 
 #define TRACKED(in, w) \
-	in(w, socket) in(w, bind) in(w, listen) in(w, accept) in(w, accept4) in(w, connect) \
-	in(w, execve) in(w, execveat) in(w, ptrace) in(w, process_vm_writev)
+	in(w, bind) in(w, listen) in(w, accept) in(w, accept4) in(w, execve) in(w, execveat) \
+	in(w, ptrace) in(w, process_vm_writev)
+
+#define SIX(nr) nr, nr, nr, nr, nr, nr
+#define FOUR(nr) nr, nr, nr, nr
+#define SERVE __NR_bind, __NR_listen, __NR_accept, __NR_accept4
 
 /* The calls that are judged. */
 const volatile portcullis_callset calls = PORTCULLIS_CALLSET(TRACKED);
 
 /* The call that to may follow, -1 for none: a list as long as to. */
 const volatile __s32 from[EDGES] = {
-	START, START, START, START, START, START,
-	__NR_execve, __NR_execve, __NR_execve, __NR_execve, __NR_execve, __NR_execve,
-	__NR_execveat, __NR_execveat, __NR_execveat, __NR_execveat, __NR_execveat, __NR_execveat,
-	__NR_socket, __NR_socket, __NR_socket, __NR_socket, __NR_socket,
-	__NR_bind, __NR_bind, __NR_bind, __NR_bind,
-	__NR_connect, __NR_connect, __NR_connect,
-	__NR_listen, __NR_listen, __NR_listen, __NR_listen, __NR_listen, __NR_listen,
-	__NR_accept, __NR_accept, __NR_accept,
-	__NR_accept4, __NR_accept4, __NR_accept4,
+	SIX(START), SIX(__NR_execve), SIX(__NR_execveat),
+	FOUR(__NR_bind), FOUR(__NR_listen), FOUR(__NR_accept), FOUR(__NR_accept4),
 };
 
 /* How long the list from is. */
-const volatile __u32 from_len = 42;
+const volatile __u32 from_len = 34;
 
 /* The call that may follow from: a list as long as from. */
 const volatile __s32 to[EDGES] = {
-	__NR_execve, __NR_execveat, __NR_socket, __NR_accept, __NR_accept4, __NR_connect,
-	__NR_execve, __NR_execveat, __NR_socket, __NR_accept, __NR_accept4, __NR_connect,
-	__NR_execve, __NR_execveat, __NR_socket, __NR_accept, __NR_accept4, __NR_connect,
-	__NR_socket, __NR_bind, __NR_connect, __NR_execve, __NR_execveat,
-	__NR_socket, __NR_bind, __NR_connect, __NR_listen,
-	__NR_socket, __NR_bind, __NR_connect,
-	__NR_socket, __NR_bind, __NR_connect, __NR_listen, __NR_accept, __NR_accept4,
-	__NR_socket, __NR_connect, __NR_accept,
-	__NR_socket, __NR_connect, __NR_accept4,
+	__NR_execve, __NR_execveat, SERVE, __NR_execve, __NR_execveat, SERVE, __NR_execve, __NR_execveat, SERVE,
+	SERVE, SERVE, SERVE, SERVE,
 };
 
 /* How long the list to is. */
-const volatile __u32 to_len = 42;
+const volatile __u32 to_len = 34;
 
 /* The call a thread made last, as its number plus one, for storage starts zeroed. */
 struct {

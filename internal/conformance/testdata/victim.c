@@ -186,6 +186,54 @@ static int own_listener(void)
 	return 0;
 }
 
+// ---- a path through the tree ------------------------------------------------
+
+static void *rest_of_steps(void *words);
+
+// Makes a call NR[:ARG...] and prints its outcome on a line.
+static void step(char *word)
+{
+	long arg[7] = { 0 };
+	int n = 0;
+
+	for (char *at = strtok(word, ":"); at && n < 7; at = strtok(NULL, ":"))
+		arg[n++] = strtol(at, NULL, 0);
+	const char *how = outcome(syscall(arg[0], arg[1], arg[2], arg[3], arg[4], arg[5], arg[6]));
+	dprintf(1, "%s\n", how);
+}
+
+// Takes the steps named by words: calls, and "exec", which goes on in a new
+// program, or "fork" or "thread", after which both go on, the new one first.
+static int steps(char **words)
+{
+	pthread_t thread;
+
+	for (; *words; words++) {
+		if (!strcmp(*words, "exec")) {
+			*words = "steps";
+			*--words = (char *)self;
+			execv(self, words);
+			return 4;
+		} else if (!strcmp(*words, "fork")) {
+			pid_t child = fork();
+			if (child == 0)
+				_exit(steps(words + 1));
+			reap(child);
+		} else if (!strcmp(*words, "thread")) {
+			pthread_create(&thread, NULL, rest_of_steps, words + 1);
+			pthread_join(thread, NULL);
+		} else {
+			step(strdup(*words));
+		}
+	}
+	return 0;
+}
+
+static void *rest_of_steps(void *words)
+{
+	return (void *)(long)steps(words);
+}
+
 // ---- supervisor attacks --------------------------------------------------------
 
 static int attack_parent(void)
@@ -258,6 +306,8 @@ int main(int argc, char **argv)
 		return generations(a);
 	} else if (!strcmp(mode, "signals")) {
 		return signals(a);
+	} else if (!strcmp(mode, "steps")) {
+		return steps(argv + 2);
 	} else if (!strcmp(mode, "call")) {
 		long nr = strtol(argv[2], NULL, 0);
 		printf("%s\n", outcome(syscall(nr, 0, 0, 0, 0, 0, 0)));
