@@ -85,7 +85,7 @@ func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 	}
 	cmd := portcullis.Command(args[0], args[1:]...)
 	cmd.Filters, cmd.Lift, cmd.Engine = filters, o.lift, portcullis.Engine(o.engine)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
 	return cmd, nil
 }
 
