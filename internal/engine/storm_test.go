@@ -380,3 +380,54 @@ func TestForeignListenerIsExplained(t *testing.T) {
 		t.Errorf("%s", &out)
 	}
 }
+
+func TestReusedProcessIDStartsAnew(t *testing.T) {
+	r := run(t, victim("reuse"), Options{}, conformance(t, "process-count"))
+	if r.state.ExitCode() == 77 {
+		t.Skip("needs CAP_CHECKPOINT_RESTORE: to choose process ids")
+	}
+	if r.out != "[0 0 0 1] [0 0 0 1]\n" {
+		t.Errorf("two processes of one number: %v, %s", r.state, r.out)
+	}
+}
+
+// The supervisor keeps its privileges, the target has none.
+func TestTargetOfAnotherUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: to start a target as nobody")
+	}
+	for name, want := range map[string]string{"process-count": "0 0 0 1", "dynamic-kill": "0 0 0"} {
+		cmd := victim("echo")
+		cmd.Stdin = strings.NewReader("\n\n\n\n")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		r := run(t, cmd, Options{Observe: prefilter.ObserveDenials}, conformance(t, name))
+		if got := strings.Join(strings.Fields(r.out)[1:], " "); got != want || len(r.events) != 1 {
+			t.Errorf("%s: %q, want %q; events %v", name, got, want, r.events)
+		}
+	}
+}
+
+func TestTargetThatIsStoppedWhileItWaits(t *testing.T) {
+	cmd := victim("echo")
+	k, done := pipes(t, cmd)
+	p, err := Start(&Stack{[]Filter{conformance(t, "global-count")}}, cmd, Options{Engine: Agent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done()
+	k.line(t)
+	for i := 0; i < 3; i++ {
+		p.Signal(syscall.SIGSTOP)
+		fmt.Fprintln(k.in)
+		p.Signal(syscall.SIGCONT)
+		if got := k.line(t); got != "0" {
+			t.Errorf("call %d: %s", i, got)
+		}
+	}
+	if got := k.ask(t); got != "1" {
+		t.Errorf("the fourth call: %s, want 1: stops must not be counted", got)
+	}
+	k.in.Close()
+	p.Wait()
+	<-p.Done()
+}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -20,7 +21,7 @@ import (
 func victims() map[string]func(args []string) int {
 	return map[string]func([]string) int{
 		"echo": echo, "storm": storm, "attack": attack, "nest": nest, "supervise": superviseEcho,
-		"threads": threads,
+		"threads": threads, "reuse": reuse,
 	}
 }
 
@@ -152,3 +153,32 @@ func attack(args []string) int {
 }
 
 const sysPidfdGetfd = 438
+
+// reuse makes the call four times in each of two processes, the second of which
+// has the process id that the first one had, and prints the outcomes.
+func reuse([]string) int {
+	const lastPid = "/proc/sys/kernel/ns_last_pid"
+	for try := 0; try < 100; try++ {
+		first, pid := echoed()
+		if os.WriteFile(lastPid, []byte(strconv.Itoa(pid-1)), 0) != nil {
+			return 77
+		}
+		if second, again := echoed(); again == pid {
+			fmt.Println(first, second)
+			return 0
+		}
+	}
+	return 1
+}
+
+// echoed is what an echo of four calls printed.
+func echoed() (outcomes []string, pid int) {
+	cmd := exec.Command("/proc/self/exe", "echo")
+	cmd.Stdin = strings.NewReader("\n\n\n\n")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, 0
+	}
+	lines := strings.Fields(string(out))
+	return lines[1:], cmd.Process.Pid
+}
