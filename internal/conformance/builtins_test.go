@@ -154,7 +154,7 @@ print(len(r), hashlib.md5(b"").hexdigest()[:4])'`, "5 d41d"},
 // threads, with every futex and signal call decided by the agent.
 func TestGoProgram(t *testing.T) {
 	if testing.Short() {
-		t.Skip("the unabridged run compiles a Go program")
+		t.Skip("runs where -short is not set: it compiles a Go program")
 	}
 	dir := t.TempDir()
 	source := filepath.Join(dir, "main.go")

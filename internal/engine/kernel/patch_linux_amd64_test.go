@@ -709,7 +709,7 @@ func TestGuestVerifierRefuses(t *testing.T) {
 func TestGuestSysctl(t *testing.T) {
 	inGuest(t)
 	if os.Getuid() != 0 {
-		t.Skip("root alone sets the sysctl")
+		t.Skip("runs as root, who alone sets the sysctl")
 	}
 	defer setLevel(t, "3")
 	for _, c := range []struct {
@@ -741,7 +741,7 @@ func setLevel(t *testing.T, level string) {
 func TestGuestOtherProgramsStayClosed(t *testing.T) {
 	inGuest(t)
 	if os.Getuid() == 0 {
-		t.Skip("root may load any")
+		t.Skip("runs as nobody: root may load any")
 	}
 	const socketFilter = 1
 	if err := os.WriteFile("/proc/sys/kernel/unprivileged_bpf_disabled", []byte("0"), 0); err == nil {
