@@ -11,10 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"portcullis"
-	"portcullis/internal/guest"
 )
 
 // TestNginx runs nginx, a master and two workers, in two phases: it serves, and
@@ -23,7 +21,7 @@ func TestNginx(t *testing.T) {
 	need(t, "nginx")
 	dir := openDir(t)
 	socket := filepath.Join(dir, "http.sock")
-	conf := fmt.Sprintf(`daemon off; worker_processes 2; pid %[1]s/pid; error_log %[1]s/error.log;
+	conf := fmt.Sprintf(`daemon off; worker_processes 2; pid %[1]s/pid; error_log stderr notice;
 events { worker_connections 64; }
 http { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p; fastcgi_temp_path %[1]s/f;
 uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
@@ -31,14 +29,10 @@ server { listen unix:%[1]s/http.sock; root %[1]s; } }`, dir)
 	write(t, filepath.Join(dir, "conf"), conf)
 	write(t, filepath.Join(dir, "index.html"), "hello\n")
 	cmd := command(t, one("phases"), "nginx", "-p", dir, "-c", filepath.Join(dir, "conf"))
-	log := &strings.Builder{}
-	cmd.Stdout, cmd.Stderr = log, log
 	denied := watchDenials(cmd)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	said(t, cmd, "start worker process ")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		Dial: func(string, string) (net.Conn, error) { return dial(socket) }}}
+		Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
 	for i := 0; i < 20; i++ {
 		if body := get(t, client); body != "hello\n" {
 			t.Fatalf("request %d: %q", i, body)
@@ -46,7 +40,7 @@ server { listen unix:%[1]s/http.sock; root %[1]s; } }`, dir)
 	}
 	stop(t, cmd, syscall.SIGTERM)
 	if n := denied(); n != nil {
-		t.Errorf("nginx was denied %v; it said %s", n, log)
+		t.Errorf("nginx was denied %v", n)
 	}
 }
 
@@ -59,10 +53,8 @@ func TestRedis(t *testing.T) {
 	cmd := command(t, one("phases"), "redis-server", "--port", "0", "--unixsocket", socket,
 		"--dir", dir, "--save", "", "--daemonize", "no", "--enable-debug-command", "yes")
 	denied := watchDenials(cmd)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := dial(socket)
+	said(t, cmd, "eady to accept connections")
+	conn, err := net.Dial("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,16 +105,29 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// dial waits for a server's socket.
-func dial(socket string) (net.Conn, error) {
-	deadline := time.Now().Add(guest.Patience(10 * time.Second))
-	for {
-		conn, err := net.Dial("unix", socket)
-		if err == nil || time.Now().After(deadline) {
-			return conn, err
-		}
-		time.Sleep(5 * time.Millisecond) // the server cannot tell us when it listens
+// said starts a server and returns when it has said text. What it says later is
+// read and dropped.
+func said(t *testing.T, cmd *portcullis.Cmd, text string) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
 	}
+	cmd.Stdout, cmd.Stderr = w, w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(r)
+	var log []string
+	for lines.Scan() {
+		if log = append(log, lines.Text()); strings.Contains(lines.Text(), text) {
+			go io.Copy(io.Discard, r)
+			return
+		}
+	}
+	t.Fatalf("the server ended without saying %q:\n%s", text, strings.Join(log, "\n"))
 }
 
 func get(t *testing.T, client *http.Client) string {

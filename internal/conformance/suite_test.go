@@ -163,9 +163,6 @@ func TestAsNobody(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: to become nobody")
 	}
-	if guest.Inside() {
-		t.Skip("runs where TestKernel does not choose the user")
-	}
 	cmd := exec.Command(*kit+"/suite", "-test.v", "-test.short", "-test.skip=^(TestAsNobody|TestKernel)$",
 		"-kit="+*kit, "-engine="+*engine)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
@@ -178,9 +175,6 @@ func TestAsNobody(t *testing.T) {
 
 // TestKernel runs the suite on the kernel engine: in a guest, as nobody.
 func TestKernel(t *testing.T) {
-	if guest.Inside() || os.Getuid() != 0 && *engine != "agent" {
-		t.Skip("runs where no guest is around it")
-	}
 	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{*kit}}
 	guest.TestIn(t, cfg, guest.Nobody, "-test.short",
 		"-test.skip=^(TestAsNobody|TestKernel)$", "-kit="+*kit, "-engine=kernel")
