@@ -7,8 +7,12 @@ package kernel
 
 import (
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
+
+	"portcullis/internal/prog"
 )
 
 // Marker is argv[0] of the init stage, the process that installs and executes.
@@ -94,6 +98,32 @@ func (e *LoadError) Format(s fmt.State, verb rune) {
 	if verb == 'v' && s.Flag('+') && e.Log != "" {
 		_, _ = s.Write([]byte("\n" + e.Log))
 	}
+}
+
+// newLoadError finds the reason in the kernel's log: its last line but the
+// statistics, and the last instruction printed before it.
+func newLoadError(p *prog.Program, err error, log string) *LoadError {
+	e := &LoadError{Program: p.Name, Insn: -1, Log: log, Cause: err}
+	insn := regexp.MustCompile(`^(\d+): \([0-9a-f]{2}\) `)
+	for _, line := range strings.Split(log, "\n") {
+		line = strings.TrimSpace(line)
+		if m := insn.FindStringSubmatch(line); m != nil {
+			e.Insn, _ = strconv.Atoi(m[1])
+		}
+		if line != "" && !statistics(line) {
+			e.Reason = line
+		}
+	}
+	if e.Insn >= 0 {
+		e.Line = p.LineOf(e.Insn).String()
+	}
+	return e
+}
+
+// statistics tells whether a line of the log is one of its closing figures.
+func statistics(line string) bool {
+	return strings.HasPrefix(line, "processed ") || strings.HasPrefix(line, "verification time") ||
+		strings.HasPrefix(line, "stack depth")
 }
 
 // LaunchError says that the init stage failed before it executed the target.

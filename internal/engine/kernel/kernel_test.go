@@ -115,22 +115,3 @@ func TestLoadError(t *testing.T) {
 		t.Errorf("without a log: %s", silent)
 	}
 }
-
-func TestRelocated(t *testing.T) {
-	m := &prog.Map{Name: "m"}
-	p := &prog.Program{Maps: []*prog.Map{{}, m}, Insns: []prog.Insn{
-		{Op: prog.OpLoadImm64, Dst: 1, Src: prog.PseudoMapFD, Imm: 1},
-		{Imm: 9}, // a second slot, whatever its fields look like
-		{Op: prog.OpLoadImm64, Dst: 2, Imm: 1},
-		{Op: prog.OpLoadImm64},
-		{Op: prog.OpExitInsn},
-	}}
-	l := &loaded{maps: map[*prog.Map]int{m: 77}}
-	got, err := prog.Decode(l.relocated(p))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got[0].Imm != 77 || got[1].Imm != 9 || got[2].Imm != 1 || p.Insns[0].Imm != 1 {
-		t.Errorf("relocated %v from %v: descriptor 77 in the first load alone expected", got, p.Insns)
-	}
-}

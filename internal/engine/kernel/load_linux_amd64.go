@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"regexp"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 
@@ -248,30 +246,4 @@ func (l *loaded) loadProgram(p *prog.Program) (int, error) {
 	}
 	log, _, _ := bytes.Cut(attr.Log, []byte{0})
 	return -1, newLoadError(p, err, string(log))
-}
-
-// newLoadError finds the reason in the kernel's log: its last line but the
-// statistics, and the last instruction printed before it.
-func newLoadError(p *prog.Program, err error, log string) *LoadError {
-	e := &LoadError{Program: p.Name, Insn: -1, Log: log, Cause: err}
-	insn := regexp.MustCompile(`^(\d+): \([0-9a-f]{2}\) `)
-	for _, line := range strings.Split(log, "\n") {
-		line = strings.TrimSpace(line)
-		if m := insn.FindStringSubmatch(line); m != nil {
-			e.Insn, _ = strconv.Atoi(m[1])
-		}
-		if line != "" && !statistics(line) {
-			e.Reason = line
-		}
-	}
-	if e.Insn >= 0 {
-		e.Line = p.LineOf(e.Insn).String()
-	}
-	return e
-}
-
-// statistics tells whether a line of the log is one of its closing figures.
-func statistics(line string) bool {
-	return strings.HasPrefix(line, "processed ") || strings.HasPrefix(line, "verification time") ||
-		strings.HasPrefix(line, "stack depth")
 }
