@@ -127,7 +127,11 @@ func (a *app) inGuest(g *guestFlags, argv []string, tty *os.File) error {
 	cmd.UID = g.uid
 	cmd.TTY = tty
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, a.Out, a.Err
-	return guestStatus(cmd.Run())
+	err := cmd.Run()
+	for _, line := range cmd.Complaints() {
+		fmt.Fprintf(a.Err, "portcullis: the guest's kernel complained: %s\n", line)
+	}
+	return guestStatus(err)
 }
 
 func guestStatus(err error) error {
