@@ -1,3 +1,5 @@
+//go:build linux && amd64
+
 // Command bench measures the engines against named floors and prints one table
 // of ratios per subject: `make bench` runs all of them.
 //
