@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -26,6 +27,9 @@ type wire struct {
 	Comm    string    `json:"comm,omitempty"`
 	Call    *wireCall `json:"call,omitempty"`
 	Verdict string    `json:"verdict,omitempty"`
+	Map     string    `json:"map,omitempty"`
+	Data    *string   `json:"data,omitempty"`
+	Record  fields    `json:"record,omitempty"`
 	Text    string    `json:"text,omitempty"`
 	Lost    uint64    `json:"lost,omitempty"`
 }
@@ -48,12 +52,16 @@ func (e *Event) wire() *wire {
 		Line: e.Line, Source: e.Source, Engine: e.Engine, Leaf: e.Leaf,
 		Pid: e.Pid, Tid: e.Tid, Comm: e.Comm, Text: e.Text, Lost: e.Lost,
 	}
-	if e.Kind == KindVerdict {
+	switch e.Kind {
+	case KindVerdict:
 		w.Verdict = e.Verdict.String()
 		w.Call = encodeCall(e.Call)
 		if e.Insn >= 0 {
 			w.Insn = &e.Insn
 		}
+	case KindRecord:
+		data := hex.EncodeToString(e.Data)
+		w.Call, w.Map, w.Data, w.Record = encodeCall(e.Call), e.Map, &data, e.Record
 	}
 	return w
 }
@@ -61,7 +69,7 @@ func (e *Event) wire() *wire {
 func encodeCall(c Call) *wireCall {
 	w := &wireCall{Nr: c.Nr, Name: c.Name, Arch: archName(c.Arch)}
 	for i, a := range c.Args {
-		w.Args[i] = hex(a)
+		w.Args[i] = hexadecimal(a)
 	}
 	return w
 }
@@ -80,7 +88,11 @@ func (e *Event) UnmarshalJSON(raw []byte) error {
 	if w.Insn != nil {
 		d.Insn = *w.Insn
 	}
-	if err := decodeVerdict(&d, &w); err != nil {
+	decode := decodeVerdict
+	if w.Kind == KindRecord {
+		decode = decodeRecord
+	}
+	if err := decode(&d, &w); err != nil {
 		return err
 	}
 	*e = d
@@ -97,6 +109,19 @@ func decodeVerdict(d *Event, w *wire) error {
 	var err error
 	if d.Verdict, err = abi.ParseVerdict(w.Verdict); err != nil {
 		return err
+	}
+	d.Call, err = decodeCall(w.Call)
+	return err
+}
+
+func decodeRecord(d *Event, w *wire) error {
+	if w.Call == nil || w.Data == nil {
+		return fmt.Errorf("an event of kind %q: expected a call and data", w.Kind)
+	}
+	d.Map, d.Record = w.Map, w.Record
+	var err error
+	if d.Data, err = hex.DecodeString(*w.Data); err != nil {
+		return fmt.Errorf("the event's data: %w", err)
 	}
 	d.Call, err = decodeCall(w.Call)
 	return err
@@ -121,7 +146,7 @@ func archName(a abi.Arch) string {
 	case abi.ArchX86_64, abi.ArchI386:
 		return a.String()
 	}
-	return hex(uint64(a))
+	return hexadecimal(uint64(a))
 }
 
 func parseArch(s string) (abi.Arch, error) {
@@ -137,4 +162,4 @@ func parseArch(s string) (abi.Arch, error) {
 	return abi.Arch(n), nil
 }
 
-func hex(v uint64) string { return "0x" + strconv.FormatUint(v, 16) }
+func hexadecimal(v uint64) string { return "0x" + strconv.FormatUint(v, 16) }

@@ -18,6 +18,9 @@ const (
 	KindVerdict Kind = "verdict"
 	// KindPrint is a line a filter printed with trace_printk, in Text.
 	KindPrint Kind = "print"
+	// KindRecord is what a filter put into a ring buffer, in Data and Record.
+	// The records of one decision come before its verdict, filter by filter.
+	KindRecord Kind = "record"
 	// KindLost says that Lost events before this one were dropped.
 	KindLost Kind = "lost"
 )
@@ -67,6 +70,11 @@ type Event struct {
 	Comm     string
 	Call     Call
 	Verdict  abi.Verdict
+	// Map is the name of the ring buffer that Data was put into; Record is what
+	// Data says, where the buffer's definition has a type.
+	Map    string
+	Data   []byte
+	Record []Field
 	// Text is what a filter printed, or a remark such as an evaluation's fault.
 	Text string
 	// Lost counts dropped events in an event of KindLost.

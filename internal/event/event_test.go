@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/prog"
 )
 
 func denial() Event {
@@ -41,12 +42,82 @@ func TestString(t *testing.T) {
 		{"guard", guard, "execve(0x1, 0xffffffffffffffff, 0x0, 0x0, 0x0, 0x0) by bash[4711]: ERRNO(38) ENOSYS from the io_uring guard"},
 		{"terminal escapes", hostile, "execve(0x1, 0xffffffffffffffff, 0x0, 0x0, 0x0, 0x0) by a?[2Jb?[4711]: ERRNO(1) EPERM from count-exec, instruction 12"},
 		{"unknown everything", odd, "call -1 (0x7)(0x0, 0x0, 0x0, 0x0, 0x0, 0x0): 0x00010000 from p (fault)"},
+		{"record", recorded(), `audit recorded in opened at openat by sh[7]: path="/etc/pa\"?" flags=3`},
+		{"bytes", Event{Kind: KindRecord, Program: "p", Map: "m", Call: Call{Arch: abi.ArchX86_64}, Data: make([]byte, 65), Text: "the first 65 of 66 bytes"},
+			"p recorded in m at call 0: 65 bytes " + strings.Repeat("00", 64) + "… (the first 65 of 66 bytes)"},
 		{"print", Event{Kind: KindPrint, Program: "p", Text: "n=1"}, "p printed: n=1"},
 		{"lost", Event{Kind: KindLost, Lost: 3}, "3 events were lost: the reader is slower than the calls"},
 	} {
 		if got := c.e.String(); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
 		}
+	}
+}
+
+// recorded is a record whose text a terminal would act upon.
+func recorded() Event {
+	r := &prog.Record{Fields: []prog.Var{
+		{Name: "path", Offset: 4, Size: 1, Kind: prog.VarChar, Count: 0},
+		{Name: "flags", Offset: 0, Size: 4, Kind: prog.VarUnsigned, Count: 1},
+	}}
+	data := []byte("\x03\x00\x00\x00/etc/pa\"\u009b\x00more")
+	return Event{
+		Kind: KindRecord, Program: "audit", Map: "opened", Insn: -1, Comm: "sh", Pid: 7,
+		Call: Call{Nr: 257, Name: "openat", Arch: abi.ArchX86_64}, Data: data, Record: Fields(r, data),
+	}
+}
+
+func TestFields(t *testing.T) {
+	field := func(kind prog.VarKind, size, count int) prog.Var {
+		return prog.Var{Name: "f", Offset: 1, Kind: kind, Size: size, Count: count}
+	}
+	ones := "\x00" + strings.Repeat("\xff", 8)
+	for _, c := range []struct {
+		v    prog.Var
+		raw  string
+		want string // "" for a field that is left out
+	}{
+		{field(prog.VarUnsigned, 4, 1), ones, "4294967295"},
+		{field(prog.VarSigned, 4, 1), ones, "-1"},
+		{field(prog.VarSigned, 1, 1), "\x00\x80", "-128"},
+		{field(prog.VarUnsigned, 8, 1), ones, `"18446744073709551615"`},
+		{field(prog.VarSigned, 8, 1), "\x00\x00\x00\x00\x00\x00\x00\x00\x80", `"-9223372036854775808"`},
+		{field(prog.VarUnsigned, 8, 1), "\x00\x00\x00\x00\x00\x00\x00\x20\x00", "9007199254740992"},
+		{field(prog.VarUnsigned, 4, 1), "\x00123", ""},
+		{field(prog.VarUnsigned, 4, 1), "", ""},
+		{field(prog.VarBool, 1, 1), "\x00\x01", "true"},
+		{field(prog.VarBool, 1, 2), "\x00\x01\x00", "[true,false]"},
+		{field(prog.VarUnsigned, 2, 3), "\x00\x01\x00\x02\x00\x03", "[1,2]"},
+		{field(prog.VarUnsigned, 2, 2), "\x00", "[]"},
+		{field(prog.VarUnsigned, 1, 4), "\x00\x01\xab\x02\x03\x04", `"01ab0203"`},
+		{field(prog.VarChar, 1, 8), "\x00<&\n\x00x", `"<&\n"`},
+		{field(prog.VarChar, 1, 1), "\x00A", "65"},
+		{field(prog.VarChar, 1, 0), "\x00a\xffb", `"a\ufffdb"`},
+		{field(prog.VarOther, 3, 1), "\x00abc", `"616263"`},
+		{field(prog.VarOther, 0, 1), "\x00abc", ""},
+	} {
+		var got string
+		if f := Fields(&prog.Record{Fields: []prog.Var{c.v}}, []byte(c.raw)); len(f) > 0 {
+			got = string(f[0].Value)
+		}
+		if got != c.want {
+			t.Errorf("%+v of %q: got %s, want %s", c.v, c.raw, got, c.want)
+		}
+	}
+	if Fields(nil, []byte{1}) != nil {
+		t.Error("a record without a type has fields")
+	}
+}
+
+func TestRecordSchema(t *testing.T) {
+	e := recorded()
+	var buf bytes.Buffer
+	if err := NewWriter(&buf).Write(&e); err != nil {
+		t.Fatal(err)
+	}
+	want := `"map":"opened","data":"030000002f6574632f706122c29b006d6f7265","record":{"path":"/etc/pa\"` + "\u009b" + `","flags":3}}` + "\n"
+	if !strings.HasSuffix(buf.String(), want) {
+		t.Errorf("got %s, want it to end in %s", buf.String(), want)
 	}
 }
 
@@ -98,13 +169,19 @@ func TestRoundTrip(t *testing.T) {
 
 func anyEvent(t *rapid.T) Event {
 	e := Event{
-		Kind: rapid.SampledFrom([]Kind{KindVerdict, KindPrint, KindLost}).Draw(t, "kind"),
+		Kind: rapid.SampledFrom([]Kind{KindVerdict, KindRecord, KindPrint, KindLost}).Draw(t, "kind"),
 		Time: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "time"), 0).UTC(),
 		Text: rapid.String().Draw(t, "text"), Program: rapid.String().Draw(t, "program"),
 		Pid: rapid.IntRange(0, 1<<22).Draw(t, "pid"), Insn: -1,
 		Lost: rapid.Uint64().Draw(t, "lost"),
 	}
-	if e.Kind != KindVerdict {
+	switch e.Kind {
+	case KindPrint, KindLost:
+		return e
+	case KindRecord:
+		e.Map, e.Data = rapid.String().Draw(t, "map"), rapid.SliceOf(rapid.Byte()).Draw(t, "data")
+		e.Record = Fields(recordType(), e.Data)
+		e.Call.Arch = abi.ArchX86_64
 		return e
 	}
 	e.Insn = rapid.IntRange(-1, 1<<20).Draw(t, "insn")
@@ -121,10 +198,24 @@ func anyEvent(t *rapid.T) Event {
 	return e
 }
 
+// recordType has a field of every form.
+func recordType() *prog.Record {
+	r := &prog.Record{}
+	for kind := prog.VarOther; kind <= prog.VarChar; kind++ {
+		for i, count := range []int{1, 3, 0} {
+			name := strings.Repeat("<", int(kind)*3+i)
+			r.Fields = append(r.Fields, prog.Var{Name: name, Offset: 2 * i, Size: 1 << i, Kind: kind, Count: count})
+		}
+	}
+	return r
+}
+
 func TestReaderNamesTheLine(t *testing.T) {
 	for _, bad := range []string{
 		"{", `{"kind":"verdict"}`, `{"kind":"verdict","verdict":"MAYBE","call":{"arch":"i386"}}`,
 		`{"kind":"verdict","verdict":"ALLOW","call":{"arch":"vax"}}`,
+		`{"kind":"record","data":""}`, `{"kind":"record","data":"xy","call":{"arch":"i386"}}`,
+		`{"kind":"record","data":"","record":[],"call":{"arch":"i386"}}`,
 		`{"kind":"verdict","verdict":"ALLOW","call":{"arch":"i386","args":["one"]}}`,
 		strings.Repeat("x", maxLine+1),
 	} {

@@ -15,6 +15,8 @@ func (e *Event) String() string {
 	switch e.Kind {
 	case KindPrint:
 		return fmt.Sprintf("%s printed: %s", printable(e.Program), printable(e.Text))
+	case KindRecord:
+		return fmt.Sprintf("%s recorded in %s at %s%s: %s", printable(e.Program), printable(e.Map), e.Call.Title(), e.by(), e.content()+e.remark())
 	case KindLost:
 		return fmt.Sprintf("%d events were lost: the reader is slower than the calls", e.Lost)
 	}
@@ -28,18 +30,25 @@ func (e *Event) Explain() string {
 	b.WriteString(Verdict(e.Verdict))
 	b.WriteString(" from ")
 	b.WriteString(e.origin())
-	if e.Text != "" {
-		b.WriteString(" (" + printable(e.Text) + ")")
-	}
+	b.WriteString(e.remark())
 	return b.String()
 }
 
-func (e *Event) subject() string {
-	who := ""
-	if e.Pid != 0 {
-		who = fmt.Sprintf(" by %s[%d]", printable(e.Comm), e.Pid)
+func (e *Event) remark() string {
+	if e.Text == "" {
+		return ""
 	}
-	return e.Call.String() + who + ": "
+	return " (" + printable(e.Text) + ")"
+}
+
+func (e *Event) subject() string { return e.Call.String() + e.by() + ": " }
+
+// by names the caller, if it is known.
+func (e *Event) by() string {
+	if e.Pid == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" by %s[%d]", printable(e.Comm), e.Pid)
 }
 
 func (e *Event) origin() string {
@@ -74,7 +83,7 @@ func (c Call) Title() string {
 func (c Call) String() string {
 	args := make([]string, len(c.Args))
 	for i, a := range c.Args {
-		args[i] = hex(a)
+		args[i] = hexadecimal(a)
 	}
 	return c.Title() + "(" + strings.Join(args, ", ") + ")"
 }

@@ -123,6 +123,9 @@ func (r *Ring) Query(what uint64) uint64 {
 	return 0
 }
 
+// Empty tells whether there is nothing to drain.
+func (r *Ring) Empty() bool { return r.cons == r.prod }
+
 // Drain passes every submitted record to f, in order, and empties the ring. It
 // must not be called while a program runs: a record still reserved then was
 // left behind by one that faulted, and is dropped. f must not keep the record.

@@ -85,8 +85,11 @@ func compareInsn(t *testing.T, p *prog.Program, pc int, want asm.Instruction) {
 func compareMaps(t *testing.T, p *prog.Program, want map[string]*ebpf.MapSpec) {
 	t.Helper()
 	for _, m := range p.Maps {
-		w := want[m.Name]
-		if w == nil || uint32(w.Type) != uint32(m.Type) || w.KeySize != m.KeySize || w.ValueSize != m.ValueSize ||
+		w, size := want[m.Name], m.ValueSize
+		if m.Record != nil {
+			size = uint32(m.Record.Size) // the other does not know the convention
+		}
+		if w == nil || uint32(w.Type) != uint32(m.Type) || w.KeySize != m.KeySize || w.ValueSize != size ||
 			w.MaxEntries != m.MaxEntries || w.Flags != m.Flags {
 			t.Errorf("%s: map %+v: the other reads %+v", p.Name, *m, w)
 		}

@@ -645,22 +645,31 @@ int print(const struct seccomp_data *ctx)
 	return SECCOMP_RET_ALLOW;
 }
 
+struct report {
+	__u64 pattern;
+	__s32 nr;
+	char text[12];
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
+	__type(value, struct report);
 } ring SEC(".maps");
 
 /* A record at every getppid. */
 SEC("seccomp/ring")
 int report(const struct seccomp_data *ctx)
 {
-	__u64 *record;
+	struct report *record;
 
 	ONLY(__NR_getppid);
 	record = bpf_ringbuf_reserve(&ring, sizeof(*record), 0);
 	if (!record)
 		return answer(EAGAIN);
-	*record = 0x1122334455667788;
+	record->pattern = 0x1122334455667788;
+	record->nr = ctx->nr;
+	__builtin_memcpy(record->text, "reported", 9);
 	bpf_ringbuf_submit(record, 0);
 	return SECCOMP_RET_ALLOW;
 }

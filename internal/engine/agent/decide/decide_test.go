@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"portcullis/filters/testdata"
 	"portcullis/internal/abi"
 	"portcullis/internal/event"
@@ -230,8 +232,61 @@ func TestPrintsBecomeEvents(t *testing.T) {
 	}
 }
 
+func TestRecordsBecomeEvents(t *testing.T) {
+	var c collector
+	in := install(t, Options{Observe: prefilter.ObserveAll, Events: &c}, "print", "ring")
+	in.Decide(call(getppid, &caller{}))
+	var kinds []event.Kind
+	for _, e := range c {
+		kinds = append(kinds, e.Kind)
+	}
+	if d := cmp.Diff([]event.Kind{event.KindPrint, event.KindRecord, event.KindVerdict}, kinds); d != "" {
+		t.Fatal(d)
+	}
+	const want = `ring recorded in ring at getppid by me[7]: pattern="1234605616436508552" nr=110 text="reported"`
+	if got := c[1].String(); got != want || c[1].Filter != "hash of ring" || c[1].Tid != 8 {
+		t.Errorf("%+v is %s, want %s", c[1], got, want)
+	}
+}
+
+// TestRingIsEmptiedByEachDecision: otherwise reserving would fail at the 128th.
+func TestRingIsEmptiedByEachDecision(t *testing.T) {
+	for _, o := range []Options{{}, {Events: &collector{}}} {
+		in := install(t, o, "ring")
+		for i := 0; i < 300; i++ {
+			if got := in.Decide(call(getppid, &caller{})); got != Continue(Proof{true}) {
+				t.Fatalf("decision %d: %+v", i, got)
+			}
+		}
+		if c, ok := o.Events.(*collector); ok && len(*c) != 300 {
+			t.Errorf("%d events of 300 records", len(*c))
+		}
+	}
+}
+
+// TestRecordOfACallerThatIsGone: what is told of a record decides nothing.
+func TestRecordOfACallerThatIsGone(t *testing.T) {
+	var c collector
+	in := install(t, Options{Events: &c}, "ring")
+	gone := &Call{Data: abi.SeccompData{Nr: getppid, Arch: abi.ArchX86_64}, Caller: &lateFailure{&caller{}}}
+	if got := in.Decide(gone); got != Continue(Proof{true}) {
+		t.Errorf("%+v: expected the filter's word", got)
+	}
+	if len(c) != 1 || c[0].Kind != event.KindRecord {
+		t.Errorf("events %v", c)
+	}
+}
+
+// lateFailure is a caller that has an error once its name was asked for.
+type lateFailure struct{ *caller }
+
+func (l *lateFailure) Comm() [16]byte {
+	l.err = errors.New("no /proc")
+	return [16]byte{}
+}
+
 func TestDecisionsAllocateNothing(t *testing.T) {
-	for _, name := range []string{"global-count", "process-count", "locked-count"} {
+	for _, name := range []string{"global-count", "process-count", "locked-count", "ring"} {
 		in := install(t, Options{}, name)
 		c := call(getppid, &caller{process: 1})
 		in.Decide(c)

@@ -9,6 +9,7 @@ import (
 	"portcullis/internal/interp"
 	"portcullis/internal/maps"
 	"portcullis/internal/prefilter"
+	"portcullis/internal/prog"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
 )
@@ -62,11 +63,13 @@ type Installation struct {
 	pre     *prefilter.Prefilter
 	options Options
 	env     env
+	records []event.Event // of the decision that is being made
 }
 
 type filter struct {
 	Filter
 	machine *interp.Machine
+	rings   []*maps.Ring // in the order in which the program refers to them
 }
 
 // New prepares a stack, the oldest filter first, behind its prefilter. Maps of
@@ -82,10 +85,21 @@ func New(stack []Filter, pre *prefilter.Prefilter, o Options) (*Installation, er
 		if err != nil {
 			return nil, err
 		}
-		in.filters = append(in.filters, filter{f, m})
+		in.filters = append(in.filters, filter{f, m, in.rings(f.Verified.Program())})
 	}
 	in.env.in = in
 	return in, nil
+}
+
+// rings are the ring buffers that p can write to.
+func (in *Installation) rings(p *prog.Program) []*maps.Ring {
+	var rings []*maps.Ring
+	for _, spec := range p.Maps {
+		if r, ok := in.maps[spec].(*maps.Ring); ok {
+			rings = append(rings, r)
+		}
+	}
+	return rings
 }
 
 // ForgetProcess drops what task storage holds for a process that ended. It may
@@ -136,6 +150,7 @@ func (in *Installation) Decide(c *Call) Decision {
 	if r.fault == nil {
 		in.permit(&r)
 	}
+	in.deliver(c)
 	in.report(c, &r)
 	return r.decision
 }
@@ -166,6 +181,7 @@ func (in *Installation) evaluate(c *Call) ruling {
 	for i := range in.filters {
 		in.env.filter = i
 		res := in.filters[i].machine.Run(&in.env, &c.Data)
+		in.drain(c, &in.filters[i])
 		if res.Fault != nil && r.fault == nil {
 			r = ruling{filter: i, pc: res.PC, verdict: abi.KillProcess, fault: res.Fault}
 		}

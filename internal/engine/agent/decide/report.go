@@ -2,12 +2,14 @@ package decide
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/event"
 	"portcullis/internal/prefilter"
+	"portcullis/internal/prog"
 	"portcullis/internal/split"
 )
 
@@ -95,6 +97,47 @@ func callName(d *abi.SeccompData) string {
 func text(comm [16]byte) string {
 	b, _, _ := bytes.Cut(comm[:], []byte{0})
 	return string(b)
+}
+
+// drain takes what f has just put into its ring buffers. It does so after each
+// run and whether or not anybody looks: which filter wrote a record is known,
+// and that a buffer is full depends on one evaluation alone.
+func (in *Installation) drain(c *Call, f *filter) {
+	for _, ring := range f.rings {
+		if !ring.Empty() {
+			ring.Drain(func(record []byte) { in.record(c, f, ring.Spec(), record) })
+		}
+	}
+}
+
+// record keeps one record of a ring buffer until the filters have decided.
+func (in *Installation) record(c *Call, f *filter, spec *prog.Map, record []byte) {
+	if in.options.Events == nil {
+		return
+	}
+	e := event.Event{
+		Kind: event.KindRecord, Time: time.Now(), Engine: engineName, Leaf: event.LeafNotify, Insn: -1,
+		Filter: f.Hash, Program: f.Name, Call: event.CallOf(&c.Data, callName(&c.Data)), Map: spec.Name,
+	}
+	if len(record) > event.MaxRecord {
+		e.Text = fmt.Sprintf("the first %d of %d bytes", event.MaxRecord, len(record))
+		record = record[:event.MaxRecord]
+	}
+	e.Data = append([]byte(nil), record...) // the ring takes its memory back
+	e.Record = event.Fields(spec.Record, e.Data)
+	in.records = append(in.records, e)
+}
+
+// deliver emits the records of a decision. They are given their caller only now:
+// that it cannot be found out must not become a reason to kill it.
+func (in *Installation) deliver(c *Call) {
+	for i := range in.records {
+		e := &in.records[i]
+		e.Pid, e.Tid, e.Comm = c.Caller.Pid(), c.Caller.Tid(), text(c.Caller.Comm())
+		in.options.Events.Emit(e)
+		*e = event.Event{}
+	}
+	in.records = in.records[:0]
 }
 
 // Printk emits a line that the running filter prints.
