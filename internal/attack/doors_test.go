@@ -15,7 +15,7 @@ const sigsys = 128 + int(syscall.SIGSYS)
 // whichever door: int 0x80, the 32-bit code segment, sysenter. Processors and
 // kernels without a door end the caller by another signal.
 func TestI386(t *testing.T) {
-	for _, stack := range []string{"allow", "global-count", "count calls=getpid"} {
+	for _, stack := range []string{"allow", "count calls=getpid"} {
 		for _, door := range []string{"int80", "far-jump", "sysenter"} {
 			got := attack(t, stack, door)
 			if got.out != "" || got.status <= 128 {
@@ -35,7 +35,7 @@ func TestNumbers(t *testing.T) {
 	for stack, denied := range map[string]string{"deny-getppid": "EBUSY", "global-count limit=0": "EPERM"} {
 		expect(t, stack, "number 0x10000006e 0xffffffff0000006e 110", denied, denied, denied)
 		expect(t, stack, "number -1 0xffffffff 2000 0x3fffffff 0x80000000", "ENOSYS", "ENOSYS", "ENOSYS", "ENOSYS", "ENOSYS")
-		for _, nr := range []string{"0x4000006e", "0x40000000", "0x7fffffff", "0xfffffffe", "0xffffffff4000006e"} {
+		for _, nr := range []string{"0x4000006e", "0xfffffffe", "0xffffffff4000006e"} {
 			if got := attack(t, stack, "number", nr); got != (result{"", sigsys}) {
 				t.Errorf("number %s under %s: %+v, expected SIGSYS", nr, stack, got)
 			}

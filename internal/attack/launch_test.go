@@ -2,6 +2,7 @@ package attack
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,6 +64,30 @@ func TestNoDescriptorIsInherited(t *testing.T) {
 		cmd.ExtraFiles = []*os.File{os.Stdin, nil, os.Stdin}
 		if got := run(t, cmd); got.out != "0 1 2 3 5" {
 			t.Errorf("%s with extra files: %+v", stack, got)
+		}
+	}
+}
+
+// TestParallelLaunches attacks the same promise by launches at the same time,
+// each of which has files that the others must not inherit.
+func TestParallelLaunches(t *testing.T) {
+	for fd := 3; fd < 256; fd++ {
+		syscall.CloseOnExec(fd)
+	}
+	path := attacker(t)
+	got := make(chan string)
+	const launches = 8
+	for i := 0; i < launches; i++ {
+		stack := []string{"no-exec", "count-exec"}[i%2]
+		cmd := command(t, stack, path, "files")
+		go func() {
+			out, err := cmd.Output()
+			got <- fmt.Sprintf("%s %v", strings.TrimSpace(string(out)), err)
+		}()
+	}
+	for i := 0; i < launches; i++ {
+		if line := <-got; line != "0 1 2 <nil>" {
+			t.Errorf("files and error of a launch: %q, expected 0 1 2 <nil>", line)
 		}
 	}
 }

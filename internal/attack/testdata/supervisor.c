@@ -246,6 +246,86 @@ static int kill_supervisor(char **args)
 	return 0;
 }
 
+static atomic_int allowed, closed;
+
+static void *busy(void *arg)
+{
+	(void)arg;
+	for (int n = 0; n < 100;) {
+		if (syscall(SYS_getppid) != -1)
+			allowed++;
+		else if (errno == ENOSYS)
+			n++;
+	}
+	closed++;
+	return NULL;
+}
+
+// Ends the supervisor while it decides.
+static int kill_busy_supervisor(char **args)
+{
+	int limit = atoi(args[0]);
+	pid_t victim = parent();
+	pthread_t threads[8];
+
+	for (int i = 0; i < 8; i++)
+		pthread_create(&threads[i], NULL, busy, NULL);
+	while (allowed < 1000)
+		sched_yield();
+	must("kill", kill(victim, SIGKILL));
+	for (int i = 0; i < 8; i++)
+		pthread_join(threads[i], NULL);
+	say("%s, %d closed\n", allowed <= limit ? "within the limit" : "over the limit", closed);
+	return 0;
+}
+
+// What another user's process may do to the supervisor besides: nothing.
+static int hurt_supervisor(char **args)
+{
+	struct rlimit64 none = { 0, 0 };
+	pid_t victim = parent();
+
+	(void)args;
+	say("kill %s\n", outcome(kill(victim, SIGKILL)));
+	say("stop %s\n", outcome(kill(victim, SIGSTOP)));
+	say("pidfd_send_signal %s\n", outcome(syscall(SYS_pidfd_send_signal, syscall(SYS_pidfd_open, victim, 0), SIGKILL, NULL, 0)));
+	say("prlimit %s\n", outcome(prlimit64(victim, RLIMIT_NOFILE, &none, NULL)));
+	say("sched_setscheduler %s\n", outcome(sched_setscheduler(victim, SCHED_IDLE, &(struct sched_param){ 0 })));
+	say("counted %s\n", attempt());
+	return 0;
+}
+
+// Orphans whose end would be told by a signal that kills: the supervisor adopts
+// them, and is told by one that does not.
+static int deadly_orphans(char **args)
+{
+	static const int signals[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGTERM, 0 };
+
+	(void)args;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
+		pid_t child = must("fork", fork());
+
+		if (child == 0) {
+			pid_t me = getpid();
+
+			if (syscall(SYS_clone, (long)signals[i], 0, 0, 0, 0) == 0) {
+				while (parent() == me)
+					sched_yield();
+				attempt();
+			}
+			_exit(0);
+		}
+		reap(child);
+		must("clone", child = syscall(SYS_clone, CLONE_PARENT | (long)signals[i], 0, 0, 0, 0));
+		if (child == 0) {
+			attempt();
+			_exit(0);
+		}
+	}
+	say("counted %s\n", attempt());
+	return 0;
+}
+
 static pid_t waiting_child(int out)
 {
 	pid_t pid = must("fork", fork());
@@ -315,6 +395,9 @@ const struct mode supervisor_modes[] = {
 	{ "reach-from-namespace", reach_from_namespace },
 	{ "neighbour", neighbour },
 	{ "kill-supervisor", kill_supervisor },
+	{ "kill-busy-supervisor", kill_busy_supervisor },
+	{ "hurt-supervisor", hurt_supervisor },
+	{ "deadly-orphans", deadly_orphans },
 	{ "stop-supervisor", stop_supervisor },
 	{ "starve-supervisor", starve_supervisor },
 	{ NULL, NULL },

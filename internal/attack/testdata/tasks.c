@@ -158,6 +158,15 @@ static int namespaces(char **args)
 	return 0;
 }
 
+// A name that would be lines of a log, colours of a terminal, or fields of JSON.
+static int false_name(char **args)
+{
+	(void)args;
+	prctl(PR_SET_NAME, "a\n\"b\033[1m\r\xff{\\");
+	attempts("named", 2);
+	return 0;
+}
+
 static int undumpable(char **args)
 {
 	(void)args;
@@ -268,6 +277,7 @@ const struct mode task_modes[] = {
 	{ "leader-exit", leader_exit },
 	{ "reuse", reuse },
 	{ "namespaces", namespaces },
+	{ "false-name", false_name },
 	{ "undumpable", undumpable },
 	{ "unreadable", unreadable },
 	{ "fault-handler", fault_handler },
