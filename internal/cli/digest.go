@@ -24,15 +24,19 @@ type digest struct {
 	seen  map[kind]int
 	other int
 	lost  uint64
+	// records counts what filters put into ring buffers: too much to be shown.
+	records int
 }
 
 func newDigest(w io.Writer) *digest { return &digest{w: w, seen: map[kind]int{}} }
 
-// add takes one event; all but denials, printed lines and losses are ignored.
+// add takes one event; verdicts other than denials are ignored.
 func (d *digest) add(e *event.Event) {
 	switch {
 	case e.Kind == event.KindPrint:
 		fmt.Fprintf(d.w, "portcullis: %s\n", e)
+	case e.Kind == event.KindRecord:
+		d.records++
 	case e.Kind == event.KindLost:
 		d.lost += e.Lost
 	case e.Denies():
@@ -63,7 +67,10 @@ func (d *digest) close() {
 	if d.other > 0 {
 		fmt.Fprintf(d.w, "portcullis: %d more denials of other kinds; --events FILE has them all\n", d.other)
 	}
+	if d.records > 0 {
+		fmt.Fprintf(d.w, "portcullis: the filters recorded %s; --events FILE shows them\n", plural(d.records, "record"))
+	}
 	if d.lost > 0 {
-		fmt.Fprintf(d.w, "portcullis: %d denials came too fast to be looked at\n", d.lost)
+		fmt.Fprintf(d.w, "portcullis: %d events came too fast to be looked at\n", d.lost)
 	}
 }

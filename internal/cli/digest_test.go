@@ -24,7 +24,8 @@ func TestDigestExplainsEachKindOnce(t *testing.T) {
 	allowed.Verdict = abi.Allow
 	for _, e := range []*event.Event{
 		denial("fork", 1), allowed, denial("fork", 2), denial("exec", 3), denial("fork", 4),
-		{Kind: event.KindPrint, Program: "p", Text: "n=1"}, {Kind: event.KindLost, Lost: 2}, {Kind: event.KindLost, Lost: 1},
+		{Kind: event.KindPrint, Program: "p", Text: "n=1"}, {Kind: event.KindLost, Lost: 2},
+		{Kind: event.KindRecord, Program: "p"}, {Kind: event.KindRecord, Program: "p"}, {Kind: event.KindLost, Lost: 1},
 	} {
 		d.add(e)
 	}
@@ -33,7 +34,8 @@ func TestDigestExplainsEachKindOnce(t *testing.T) {
 portcullis: denied exec(0x0, 0x0, 0x0, 0x0, 0x0, 0x0) by sh[3]: ERRNO(1) EPERM from p, p.c:9
 portcullis: p printed: n=1
 portcullis: denied fork 3 times: ERRNO(1) EPERM from p, p.c:9
-portcullis: 3 denials came too fast to be looked at
+portcullis: the filters recorded 2 records; --events FILE shows them
+portcullis: 3 events came too fast to be looked at
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)

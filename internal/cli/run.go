@@ -133,6 +133,9 @@ func (w *watcher) event(e portcullis.Event) {
 // the exit status, which is CMD's.
 func (w *watcher) close() {
 	if w.digest != nil {
+		if w.writer != nil {
+			w.digest.records = 0 // they are where the hint would point to
+		}
 		w.digest.close()
 	}
 	if w.file != nil {

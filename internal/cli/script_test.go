@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -54,7 +55,12 @@ func TestListenerGuard(t *testing.T) {
 
 func scripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 dir,
+		Dir: dir,
+		Setup: func(env *testscript.Env) error {
+			filters, err := filepath.Abs("../../filters")
+			env.Setenv("FILTERS", filters)
+			return err
+		},
 		RequireExplicitExec: true,
 		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
