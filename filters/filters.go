@@ -11,7 +11,7 @@ import (
 
 //go:generate go run ./gen -C ..
 
-//go:embed cache count count-exec flow no-exec once phases rate
+//go:embed audit cache count count-exec flow no-exec once phases rate
 var files embed.FS
 
 // Variable is what a filter's source says about one of its variables.

@@ -1,9 +1,12 @@
 package filters_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/big"
 	"math/rand"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -31,6 +34,7 @@ func TestOnlyStateIsDynamicInMore(t *testing.T) {
 		{"accept accept4 bind execve execveat listen process_vm_writev ptrace", "flow", nil},
 		{"read", "flow", []string{"calls=read"}},
 		{"socket", "cache", nil},
+		{"execve getpid", "audit", []string{"calls=execve,getpid"}},
 		{"prctl", "cache", []string{"calls=prctl"}},
 	} {
 		if got := builtin(t, c.name, c.set...).dynamic(); got != c.want {
@@ -284,13 +288,80 @@ func TestCacheForgets(t *testing.T) {
 	}
 }
 
+// record is struct audited of the filter audit.
+type record struct {
+	Time, Lost         uint64
+	Pid, Tid, Uid, Gid uint32
+	Arch               abi.Arch
+	Nr                 int32
+	Args               [6]uint64
+}
+
+// TestAudit reads the records of calls of the set and of other tables.
+func TestAudit(t *testing.T) {
+	m, set := machine(t, "audit", "calls=read,execve")
+	who := &task{process: 7, thread: 8, now: 99}
+	for _, d := range []abi.SeccompData{
+		{Nr: 59, Arch: abi.ArchX86_64, Args: [6]uint64{1, 2, 3, 4, 5, 1<<64 - 1}},
+		{Nr: 1, Arch: abi.ArchX86_64}, {Nr: 0, Arch: abi.ArchX86_64}, {Nr: -1, Arch: abi.ArchX86_64},
+		{Nr: 200, Arch: abi.ArchI386}, {Nr: abi.X32Bit | 1, Arch: abi.ArchX86_64},
+	} {
+		d := d
+		if r := m.Run(who, &d); r.Fault != nil || abi.Verdict(r.Ret) != abi.Allow {
+			t.Errorf("call %d: %v, fault %v: want ALLOW", d.Nr, abi.Verdict(r.Ret), r.Fault)
+		}
+	}
+	want := []record{
+		{Nr: 59, Arch: abi.ArchX86_64, Args: [6]uint64{1, 2, 3, 4, 5, 1<<64 - 1}}, {Nr: 0, Arch: abi.ArchX86_64},
+		{Nr: 200, Arch: abi.ArchI386}, {Nr: abi.X32Bit | 1, Arch: abi.ArchX86_64},
+	}
+	for i := range want {
+		w := &want[i]
+		w.Time, w.Pid, w.Tid, w.Uid, w.Gid = uint64(100+i), 7, 8, 1000, 100
+	}
+	if got := drain(t, set); !reflect.DeepEqual(got, want) {
+		t.Errorf("recorded %+v, want %+v", got, want)
+	}
+}
+
+// TestAuditLoses fills the ring: calls go on, and what is lost is counted.
+func TestAuditLoses(t *testing.T) {
+	m, set := machine(t, "audit", "calls=read")
+	d := &abi.SeccompData{Arch: abi.ArchX86_64}
+	for i := 0; i < 5000; i++ {
+		if r := m.Run(&task{}, d); r.Fault != nil || abi.Verdict(r.Ret) != abi.Allow {
+			t.Fatalf("call %d: %v, fault %v: want ALLOW", i, abi.Verdict(r.Ret), r.Fault)
+		}
+	}
+	n := len(drain(t, set))
+	m.Run(&task{}, d)
+	if got := drain(t, set); len(got) != 1 || got[0].Lost != uint64(5000-n) || n < 2000 {
+		t.Errorf("after %d records of 5000: %+v: want one that counts the lost", n, got)
+	}
+}
+
+// drain takes the records from the only ring of a set.
+func drain(t *testing.T, set maps.Set) (all []record) {
+	t.Helper()
+	for _, ring := range set.Rings() {
+		ring.Drain(func(data []byte) {
+			var r record
+			if err := binary.Read(bytes.NewReader(data), binary.LittleEndian, &r); err != nil || len(data) != binary.Size(r) {
+				t.Errorf("a record of %d bytes: %v: want %d", len(data), err, binary.Size(r))
+			}
+			all = append(all, r)
+		})
+	}
+	return all
+}
+
 // BenchmarkCache decides about the last entry of a list, with and without its
 // being remembered.
 func BenchmarkCache(b *testing.B) {
 	for _, entries := range []int{16, 256} {
 		for _, remember := range []bool{true, false} {
 			b.Run(fmt.Sprintf("entries=%d/remember=%v", entries, remember), func(b *testing.B) {
-				m := machine(b, "cache", fmt.Sprint("remember=", remember), "calls=read",
+				m, _ := machine(b, "cache", fmt.Sprint("remember=", remember), "calls=read",
 					"call="+strings.TrimSuffix(strings.Repeat("read,", entries), ","), "arg0="+numbers(entries),
 					"arg1=0", "arg2=0", "ignore1=0")
 				decide(b, m, &abi.SeccompData{Nr: 0, Arch: abi.ArchX86_64, Args: [6]uint64{uint64(entries)}})
@@ -306,7 +377,7 @@ func BenchmarkMore(b *testing.B) {
 		{"rate", "calls=read", "burst=4000000000", "per_second=4000000000", "per_process=true"}, {"once", "calls=read"},
 	} {
 		b.Run(strings.Join(c, " "), func(b *testing.B) {
-			m := machine(b, c[0], c[1:]...)
+			m, _ := machine(b, c[0], c[1:]...)
 			decide(b, m, &abi.SeccompData{Nr: 0, Arch: abi.ArchX86_64})
 		})
 	}
@@ -335,7 +406,7 @@ func numbers(n int) string {
 }
 
 // machine readies a built-in filter for measurements.
-func machine(tb testing.TB, name string, settings ...string) *interp.Machine {
+func machine(tb testing.TB, name string, settings ...string) (*interp.Machine, maps.Set) {
 	tb.Helper()
 	data, ok := filters.Object(name)
 	if !ok {
@@ -363,5 +434,5 @@ func machine(tb testing.TB, name string, settings ...string) *interp.Machine {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return m
+	return m, set
 }

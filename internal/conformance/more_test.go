@@ -1,8 +1,14 @@
 package conformance
 
 import (
+	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
+
+	"portcullis"
+	"portcullis/internal/event"
 )
 
 // The calls that the scenarios below make are of no consequence: getpid 39,
@@ -45,7 +51,12 @@ var moreScenarios = []scenario{
 	{"the longest list", one("cache calls=getppid call=" + list(256, "getppid") + " arg0=" + list(255, "1") + ",7 arg1=0 arg2=0 ignore1=0"), "steps 110:7 110:7 110:8 110:1", "ok\nok\nEPERM\nok", 0},
 	{"the longest order", one("flow calls=getuid,getgid from=" + list(127, "getgid") + ",-1 to=" + list(127, "getgid") + ",getuid"), "steps 104 102 104", "EPERM\nok\nEPERM", 0},
 
-	{"all of these together", []string{"flow", "rate", "once", "cache"}, "fork 2", "parent: ok ok\nchild: ok ok\nparent: ok ok", 0},
+	{"reports", one("audit calls=getppid"), "fork 2", "parent: ok ok\nchild: ok ok\nparent: ok ok", 0},
+	{"reports over exec", one("audit calls=getppid,execve"), "exec 2", "before: ok ok\nok ok", 0},
+	{"reports that find no room", one("audit calls=getppid"), "threads 50 100", "allowed 5000 denied 0", 0},
+	{"reports beside a denial", []string{"audit calls=getppid", "count calls=getppid max=2"}, "calls 3", "ok ok EPERM", 0},
+
+	{"all of these together", []string{"flow", "rate", "once", "cache", "audit"}, "fork 2", "parent: ok ok\nchild: ok ok\nparent: ok ok", 0},
 }
 
 // list is word n times.
@@ -206,4 +217,61 @@ if len(sys.argv) > 1: os.execv(sys.executable, [sys.executable, "-c", sys.argv[1
 			t.Errorf("%s: printed %q, expected %q", filter, got.out, want)
 		}
 	}
+}
+
+// TestAudit reads what a program, its children and the program it becomes are
+// said to have done. The kernel engine reports nothing.
+func TestAudit(t *testing.T) {
+	need(t, python)
+	const script = `
+import os, sys
+def act(name):
+    try: os.open("/nowhere/" + name, os.O_RDONLY)
+    except FileNotFoundError: pass
+act("parent")
+if os.fork() == 0: act("child"); os._exit(0)
+os.wait()
+os.execv("/bin/echo", ["echo", "done"])`
+	cmd := command(t, one("audit calls=openat,execve"), python, "-c", script)
+	var mu sync.Mutex
+	calls, who := map[string]int{}, map[string]bool{}
+	cmd.Events = func(e portcullis.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind == event.KindRecord {
+			calls[e.Call.Name]++
+			who[checkRecord(t, &e)] = true
+		}
+	}
+	if got := run(t, cmd); got.out != "done" || got.status != 0 {
+		t.Errorf("printed %q (status %d)", got.out, got.status)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	switch {
+	case *engine != "agent":
+	case calls["execve"] != 1 || calls["openat"] < 3 || len(calls) != 2 || len(who) != 2:
+		t.Errorf("records of %v by processes %v: want one execve, and openat by two processes", calls, who)
+	}
+}
+
+// checkRecord compares the fields of a record with what its event says besides,
+// and returns the process.
+func checkRecord(t *testing.T, e *portcullis.Event) string {
+	t.Helper()
+	fields := map[string]string{}
+	for _, f := range e.Record {
+		fields[f.Name] = string(f.Value)
+	}
+	for name, want := range map[string]int{
+		"pid": e.Pid, "tid": e.Tid, "uid": os.Getuid(), "gid": os.Getgid(), "nr": int(e.Call.Nr), "lost": 0,
+	} {
+		if fields[name] != strconv.Itoa(want) {
+			t.Errorf("a record of %s says %s=%s, want %d", e.Call.Name, name, fields[name], want)
+		}
+	}
+	if e.Program != "audit" || e.Map != "records" || !strings.HasPrefix(fields["args"], "[") {
+		t.Errorf("recorded by %s in %s: %v", e.Program, e.Map, fields)
+	}
+	return fields["pid"]
 }
