@@ -63,39 +63,69 @@ func repository() (string, error) {
 	}
 }
 
-// initrd returns the initial file system: this executable as /init, and the
-// places that init needs before it has mounted anything.
+// initrd returns the initial file system: this executable as /init, or beside
+// one where it cannot be that, and the places that init needs before it has
+// mounted anything.
 func initrd() ([]byte, error) {
 	exe, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		return nil, err
 	}
-	if err := static(exe); err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	err = writeCPIO(&out, []entry{
+	entries := []entry{
 		{name: "dev", mode: os.ModeDir | 0o755},
 		{name: "proc", mode: os.ModeDir | 0o755},
 		{name: "sys", mode: os.ModeDir | 0o755},
 		{name: "root", mode: os.ModeDir | 0o755},
 		{name: "host", mode: os.ModeDir | 0o755},
 		{name: "init", mode: 0o755, data: exe},
-	})
+	}
+	if dynamic, err := isDynamic(exe); err != nil {
+		return nil, err
+	} else if dynamic {
+		init, err := buildInit()
+		if err != nil {
+			return nil, &NeedError{Need: "a static executable (CGO_ENABLED=0), or Go and the source repository", Cause: err}
+		}
+		entries[len(entries)-1].data = init
+		entries = append(entries, entry{name: "self", mode: 0o755, data: exe})
+	}
+	var out bytes.Buffer
+	err = writeCPIO(&out, entries)
 	return out.Bytes(), err
 }
 
-// static refuses an executable that wants a dynamic loader: the initial file
-// system has none, and the kernel would only say "No working init found".
-func static(exe []byte) error {
+// isDynamic tells whether an executable wants a dynamic loader. It cannot be
+// init: the initial file system has none, and the kernel would only say "No
+// working init found". In the guest proper it runs, with the host's loader.
+func isDynamic(exe []byte) (bool, error) {
 	f, err := elf.NewFile(bytes.NewReader(exe))
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
-			return &NeedError{Need: "a static executable: this program is to be built with CGO_ENABLED=0"}
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
+}
+
+// buildInit builds the program in init, static.
+func buildInit() ([]byte, error) {
+	root, err := repository()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "portcullis-init-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "init")
+	build := exec.Command("go", "build", "-o", path, "./internal/guest/init")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return os.ReadFile(path)
 }

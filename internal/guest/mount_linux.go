@@ -116,7 +116,7 @@ func devices() error {
 	})
 }
 
-// bindSelf makes init's own executable visible at Self, and by its name.
+// bindSelf makes the executable that started the guest visible at Self, and by its name.
 func bindSelf(name string) error {
 	if err := os.MkdirAll(rootAt+selfDir, 0o755); err != nil {
 		return err
@@ -129,7 +129,11 @@ func bindSelf(name string) error {
 		return err
 	}
 	f.Close()
-	return mountPoint{"/init", Self, "", syscall.MS_BIND, ""}.do(rootAt)
+	source := "/self"
+	if _, err := os.Stat(source); err != nil {
+		source = "/init" // which is it
+	}
+	return mountPoint{source, Self, "", syscall.MS_BIND, ""}.do(rootAt)
 }
 
 // mountShares mounts the directories that the guest may write to.
