@@ -23,6 +23,7 @@ type Code struct {
 	sigs  map[int32]*helper.Signature
 	join  []bool
 	live  []liveness
+	need  []liveness // nil unless coarse
 }
 
 // NewCode prepares p, whose functions are funcs.

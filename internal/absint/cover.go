@@ -35,7 +35,7 @@ func (s *State) covers(cur *State) bool {
 	if len(s.Frames) != len(cur.Frames) || len(s.Refs) != len(cur.Refs) {
 		return false
 	}
-	if s.Lock.Map != cur.Lock.Map {
+	if s.Lock.Map != cur.Lock.Map || s.Touched && !cur.Touched {
 		return false
 	}
 	for i, f := range s.Frames {

@@ -49,41 +49,20 @@ func (e *LoopError) Error() string {
 	return fmt.Sprintf("infinite loop: instruction %d is reached again in the same state", e.PC)
 }
 
-// node is a remembered state at a join. open counts the paths through it that
-// have not ended; at 0 everything that can follow has been explored.
-type node struct {
-	state  *State
-	parent *node
-	open   int
-}
-
-// close ends one path through n.
-func (n *node) close() {
-	for ; n != nil; n = n.parent {
-		n.open--
-		if n.open > 0 {
-			return
-		}
-	}
-}
-
-// remembered bounds the states kept for one instruction. Forgetting one costs
-// time only.
-const remembered = 24
-
 type pending struct {
 	state *State
 	from  *node
 }
 
 type explorer struct {
-	m      *Machine
-	v      Visitor
-	limits Limits
-	visits int
-	bytes  int
-	seen   map[int][]*node
-	todo   []pending
+	m       *Machine
+	v       Visitor
+	limits  Limits
+	visits  int
+	bytes   int
+	forgets int
+	seen    map[int]*place
+	todo    []pending
 }
 
 // Explore follows every path from start and tells how many instructions it
@@ -92,7 +71,7 @@ type explorer struct {
 // seen. If it meets an earlier state of its own that equals it, the program may
 // loop for ever: a *LoopError.
 func (m *Machine) Explore(start *State, v Visitor, l Limits) (visits int, err error) {
-	x := &explorer{m: m, v: v, limits: l, seen: map[int][]*node{}}
+	x := &explorer{m: m, v: v, limits: l, seen: map[int]*place{}}
 	x.push(start, nil)
 	for len(x.todo) > 0 {
 		p := x.todo[len(x.todo)-1]
@@ -183,6 +162,9 @@ func (x *explorer) count(s *State) error {
 	if x.visits > x.limits.Visits {
 		return &LimitError{PC: s.PC, What: fmt.Sprintf("more than %d instructions would be visited", x.limits.Visits)}
 	}
+	if x.bytes > x.limits.Bytes && x.forgets < maxForgets {
+		x.forget()
+	}
 	if x.bytes > x.limits.Bytes {
 		return &LimitError{PC: s.PC, What: fmt.Sprintf("its states take more than %d MB", x.limits.Bytes>>20)}
 	}
@@ -190,32 +172,58 @@ func (x *explorer) count(s *State) error {
 }
 
 // meet compares s with what is remembered of its instruction, and remembers it.
-func (x *explorer) meet(s *State, at *node) (*node, bool, error) {
+func (x *explorer) meet(s *State, from *node) (*node, bool, error) {
 	x.m.code.forgetDead(s)
+	if x.m.code.need != nil {
+		x.m.code.forgetUnneeded(s)
+	}
 	s.untie()
-	nodes := x.seen[s.PC]
-	for i := len(nodes) - 1; i >= 0; i-- {
-		old := nodes[i]
-		if !old.state.covers(s) {
-			continue
+	at := x.place(s.PC)
+	var verdict error
+	covered := false
+	at.find(s, func(old *node) bool {
+		switch {
+		case !old.state.covers(s):
+			return false
+		case old.open == 0:
+			covered = true
+		case s.covers(old.state):
+			verdict = &LoopError{PC: s.PC}
+		default:
+			return false
 		}
-		if old.open == 0 {
-			return nil, true, nil
-		}
-		if s.covers(old.state) {
-			return nil, false, &LoopError{PC: s.PC}
-		}
+		return true
+	})
+	if covered || verdict != nil {
+		return nil, covered, verdict
 	}
-	n := &node{state: s.Clone(), parent: at, open: 1}
+	n := &node{state: s.Clone(), parent: from, open: 1}
 	x.bytes += n.state.size()
-	if len(nodes) == remembered {
-		x.bytes -= nodes[0].state.size()
-		nodes[0].state = nil // its descendants still refer to the node
-		copy(nodes, nodes[1:])
-		nodes = nodes[:remembered-1]
+	if dropped := at.add(n); dropped != nil {
+		x.bytes -= dropped.size()
 	}
-	x.seen[s.PC] = append(nodes, n)
 	return n, false, nil
+}
+
+func (x *explorer) place(pc int) *place {
+	p, ok := x.seen[pc]
+	if !ok {
+		p = &place{}
+		x.seen[pc] = p
+	}
+	return p
+}
+
+// maxForgets bounds how often everything is forgotten to make room: a program
+// that fills memory again and again does not come to an end.
+const maxForgets = 4
+
+// forget makes room.
+func (x *explorer) forget() {
+	x.forgets++
+	for _, p := range x.seen {
+		x.bytes -= p.forget()
+	}
 }
 
 // forgetDead drops what cannot be read any more.

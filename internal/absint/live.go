@@ -26,6 +26,11 @@ const (
 // callers: a call reads the arguments its callee does.
 func (c *Code) findLiveness() {
 	c.live = make([]liveness, len(c.Prog.Insns))
+	c.calleesFirst(func(f Func) { c.backwards(f, c.live, c.liveBefore) })
+}
+
+// calleesFirst visits the functions, those that are called before their callers.
+func (c *Code) calleesFirst(do func(Func)) {
 	done := make([]bool, len(c.Funcs))
 	var visit func(fn int)
 	visit = func(fn int) {
@@ -39,7 +44,7 @@ func (c *Code) findLiveness() {
 				}
 			}
 		}
-		c.liveFunc(f)
+		do(f)
 	}
 	for i := range c.Funcs {
 		if !done[i] {
@@ -52,48 +57,47 @@ func (c *Code) findLiveness() {
 // more only for jumps no compiler makes.
 const maxPasses = 24
 
-func (c *Code) allLive(f Func) {
-	for pc := f.Start; pc < f.End; pc++ {
-		c.live[pc] = liveness{regs: 1<<11 - 1, slots: allSlots}
-	}
-}
-
-func (c *Code) liveFunc(f Func) {
+// backwards computes facts about every instruction of f from those about what
+// can follow it, to a fixed point. Where that takes too long, all is live.
+func (c *Code) backwards(f Func, facts []liveness, before func(pc int, at *addresses, after liveness) liveness) {
 	addr := c.frameAddresses(f)
 	changed := true
 	for pass := 0; changed; pass++ {
 		if pass == maxPasses {
-			c.allLive(f)
+			for pc := f.Start; pc < f.End; pc++ {
+				facts[pc] = liveness{regs: 1<<11 - 1, slots: allSlots}
+			}
 			return
 		}
 		changed = false
 		for pc := f.End - 1; pc >= f.Start; pc-- {
-			if pc > f.Start && c.Prog.Insns[pc-1].IsLoadImm64() && addr[pc-f.Start] == nil {
+			at := addr[pc-f.Start]
+			if at == nil {
 				continue // the second half of a 64-bit load
 			}
-			before := c.liveBefore(pc, addr[pc-f.Start])
-			if before != c.live[pc] {
-				c.live[pc] = before
+			if l := before(pc, at, c.after(pc, facts)); l != facts[pc] {
+				facts[pc] = l
 				changed = true
 			}
 		}
 	}
 }
 
-// liveBefore is what is live before pc, given what is live after it.
-func (c *Code) liveBefore(pc int, at *addresses) liveness {
-	var l liveness
+// after joins the facts about what can follow pc in its function.
+func (c *Code) after(pc int, facts []liveness) (l liveness) {
 	next, n := Next(c.Prog, pc)
 	for _, t := range next[:n] {
-		l.regs |= c.live[t].regs
-		l.slots |= c.live[t].slots
+		l.regs |= facts[t].regs
+		l.slots |= facts[t].slots
 	}
+	return l
+}
+
+// liveBefore is what is live before pc, given l, what is live after it.
+func (c *Code) liveBefore(pc int, at *addresses, l liveness) liveness {
 	in := c.Prog.Insns[pc]
 	reads, writes := c.regUse(pc, in)
 	l.regs = l.regs&^writes | reads | fpReg
-	if at == nil {
-		return l
-	}
 	l.slots = l.slots&^slotsWritten(in, at) | c.slotsRead(in, at)
 	return l
 }

@@ -114,6 +114,9 @@ type State struct {
 	PC     int
 	Frames []*Frame
 	Lock   Lock
+	// Touched is for the visitor: something happened on the way here. A state in
+	// which it did not is not covered by one in which it did.
+	Touched bool
 	// Refs are the reservations that have not been given back.
 	Refs []uint32
 }
@@ -123,7 +126,7 @@ func (s *State) Top() *Frame { return s.Frames[len(s.Frames)-1] }
 
 // Clone copies s deeply.
 func (s *State) Clone() *State {
-	c := &State{PC: s.PC, Lock: s.Lock, Frames: make([]*Frame, len(s.Frames), len(s.Frames)+1)}
+	c := &State{PC: s.PC, Lock: s.Lock, Touched: s.Touched, Frames: make([]*Frame, len(s.Frames), len(s.Frames)+1)}
 	c.Refs = append(c.Refs, s.Refs...)
 	for i, f := range s.Frames {
 		g := *f

@@ -15,7 +15,7 @@ var spans = [...]struct{ from, to uint32 }{
 
 const (
 	// visitBudget bounds the instructions visited for one architecture.
-	visitBudget = 2_000_000
+	visitBudget = 500_000
 	// probes bounds the explorations of one span above the real calls.
 	probes = 96
 	// stateBytes bounds the memory of one exploration.
@@ -52,7 +52,7 @@ func splitArch(v *verify.Verified, arch abi.Arch) []Range {
 // which holds for every part.
 func (s *splitter) divide(from, to uint32, whole summary) {
 	leaf := whole.leaf()
-	if leaf.Kind == Static || from == to || !whole.divisible || s.probes < 2 || s.left <= 0 {
+	if leaf.Kind == Static || from == to || !whole.divisible() || s.probes < 2 || s.left <= 0 {
 		s.emit(Range{from, to, leaf})
 		return
 	}
@@ -61,7 +61,7 @@ func (s *splitter) divide(from, to uint32, whole summary) {
 		part, ok := s.explore(half[0], half[1])
 		if !ok {
 			part = whole
-			part.divisible = false
+			part.byNr = false
 		}
 		s.divide(half[0], half[1], part)
 	}

@@ -23,8 +23,14 @@ type summary struct {
 	trace, action *Reason
 	// fork is the first conditional jump both sides of which are possible.
 	fork *Reason
-	// divisible tells whether a part of the range may have another leaf.
-	divisible bool
+	// byNr tells whether the number decides something that is open for the range,
+	// pure whether a path to an exit touches no state.
+	byNr, pure bool
+}
+
+// divisible tells whether a part of the range may have a better leaf.
+func (s *summary) divisible() bool {
+	return s.byNr && (s.pure || s.trace != nil || s.action != nil)
 }
 
 // leaf is the decision s amounts to.
@@ -74,7 +80,7 @@ func (c *collector) Visit(s *absint.State) error {
 // dependsOnNr notes that something was left open which a part of the range might
 // decide. Without it, every part has the leaf of the whole.
 func (c *collector) dependsOnNr(from absint.Origin) {
-	c.divisible = c.divisible || from&absint.FromNr != 0
+	c.byNr = c.byNr || from&absint.FromNr != 0
 }
 
 // access notes what touches a map that is not frozen.
@@ -83,15 +89,17 @@ func (c *collector) access(s *absint.State, n uint8, does string) {
 	if _, known := r.Const(); !known {
 		c.dependsOnNr(r.Origin)
 	}
-	if c.state != nil || r.Kind != absint.Value {
+	if r.Kind != absint.Value || c.p.Maps[r.Map].Frozen {
 		return
 	}
-	if m := c.p.Maps[r.Map]; !m.Frozen {
+	s.Touched = true
+	if m := c.p.Maps[r.Map]; c.state == nil {
 		c.state = c.reason(s.PC, "%s map %s", does, m.Name)
 	}
 }
 
 func (c *collector) call(s *absint.State, sig *helper.Signature) {
+	s.Touched = true
 	if c.state == nil {
 		c.state = c.reason(s.PC, "calls %s", sig.Name)
 	}
@@ -135,6 +143,7 @@ func (c *collector) Fork(pc int, from absint.Origin) {
 func (c *collector) Exit(s *absint.State) {
 	r0 := s.Top().Regs[prog.R0].Scalar.Truncate()
 	c.exits++
+	c.pure = c.pure || !s.Touched
 	if c.action == nil {
 		c.action = c.traced(s.PC, r0)
 	}

@@ -1,6 +1,7 @@
 package split_test
 
 import (
+	"errors"
 	"math/rand"
 	"os"
 	"strconv"
@@ -82,7 +83,8 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[split.Kind]int {
 		t.Fatalf("%v\n%s", err, listing(v.Program()))
 	}
 	tree := split.Split(v)
-	exits := verdicts(t, v)
+	exits := verdicts(t, v, v.Code())
+	coarse := verdicts(t, v, v.Code().Coarse())
 	kinds := map[split.Kind]int{}
 	for i := 0; i < 12; i++ {
 		d := someData(r)
@@ -90,7 +92,7 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[split.Kind]int {
 		if got.Fault != nil {
 			t.Fatalf("%v on %+v\n%s", got.Fault, d, listing(v.Program()))
 		}
-		if !exits.hold(got.Ret) {
+		if !exits.hold(got.Ret) || coarse != nil && !coarse.hold(got.Ret) {
 			t.Fatalf("%#x is returned on %+v, expected one of %v\n%s", got.Ret, d, exits, listing(v.Program()))
 		}
 		leaf := tree.Leaf(d.Arch, uint32(d.Nr))
@@ -122,10 +124,17 @@ func (e exits) hold(ret uint32) bool {
 	return false
 }
 
-func verdicts(t *testing.T, v *verify.Verified) exits {
+// verdicts explores code; nil if what it forgets hides the end of a loop.
+func verdicts(t *testing.T, v *verify.Verified, code *absint.Code) exits {
 	var e exits
-	m := absint.NewMachine(v.Code(), absint.AnyInput())
-	if _, err := m.Explore(m.Start(), &e, absint.Limits{Visits: 1e6, Bytes: 1 << 28}); err != nil {
+	m := absint.NewMachine(code, absint.AnyInput())
+	_, err := m.Explore(m.Start(), &e, absint.Limits{Visits: 1e5, Bytes: 1 << 26})
+	var loop *absint.LoopError
+	var limit *absint.LimitError
+	switch {
+	case code != v.Code() && (errors.As(err, &loop) || errors.As(err, &limit)):
+		return nil
+	case err != nil:
 		t.Fatal(err)
 	}
 	return e

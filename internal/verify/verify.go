@@ -50,17 +50,28 @@ func Program(p *prog.Program, o Options) (*Verified, error) {
 	if budget <= 0 {
 		budget = DefaultBudget
 	}
-	code := absint.NewCode(p, funcs)
-	c := &check{code: code, frames: make([]int, len(funcs)), decides: map[absint.Origin]int{}}
-	m := absint.NewMachine(code, absint.AnyInput())
-	visited, err := m.Explore(m.Start(), c, absint.Limits{Visits: budget, Bytes: stateBytes})
+	c, visited, err := prove(absint.NewCode(p, funcs), budget)
+	var limit *absint.LimitError
+	if errors.As(err, &limit) {
+		if d, n, e := prove(c.code.Coarse(), budget/2); e == nil {
+			c, visited, err = d, n, nil
+		}
+	}
 	if err != nil {
 		return nil, explain(p, err)
 	}
 	if err := stackDepth(p, funcs, c.frames); err != nil {
 		return nil, err
 	}
-	return &Verified{code: code, visited: visited, frames: c.frames, warnings: warnings(p, c.decides)}, nil
+	return &Verified{code: c.code, visited: visited, frames: c.frames, warnings: warnings(p, c.decides)}, nil
+}
+
+// prove follows every path of code, and checks each instruction on it.
+func prove(code *absint.Code, budget int) (*check, int, error) {
+	c := &check{code: code, frames: make([]int, len(code.Funcs)), decides: map[absint.Origin]int{}}
+	m := absint.NewMachine(code, absint.AnyInput())
+	visited, err := m.Explore(m.Start(), c, absint.Limits{Visits: budget, Bytes: stateBytes})
+	return c, visited, err
 }
 
 func clone(p *prog.Program) *prog.Program {
