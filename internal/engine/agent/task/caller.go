@@ -148,8 +148,12 @@ func (c *Caller) BootNow() uint64 { return sys.Boottime() }
 func (c *Caller) Rand() uint32 { return rand.Uint32() }
 
 // Kill sends SIGKILL to the caller's process, whichever way it can be reached.
-// ErrGone: there is no caller any more.
+// ErrGone: there is no caller any more, or there was none when it was looked at;
+// then its process, which may just have executed another program, made no call.
 func (c *Caller) Kill() error {
+	if errors.Is(c.err, ErrGone) {
+		return ErrGone
+	}
 	c.err = nil
 	if c.resolve() {
 		return sys.PidfdSignal(c.proc.fd, syscall.SIGKILL)

@@ -141,6 +141,27 @@ func cat(t *testing.T) (*exec.Cmd, func()) {
 	return cmd, func() { in.Close(); cmd.Wait() }
 }
 
+func TestAProcessOutlivesACallerThatWentWhileLookedAt(t *testing.T) {
+	table := NewTable(newForgotten(), 0)
+	defer table.Close()
+	cmd, stop := cat(t)
+	defer stop()
+	c := callerIn(table, cmd.Process.Pid, always)
+	if c.Process() == 0 {
+		t.Fatal(c.Err())
+	}
+	c.valid = never
+	c.Comm()
+	if err := c.Kill(); !errors.Is(err, ErrGone) {
+		t.Errorf("Kill: %v, expected ErrGone", err)
+	}
+	c.Reset(0, cmd.Process.Pid)
+	c.valid = always
+	if comm := c.Comm(); !bytes.HasPrefix(comm[:], []byte("cat")) {
+		t.Errorf("%q, %v: expected the process to live", comm, c.Err())
+	}
+}
+
 func TestReusedNumberIsAnotherProcess(t *testing.T) {
 	const lastPid = "/proc/sys/kernel/ns_last_pid"
 	if os.WriteFile(lastPid, []byte("300"), 0) != nil {
