@@ -48,6 +48,12 @@ func TestExecStorm(t *testing.T) {
 	expect(t, "process-count limit=2000", "exec-storm 30 2000", "within the limit, EPERM")
 }
 
+// TestExecIdentified attacks the promise that the death of a thread while it is
+// looked at is no reason to end its process.
+func TestExecIdentified(t *testing.T) {
+	expect(t, "identity", "exec-identified 200", "all generations lived")
+}
+
 // TestShortLives attacks the promise that counts by process and thread are never
 // mixed up and never leak, however many come and go.
 func TestShortLives(t *testing.T) {

@@ -158,6 +158,32 @@ static int namespaces(char **args)
 	return 0;
 }
 
+static void *identified(void *nr)
+{
+	for (;;)
+		syscall((long)nr);
+	return NULL;
+}
+
+// Executes again and again while other threads are being identified.
+static int exec_identified(char **args)
+{
+	int generations = atoi(args[0]);
+	char left[16];
+	pthread_t thread;
+
+	if (generations == 0) {
+		say("all generations lived\n");
+		return 0;
+	}
+	for (long nr = 600; nr < 606; nr++)
+		pthread_create(&thread, NULL, identified, (void *)nr);
+	for (int i = 0; i < 5; i++)
+		syscall(601);
+	snprintf(left, sizeof(left), "%d", generations - 1);
+	return must("exec", execl("/proc/self/exe", "attacker", "exec-identified", left, NULL));
+}
+
 // A name that would be lines of a log, colours of a terminal, or fields of JSON.
 static int false_name(char **args)
 {
@@ -277,6 +303,7 @@ const struct mode task_modes[] = {
 	{ "leader-exit", leader_exit },
 	{ "reuse", reuse },
 	{ "namespaces", namespaces },
+	{ "exec-identified", exec_identified },
 	{ "false-name", false_name },
 	{ "undumpable", undumpable },
 	{ "unreadable", unreadable },
