@@ -288,6 +288,84 @@ func TestCacheForgets(t *testing.T) {
 	}
 }
 
+// TestCacheRemembers looks for what was let through in the map, and puts there
+// what the list would not let through: it is let through unsearched.
+func TestCacheRemembers(t *testing.T) {
+	for _, remember := range []bool{true, false} {
+		m, set := machine(t, "cache", fmt.Sprint("remember=", remember))
+		answered := only(t, set, prog.LRUHash)
+		ask := func(family uint64) abi.Verdict {
+			return abi.Verdict(m.Run(&task{}, &abi.SeccompData{Nr: 41, Arch: abi.ArchX86_64, Args: [6]uint64{family, 1}}).Ret)
+		}
+		key := func(family uint64) []byte {
+			var k bytes.Buffer
+			binary.Write(&k, binary.LittleEndian, [4]uint64{41, family, 1})
+			return k.Bytes()
+		}
+		for _, family := range []uint64{1, 2, 40} {
+			ask(family)
+			if _, there := answered.Lookup(key(family)); there != (remember && family != 40) {
+				t.Errorf("remember=%v: family %d is in the map: %v", remember, family, there)
+			}
+		}
+		if e := answered.Update(key(40), []byte{1}, maps.Any); e != maps.OK {
+			t.Fatal(e)
+		}
+		if got := ask(40); (got == abi.Allow) != remember {
+			t.Errorf("remember=%v: what is in the map got %v", remember, got)
+		}
+	}
+}
+
+// only is the map of a type in a set.
+func only(t *testing.T, set maps.Set, of prog.MapType) maps.Map {
+	t.Helper()
+	for spec, m := range set {
+		if spec.Type == of {
+			return m
+		}
+	}
+	t.Fatalf("no %v", of)
+	return nil
+}
+
+// TestDenialsNameTheirLines wants each denial explained by a line of its own.
+func TestDenialsNameTheirLines(t *testing.T) {
+	for _, c := range []struct {
+		filter []string
+		calls  string // the last is denied
+		want   string
+	}{
+		{[]string{"rate", "burst=1"}, "fork fork", "DENY_WITH(error);"},
+		{[]string{"rate", "burst=1", "per_process=true"}, "fork fork", "DENY_WITH(error);"},
+		{[]string{"once"}, "listen execve", "PORTCULLIS_DENY(EPERM); /* after the mark */"},
+		{[]string{"once", "after=true"}, "execve", "PORTCULLIS_DENY(EPERM); /* before the mark */"},
+		{[]string{"flow"}, "execve ptrace", "PORTCULLIS_DENY(EPERM); /* no edge */"},
+		{[]string{"cache"}, "socket", "PORTCULLIS_DENY(EPERM); /* not listed */"},
+	} {
+		p := program(t, c.filter[0], c.filter[1:]...)
+		m, _ := ask(t, p)
+		var r interp.Result
+		for _, name := range strings.Fields(c.calls) {
+			r = m.Run(&task{}, &abi.SeccompData{Nr: int32(number(t, name)), Arch: abi.ArchX86_64})
+		}
+		if got := sourceOf(t, c.filter[0], p.LineOf(r.PC)); got != c.want || abi.Verdict(r.Ret) == abi.Allow {
+			t.Errorf("%v, %s: %v by %q, want %q", c.filter, c.calls, abi.Verdict(r.Ret), got, c.want)
+		}
+	}
+}
+
+// sourceOf is a line of a filter's source.
+func sourceOf(t *testing.T, name string, l prog.Line) string {
+	t.Helper()
+	text, _ := filters.Source(name)
+	lines := strings.Split(string(text), "\n")
+	if l.File != "filters/"+name+"/"+name+".c" || l.Line < 1 || l.Line > len(lines) {
+		return l.String()
+	}
+	return strings.TrimSpace(lines[l.Line-1])
+}
+
 // record is struct audited of the filter audit.
 type record struct {
 	Time, Lost         uint64
@@ -405,8 +483,14 @@ func numbers(n int) string {
 	return strings.Join(items, ",")
 }
 
-// machine readies a built-in filter for measurements.
+// machine readies a built-in filter.
 func machine(tb testing.TB, name string, settings ...string) (*interp.Machine, maps.Set) {
+	tb.Helper()
+	return ask(tb, program(tb, name, settings...))
+}
+
+// program reads a built-in filter and sets its variables.
+func program(tb testing.TB, name string, settings ...string) *prog.Program {
 	tb.Helper()
 	data, ok := filters.Object(name)
 	if !ok {
@@ -422,11 +506,17 @@ func machine(tb testing.TB, name string, settings ...string) (*interp.Machine, m
 			tb.Fatal(err)
 		}
 	}
-	v, err := verify.Program(ps[0], verify.Options{})
+	return ps[0]
+}
+
+// ask readies a program to be asked, with maps of its own.
+func ask(tb testing.TB, p *prog.Program) (*interp.Machine, maps.Set) {
+	tb.Helper()
+	v, err := verify.Program(p, verify.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	set, err := maps.NewSet(ps[0].Maps)
+	set, err := maps.NewSet(p.Maps)
 	if err != nil {
 		tb.Fatal(err)
 	}

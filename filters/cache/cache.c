@@ -124,7 +124,7 @@ int cache(const struct seccomp_data *ctx)
 	if (remember && bpf_map_lookup_elem(&answered, &q))
 		return SECCOMP_RET_ALLOW;
 	if (!listed(&q))
-		PORTCULLIS_DENY(EPERM);
+		PORTCULLIS_DENY(EPERM); /* not listed */
 	if (remember)
 		bpf_map_update_elem(&answered, &q, &yes, BPF_ANY); /* a failure costs time alone */
 	return SECCOMP_RET_ALLOW;

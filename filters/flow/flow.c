@@ -103,7 +103,7 @@ int flow(const struct seccomp_data *ctx)
 	if (!made)
 		PORTCULLIS_DENY(ENOMEM);
 	if (!follows((__s32)(*made - 1), nr))
-		PORTCULLIS_DENY(EPERM);
+		PORTCULLIS_DENY(EPERM); /* no edge */
 	*made = nr + 1;
 	return SECCOMP_RET_ALLOW;
 }
