@@ -1,10 +1,14 @@
 package conformance
 
 import (
+	"bufio"
+	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"portcullis"
@@ -274,4 +278,35 @@ func checkRecord(t *testing.T, e *portcullis.Event) string {
 		t.Errorf("recorded by %s in %s: %v", e.Program, e.Map, fields)
 	}
 	return fields["pid"]
+}
+
+// TestServersInOrder serves with redis, which forks to save, under all the
+// filters that judge order, speed and arguments, with their defaults: none of
+// them stands in the way of an ordinary server.
+func TestServersInOrder(t *testing.T) {
+	need(t, "redis-server")
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "redis.sock")
+	cmd := command(t, []string{"flow", "once", "rate", "cache", "audit"}, "redis-server", "--port", "0",
+		"--unixsocket", socket, "--dir", dir, "--save", "", "--daemonize", "no")
+	denied := watchDenials(cmd)
+	said(t, cmd, "eady to accept connections")
+	for i := 0; i < 3; i++ {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		redis := &redisClient{conn: conn, reader: bufio.NewReader(conn)}
+		for _, c := range [][2]string{{"PING", "+PONG"}, {"SET k v", "+OK"}, {"SAVE", "+OK"}, {"BGSAVE", "+Background saving"}} {
+			// A save that is still under way is no denial either.
+			if got := redis.ask(t, c[0]); !strings.HasPrefix(got, c[1]) && !strings.Contains(got, "in progress") {
+				t.Errorf("connection %d, %s: %q, expected %q", i, c[0], got, c[1])
+			}
+		}
+		conn.Close()
+	}
+	stop(t, cmd, syscall.SIGTERM)
+	if n := denied(); n != nil {
+		t.Errorf("redis was denied %v", n)
+	}
 }
