@@ -367,11 +367,10 @@ func TestDeathSignalBelongsToTheThreadThatExecutes(t *testing.T) {
 	defer in.Close()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGUSR1}
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends here
+	go onMortalThread(func() {
 		_, err := Start(cmd, static())
 		done <- err
-	}()
+	})
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
@@ -380,4 +379,21 @@ func TestDeathSignalBelongsToTheThreadThatExecutes(t *testing.T) {
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGUSR1 {
 		t.Errorf("after its parent's thread died: %v", err)
 	}
+}
+
+// onMortalThread runs f on a thread that ends with it. The main thread never
+// does: where it is on that, it keeps it meanwhile.
+func onMortalThread(f func()) {
+	runtime.LockOSThread() // and never unlocked
+	if sys.Gettid() != os.Getpid() {
+		f()
+		return
+	}
+	ran := make(chan struct{})
+	go func() {
+		defer close(ran)
+		runtime.LockOSThread()
+		f()
+	}()
+	<-ran
 }
