@@ -82,6 +82,18 @@ func TestMoreBuiltins(t *testing.T) {
 	}
 }
 
+// TestStorageOfExecutingThread pins down a difference that docs/ENGINES.md lists:
+// a thread that executes takes the first one's number, and on the agent with it
+// the first one's storage.
+func TestStorageOfExecutingThread(t *testing.T) {
+	want := map[string]string{"agent": "ok\nok\nok\nEPERM", "kernel": "ok\nok\nok\nok"}[*engine]
+	cmd := command(t, one("flow calls=getuid,getgid from=-1,getuid to=getuid,getgid"), victim(t),
+		strings.Fields("steps 102 104 thread 102 exec 104")...)
+	if got := run(t, cmd); got.out != want {
+		t.Errorf("printed %q, expected %q", got.out, want)
+	}
+}
+
 // TestFlow tries what turns a hole in a server into a shell, and the ways a
 // server and a client ordinarily go.
 func TestFlow(t *testing.T) {
