@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"portcullis"
+	"portcullis/internal/prefilter"
 )
 
 // TestFalseName attacks the promise that an event is one line of what was
@@ -61,5 +62,34 @@ func TestSlowReader(t *testing.T) {
 	}
 	if lost == 0 {
 		t.Error("no event was lost: expected thousands not to fit the queue, and to be counted")
+	}
+}
+
+// TestObservedGuards attacks the promise that observation, which puts the
+// supervisor where the kernel would have decided, opens nothing: guards hold
+// under every kind of it, also where denials are only reported, and under a stack
+// that had no supervisor before.
+func TestObservedGuards(t *testing.T) {
+	for _, c := range []struct {
+		observe         portcullis.Observe
+		counted, static string
+	}{
+		{portcullis.ObserveDenials, "EBUSY", "EPERM"},
+		{portcullis.ObserveAll, "EBUSY", "EPERM"},
+		{prefilter.ObservePermissive, "ok", "ENOSYS"}, // there is no call 600
+	} {
+		observed := func(args ...string) result {
+			cmd := command(t, "deny-getppid; static-verdicts", attacker(t), args...)
+			cmd.Observe, cmd.Events = c.observe, func(portcullis.Event) {}
+			return run(t, cmd)
+		}
+		want := "now: counted " + c.counted + ", static " + c.static + ", io_uring ENOSYS, listener EBUSY, upper half EBUSY"
+		compare(t, "observed", "guards", observed("guards").out, []string{want})
+		compare(t, "observed", "own-listener", observed("own-listener").out, []string{"no listener"})
+		for _, door := range []string{"int80", "number 0x4000006e"} {
+			if got := observed(strings.Fields(door)...); got != (result{"", sigsys}) {
+				t.Errorf("%s: %+v, expected SIGSYS", door, got)
+			}
+		}
 	}
 }

@@ -55,9 +55,7 @@ func TestFilterCannotBeRead(t *testing.T) {
 // no socket of the launch. As with os/exec it does inherit what this process was
 // itself started with, so that is put aside first.
 func TestNoDescriptorIsInherited(t *testing.T) {
-	for fd := 3; fd < 256; fd++ {
-		syscall.CloseOnExec(fd)
-	}
+	putAsideInherited()
 	for _, stack := range []string{"no-exec", "count-exec"} {
 		expect(t, stack, "files", "0 1 2")
 		cmd := command(t, stack, attacker(t), "files")
@@ -68,12 +66,16 @@ func TestNoDescriptorIsInherited(t *testing.T) {
 	}
 }
 
-// TestParallelLaunches attacks the same promise by launches at the same time,
-// each of which has files that the others must not inherit.
-func TestParallelLaunches(t *testing.T) {
+func putAsideInherited() {
 	for fd := 3; fd < 256; fd++ {
 		syscall.CloseOnExec(fd)
 	}
+}
+
+// TestParallelLaunches attacks the same promise by launches at the same time,
+// each of which has files that the others must not inherit.
+func TestParallelLaunches(t *testing.T) {
+	putAsideInherited()
 	path := attacker(t)
 	got := make(chan string)
 	const launches = 8
@@ -198,6 +200,46 @@ func TestGuardOfListenersStays(t *testing.T) {
 		cmd.Lift = []string{guard}
 		if err := cmd.Run(); err == nil || cmd.Process != nil {
 			t.Errorf("lift %q: %v: expected a refusal before anything runs", guard, err)
+		}
+	}
+}
+
+// TestOneGuardLifted attacks the promise that lifting a guard lifts no other.
+func TestOneGuardLifted(t *testing.T) {
+	for _, c := range []struct {
+		lift, door string
+		want       result
+	}{
+		{"x32", "int80", result{"", sigsys}},
+		{"i386", "number 0x4000006e", result{"", sigsys}},
+		{"i386", "number 425", result{"ENOSYS", 0}},
+		{"i386", "int80", result{"escaped", 0}},
+		{"x32", "number 0x4000006e", result{"ENOSYS", 0}}, // where the kernel has no x32
+	} {
+		cmd := command(t, "allow", attacker(t), strings.Fields(c.door)...)
+		cmd.Lift = []string{c.lift}
+		got := run(t, cmd)
+		if c.lift == "x32" && got.out == "ok" { // where it has
+			got.out = "ENOSYS"
+		}
+		if got != c.want {
+			t.Errorf("%s lifted, %s: %+v, expected %+v", c.lift, c.door, got, c.want)
+		}
+	}
+}
+
+// TestExecInPlace attacks the same promises where the calling process becomes the
+// target: it is filtered as a whole, executes once, and leaves no token behind.
+func TestExecInPlace(t *testing.T) {
+	for mode, want := range map[string]string{
+		"again":      strings.Join(noExec(), "\n"),
+		"find-token": "tried much, not found",
+		"files":      "0 1 2",
+		"privileges": "NoNewPrivs 1\nSeccomp 2\nThreads 1\nTracerPid 0\nSigBlk 0000000000000000\nSigIgn 0000000000000000\nclear EINVAL",
+	} {
+		putAsideInherited()
+		if got := apart(t, become, "no-exec", mode); got.out != want {
+			t.Errorf("%s: %+v, expected %s", mode, got, want)
 		}
 	}
 }

@@ -23,13 +23,17 @@ import (
 // binary again, told where.
 var kit = flag.String("kit", "", "directory with the attacker; made if empty")
 
-// supervise, as first argument, makes of this binary a supervisor that may die.
-const supervise = "supervise"
+// The first argument of this binary where it is not a test: a supervisor that
+// may die, or a process that becomes the attacker.
+const (
+	supervise = "supervise"
+	become    = "become"
+)
 
 func TestMain(m *testing.M) {
 	portcullis.MaybeInit()
-	if len(os.Args) > 2 && os.Args[1] == supervise {
-		os.Exit(supervisor(os.Args[2], os.Args[3:]))
+	if len(os.Args) > 3 && (os.Args[1] == supervise || os.Args[1] == become) {
+		os.Exit(supervisor(os.Args[1], os.Args[2], os.Args[3:]))
 	}
 	flag.Parse()
 	os.Exit(runWithKit(m))
@@ -236,10 +240,15 @@ func compare(t *testing.T, stack, mode, got string, want []string) {
 // attacker writes is read to the end of everything that can write.
 func supervised(t *testing.T, stack string, args ...string) result {
 	t.Helper()
+	return apart(t, supervise, stack, args...)
+}
+
+func apart(t *testing.T, how, stack string, args ...string) result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(*kit, "suite"),
-		append([]string{supervise, stack, attacker(t)}, args...)...)
+		append([]string{how, stack, attacker(t)}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, io.Discard // a killed Go program prints its stacks
 	err := cmd.Run()
@@ -250,7 +259,7 @@ func supervised(t *testing.T, stack string, args ...string) result {
 }
 
 // supervisor is the main of such a process.
-func supervisor(stack string, args []string) int {
+func supervisor(how, stack string, args []string) int {
 	fs, err := loadStack(stack)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -259,7 +268,11 @@ func supervisor(stack string, args []string) int {
 	cmd := portcullis.Command(args[0], args[1:]...)
 	cmd.Engine, cmd.Filters, cmd.Log = portcullis.Agent, fs, io.Discard
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if how == become {
+		start = cmd.Exec
+	}
+	if err := start(); err != nil {
 		fmt.Println("refused:", err)
 		return 125
 	}

@@ -233,6 +233,13 @@ static void remains(const char *when)
 			    1UL << 40 | SECCOMP_FILTER_FLAG_NEW_LISTENER, NULL)));
 }
 
+static int guards(char **args)
+{
+	(void)args;
+	remains("now");
+	return 0;
+}
+
 static int kill_supervisor(char **args)
 {
 	pid_t victim = parent();
@@ -394,6 +401,7 @@ const struct mode supervisor_modes[] = {
 	{ "reach-supervisor", reach_supervisor },
 	{ "reach-from-namespace", reach_from_namespace },
 	{ "neighbour", neighbour },
+	{ "guards", guards },
 	{ "kill-supervisor", kill_supervisor },
 	{ "kill-busy-supervisor", kill_busy_supervisor },
 	{ "hurt-supervisor", hurt_supervisor },
