@@ -36,6 +36,13 @@ type plan struct {
 // bitmaps are those of a filter.
 type bitmaps struct{ Native, Compat []byte }
 
+// attr is the filter of the program behind fd.
+func (b bitmaps) attr(fd int) sys.ExtendedAttr {
+	a := sys.NewExtendedAttr(fd, 0)
+	a.Allow(b.Native, b.Compat)
+	return a
+}
+
 // status is what the stage writes, after a byte of hello, when it fails. End of
 // file without one is success, for the pipe is closed on exec.
 type status struct {
@@ -112,14 +119,21 @@ func planFile(cmd *exec.Cmd, guards cbpf.Program, filters []bitmaps) (*os.File, 
 	if len(p.Argv) == 0 {
 		p.Argv = []string{cmd.Path}
 	}
-	for _, in := range guards.Insns() {
-		p.Guards = append(p.Guards, sys.FilterInsn{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K})
-	}
+	p.Guards = classic(guards)
 	text, err := json.Marshal(p)
 	if err != nil {
 		return nil, err
 	}
 	return sys.MemFile("portcullis-plan", text)
+}
+
+// classic is a program as the kernel takes it.
+func classic(p cbpf.Program) []sys.FilterInsn {
+	var insns []sys.FilterInsn
+	for _, in := range p.Insns() {
+		insns = append(insns, sys.FilterInsn{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K})
+	}
+	return insns
 }
 
 // files hands the programs over as files, which exec.Cmd can pass on.
@@ -214,8 +228,7 @@ func stage(first int, out *os.File) status {
 	}
 	attrs := make([]sys.ExtendedAttr, len(p.Filters))
 	for i, f := range p.Filters {
-		attrs[i] = sys.NewExtendedAttr(first+2+i, 0)
-		attrs[i].Allow(f.Native, f.Compat)
+		attrs[i] = f.attr(first + 2 + i)
 	}
 	for fd := first; fd < first+2+len(attrs); fd++ {
 		syscall.CloseOnExec(fd)
@@ -227,16 +240,28 @@ func stage(first int, out *os.File) status {
 		return s
 	}
 	prepare(out, l, p.Ignored)
-	if err := sys.NoNewPrivs(); err != nil {
-		return failure("set no_new_privs", err)
-	}
-	if len(p.Guards) > 0 {
-		if _, err := sys.InstallFilter(p.Guards, 0); err != nil {
-			return failure("install the guards", err)
-		}
+	if s := confine(p.Guards); s != nil {
+		return *s
 	}
 	l.Run()
 	return status{}
+}
+
+// confine gives up privileges and installs the guards on the calling thread; it
+// returns what failed, or nil.
+func confine(guards []sys.FilterInsn) *status {
+	if err := sys.NoNewPrivs(); err != nil {
+		s := failure("set no_new_privs", err)
+		return &s
+	}
+	if len(guards) == 0 {
+		return nil
+	}
+	if _, err := sys.InstallFilter(guards, 0); err != nil {
+		s := failure("install the guards", err)
+		return &s
+	}
+	return nil
 }
 
 func readPlan(fd int) (*plan, error) {

@@ -196,6 +196,21 @@ func TestGuestLaunchIsExempt(t *testing.T) {
 	expect(t, "EDOM EDOM EPERM EDOM []", programs, "noexec seccomp ppid thread noexec fds")
 }
 
+// A process goes on under a filter by executing in place.
+func TestGuestExecInPlace(t *testing.T) {
+	inGuest(t)
+	for words, want := range map[string]string{
+		"ppid ppid inplace ppid ppid": "ok ok ok EDOM",
+		"inplace ppid inplace ppid":   "ok EDOM", // counts anew, but the first limit stays
+		"ppid inplace":                "ok exec /nothing/there: no such file or directory",
+	} {
+		out, err := victim(strings.Fields(words)...).Output()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("victim %q saw %q, %v: %q expected", words, got, err, want)
+		}
+	}
+}
+
 // Neither the target nor what it starts reaches a program or map, or gets out.
 // The installer lives on meanwhile: it holds nothing either.
 func TestGuestTamperProtection(t *testing.T) {

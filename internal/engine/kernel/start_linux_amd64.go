@@ -17,14 +17,22 @@ import (
 // outlives this process. Errors are those of this package, or what cmd.Start
 // would have returned of the target.
 func Start(stack []*split.Tree, guards cbpf.Program, cmd *exec.Cmd) error {
+	filters, err := newFilters(stack)
+	if err != nil {
+		return err
+	}
+	return start(filters, guards, cmd)
+}
+
+func newFilters(stack []*split.Tree) ([]filter, error) {
 	filters := make([]filter, len(stack))
 	for i, t := range stack {
 		filters[i] = newFilter(t)
 		if err := supported(filters[i].program); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return start(filters, guards, cmd)
+	return filters, nil
 }
 
 // filter is a program, and the calls of either table that it always allows: the

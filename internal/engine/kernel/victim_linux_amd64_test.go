@@ -12,6 +12,11 @@ import (
 	"sync"
 	"syscall"
 	"unsafe"
+
+	"portcullis/internal/cbpf"
+	"portcullis/internal/prog"
+	"portcullis/internal/split"
+	"portcullis/internal/verify"
 )
 
 // victimMark is argv[0] of a victim. Its arguments are what it does, one after
@@ -47,6 +52,8 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, probed())
 		case "cache":
 			seen = append(seen, cached("39"), cached("110"))
+		case "inplace":
+			return []string{inPlace(rest, seen)} // which has printed the others
 		case "tamper":
 			seen = append(seen, tampered()...)
 		case "children":
@@ -229,4 +236,19 @@ func children(n int) string {
 		counts[<-total]++
 	}
 	return fmt.Sprint(counts)
+}
+
+// inPlace puts a limit of one getppid on this process, which goes on with words.
+func inPlace(words, seen []string) string {
+	v, err := verify.Program(limitByMap(counter(prog.Hash), 1), verify.Options{})
+	if err != nil {
+		return err.Error()
+	}
+	fmt.Print(strings.Join(append(seen, ""), " "))
+	stack := []*split.Tree{split.Split(v)}
+	path := "/proc/self/exe"
+	if len(words) == 0 {
+		path = "/nothing/there"
+	}
+	return Exec(stack, cbpf.Program{}, path, append([]string{victimMark}, words...), nil).Error()
 }
