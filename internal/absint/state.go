@@ -43,6 +43,8 @@ type Reg struct {
 	Origin Origin
 	// Frame is the call depth whose stack a Stack pointer is into; 0 is the entry.
 	Frame uint8
+	// Field says which part of the context a Number is.
+	Field Field
 	// Map is the index of the map of a MapHandle or Value.
 	Map int32
 	// Size is the length in bytes of a Record.

@@ -110,7 +110,9 @@ func (m *Machine) alu(f *Frame, in prog.Insn) {
 			*dst = displace(op, width(in), *dst, src)
 			return
 		}
+		field := dst.Field.after(in)
 		dst.set(Arith(op, width(in), in.Off, dst.Scalar, src.Scalar), dst.Origin|src.Origin)
+		dst.Field = field
 	}
 }
 
@@ -166,12 +168,20 @@ func (m *Machine) move(f *Frame, in prog.Insn) Reg {
 		if width(in) == W32 {
 			r = r.Truncate()
 		}
-		return Reg{Scalar: r, Kind: Number, Origin: src.Origin}
+		return Reg{Scalar: r, Kind: Number, Origin: src.Origin, Field: extended(src.Field, in)}
 	case width(in) == W32 && src.U.Max > fullU.Max>>32:
-		return Reg{Scalar: src.Scalar.Truncate(), Kind: Number, Origin: src.Origin}
+		return Reg{Scalar: src.Scalar.Truncate(), Kind: Number, Origin: src.Origin, Field: src.Field.truncate()}
 	}
 	m.tie(src)
 	return *src
+}
+
+// extended is the field after a sign extension that in does.
+func extended(f Field, in prog.Insn) Field {
+	if in.Off != 32 || width(in) != W64 {
+		return Field{}
+	}
+	return f.signed()
 }
 
 func (m *Machine) tie(r *Reg) {
@@ -196,6 +206,9 @@ func (m *Machine) load(s *State, in prog.Insn) Reg {
 	switch base.Kind {
 	case Ctx:
 		r = number(m.field(base, in))
+		if base.Is(0) {
+			r.Field = fieldAt(int64(in.Off), n)
+		}
 		if !r.Bits.IsConst() && in.Off == abi.OffNr {
 			r.Origin = FromNr
 		}
@@ -208,7 +221,12 @@ func (m *Machine) load(s *State, in prog.Insn) Reg {
 		r = number(Bytes(n))
 	}
 	if in.Op&prog.ModeMask == prog.ModeMemSX && !r.IsPointer() {
+		signed := Field{}
+		if n == 4 {
+			signed = r.Field.signed()
+		}
 		r.set(r.Scalar.SignExtend(n), r.Origin)
+		r.Field = signed
 	}
 	return r
 }

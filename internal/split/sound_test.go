@@ -54,7 +54,7 @@ func TestSound(t *testing.T) {
 	seed := rand.Int63()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewSource(seed))
-	leaves := map[split.Kind]int{}
+	leaves := map[string]int{}
 	accepted := 0
 	for i := rounds(t, 1500); i > 0; i-- {
 		p := bpfgen.Program(r, bpfgen.Options{Statements: 1 + r.Intn(14), Wild: r.Intn(3)})
@@ -67,13 +67,13 @@ func TestSound(t *testing.T) {
 			leaves[k] += n
 		}
 	}
-	if accepted < 100 || leaves[split.Static] < 50 || leaves[split.Notify] < 50 || leaves[split.Trace] < 50 {
+	if accepted < 100 || leaves["static"] < 50 || leaves["notify"] < 50 || leaves["trace"] < 50 {
 		t.Errorf("%d programs were accepted, leaves %v: too few to mean anything", accepted, leaves)
 	}
 	t.Logf("%d accepted, leaves %v", accepted, leaves)
 }
 
-func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[split.Kind]int {
+func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[string]int {
 	set, err := maps.NewSet(v.Program().Maps)
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[split.Kind]int {
 	tree := split.Split(v)
 	exits := verdicts(t, v, v.Code())
 	coarse := verdicts(t, v, v.Code().Coarse())
-	kinds := map[split.Kind]int{}
+	kinds := map[string]int{}
 	for i := 0; i < 12; i++ {
 		d := someData(r)
 		got := m.Run(env{r}, &d)
@@ -96,8 +96,14 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[split.Kind]int {
 			t.Fatalf("%#x is returned on %+v, expected one of %v\n%s", got.Ret, d, exits, listing(v.Program()))
 		}
 		leaf := tree.Leaf(d.Arch, uint32(d.Nr))
-		kinds[leaf.Kind]++
+		kinds[leaf.Kind.String()]++
 		verdict := abi.Verdict(got.Ret)
+		decision := tree.Arguments(d.Arch, uint32(d.Nr))
+		if decision != nil {
+			if leaf = decision.Decide(&d); leaf.Kind == split.Static {
+				kinds["static by argument"]++
+			}
+		}
 		switch action := verdict.Action(); {
 		case leaf.Kind == split.Static && verdict != leaf.Verdict:
 			t.Fatalf("static leaf %v, but %v is returned on %+v\n%s", leaf.Verdict, verdict, d, listing(v.Program()))
