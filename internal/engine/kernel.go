@@ -26,3 +26,15 @@ func startKernel(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	}
 	return newProcess(cmd, Kernel), nil
 }
+
+// execKernel is Exec on the kernel engine.
+func execKernel(s *Stack, path string, argv, env []string, o Options) error {
+	if err := kernel.Probe(); err != nil {
+		return err
+	}
+	guards, err := prefilter.GuardsOnly(prefilter.Options{Lift: o.Lift})
+	if err != nil {
+		return err
+	}
+	return kernel.Exec(s.trees(), guards.Program(), path, argv, env)
+}

@@ -130,13 +130,19 @@ func decideFilters(s *Stack) []decide.Filter {
 }
 
 // Exec installs a stack on the calling process and executes path in its place,
-// without a supervisor; the stack must be all static, else *DynamicError. It
-// returns only if that fails. Once the filter is in place a failure leaves a
+// without a supervisor; on the agent engine the stack must be all static, else
+// *DynamicError. It returns only if that fails. Once the filter is in place a failure leaves a
 // filtered thread behind and signals at their defaults, so that the caller can
 // do no more than report it and exit.
 func Exec(s *Stack, path string, argv, env []string, o Options) error {
-	if len(s.Filters) == 0 {
+	kind, err := o.kind()
+	switch {
+	case err != nil:
+		return err
+	case len(s.Filters) == 0:
 		return errNoFilters
+	case kind == Kernel, kind == Auto && kernel.Probe() == nil:
+		return execKernel(s, path, argv, env, o)
 	}
 	token, err := newToken()
 	if err != nil {
@@ -146,8 +152,6 @@ func Exec(s *Stack, path string, argv, env []string, o Options) error {
 	switch {
 	case err != nil:
 		return err
-	case o.Engine == Kernel:
-		return &OptionError{"Exec is the agent engine's: expected engine auto or agent"}
 	case pre.Dynamic():
 		return &DynamicError{dynamicProgram(s)}
 	}
