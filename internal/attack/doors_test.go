@@ -43,6 +43,15 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// TestHalvesOfArguments attacks the promise that a verdict over an argument is one
+// over all its 64 bits, whichever half the kernel's classic BPF looks at first.
+func TestHalvesOfArguments(t *testing.T) {
+	for _, stack := range []string{"argument", "argument; global-count", "global-count; argument"} {
+		expect(t, stack, "argument 600 7 0x100000007 0x100000000 0x1ffffffff 6 0x200000007 0x8000000000000007 0x700000000",
+			"EACCES", "EACCES", "EACCES", "EACCES", "ENOSYS", "ENOSYS", "ENOSYS", "ENOSYS")
+	}
+}
+
 // TestVsyscall attacks the promise that calls made through the vsyscall page are
 // counted like others.
 func TestVsyscall(t *testing.T) {

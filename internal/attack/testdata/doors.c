@@ -92,6 +92,16 @@ static int number(char **args)
 	return 0;
 }
 
+// One call with each first argument, as it stands in the register.
+static int argument(char **args)
+{
+	long nr = strtoul(*args++, NULL, 0);
+
+	for (; *args; args++)
+		say("%s\n", outcome(syscall(nr, strtoul(*args, NULL, 0), 0, 0, 0, 0, 0)));
+	return 0;
+}
+
 // A ring that was inherited as descriptor 3: fill a submission that writes to
 // descriptor 4, and hand it in.
 static int ring(char **args)
@@ -117,6 +127,7 @@ const struct mode door_modes[] = {
 	{ "sysenter", sysenter },
 	{ "vsyscall", vsyscall },
 	{ "number", number },
+	{ "argument", argument },
 	{ "ring", ring },
 	{ NULL, NULL },
 };
