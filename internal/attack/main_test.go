@@ -288,3 +288,13 @@ func needRoot(t *testing.T, why string) {
 		t.Skip("needs root: " + why)
 	}
 }
+
+// needNamespaces skips a test whose attacker needs a user namespace of its own.
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command(attacker(t), "identity")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	if err := cmd.Run(); err != nil {
+		t.Skipf("needs user namespaces: %v", err)
+	}
+}

@@ -48,6 +48,14 @@ func TestExecStorm(t *testing.T) {
 	expect(t, "process-count limit=2000", "exec-storm 30 2000", "within the limit, EPERM")
 }
 
+// TestCondemned attacks the promise that KILL_PROCESS ends the whole process of
+// the caller, and no other, whatever it does against signals.
+func TestCondemned(t *testing.T) {
+	needNamespaces(t)
+	expect(t, "dynamic-kill limit=0", "condemned",
+		"thread 137", "ignoring 137", "vfork 137", "traced 137", "first 137")
+}
+
 // TestExecIdentified attacks the promise that the death of a thread while it is
 // looked at is no reason to end its process.
 func TestExecIdentified(t *testing.T) {
@@ -89,6 +97,7 @@ func TestReusedNumbers(t *testing.T) {
 // TestNamespaces attacks the promise that no process escapes its count by moving
 // into namespaces, where it has another number.
 func TestNamespaces(t *testing.T) {
+	needNamespaces(t)
 	expect(t, "process-count limit=3", "namespaces", "outside: ok ok", "unshared: ok EPERM",
 		"inside as 1: ok ok ok EPERM", "inside: ok ok ok EPERM")
 	expect(t, "global-count limit=5", "namespaces", "outside: ok ok", "unshared: ok ok",

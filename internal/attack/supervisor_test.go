@@ -47,10 +47,8 @@ func refused(t *testing.T, line, outcome string) {
 // TestSupervisorOutOfReachOfNamespaces attacks the same promise with all the
 // capabilities that a user namespace of the target's own gives.
 func TestSupervisorOutOfReachOfNamespaces(t *testing.T) {
+	needNamespaces(t)
 	got := attack(t, "global-count limit=1000", "reach-from-namespace")
-	if strings.HasPrefix(got.out, "attacker: unshare") {
-		t.Skip("needs user namespaces: this kernel refuses them to this user")
-	}
 	lines := strings.Split(got.out, "\n")
 	for _, line := range lines {
 		refused(t, line, line[strings.LastIndexByte(line, ' ')+1:])

@@ -220,6 +220,7 @@ static int neighbour(char **args)
 		if (round == 0)
 			say("waiting\n");
 	}
+	return 0;
 }
 
 // ---- ending and stopping it ----------------------------------------------------

@@ -158,6 +158,80 @@ static int namespaces(char **args)
 	return 0;
 }
 
+static void *pausing(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+static void *doomed(void *arg)
+{
+	attempt();
+	say("survived\n");
+	return arg;
+}
+
+static void ignore_everything(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	for (int sig = 1; sig < 65; sig++)
+		signal(sig, SIG_IGN);
+}
+
+// A call that is answered with death, from a thread among others, from a process
+// that ignores all signals, from the first process of a namespace, from a vfork
+// child, and from a process that its parent traces.
+static int condemned(char **args)
+{
+	pthread_t thread;
+	pid_t child;
+
+	(void)args;
+	child = must("fork", fork());
+	if (child == 0) {
+		for (int i = 0; i < 4; i++)
+			pthread_create(&thread, NULL, pausing, NULL);
+		pthread_create(&thread, NULL, doomed, NULL);
+		pause();
+	}
+	say("thread %d\n", reap(child));
+	child = must("fork", fork());
+	if (child == 0) {
+		ignore_everything();
+		doomed(NULL);
+	}
+	say("ignoring %d\n", reap(child));
+	child = vfork();
+	if (child == 0) {
+		syscall(SYS_getppid);
+		_exit(0);
+	}
+	say("vfork %d\n", reap(child));
+	child = must("fork", fork());
+	if (child == 0) {
+		must("traceme", ptrace(PTRACE_TRACEME, 0, 0, 0));
+		syscall(SYS_getppid);
+		_exit(0);
+	}
+	say("traced %d\n", reap(child));
+	child = must("fork", fork());
+	if (child == 0) {
+		must("unshare", unshare(CLONE_NEWUSER | CLONE_NEWPID));
+		child = must("fork", fork());
+		if (child == 0) {
+			ignore_everything();
+			doomed(NULL);
+		}
+		_exit(reap(child));
+	}
+	say("first %d\n", reap(child));
+	return 0;
+}
+
 static void *identified(void *nr)
 {
 	for (;;)
@@ -303,6 +377,7 @@ const struct mode task_modes[] = {
 	{ "leader-exit", leader_exit },
 	{ "reuse", reuse },
 	{ "namespaces", namespaces },
+	{ "condemned", condemned },
 	{ "exec-identified", exec_identified },
 	{ "false-name", false_name },
 	{ "undumpable", undumpable },
