@@ -28,10 +28,17 @@ func TestAlarms(t *testing.T) {
 	}
 }
 
+// TestStopStorm attacks the same promise by stopping and continuing the caller.
+func TestStopStorm(t *testing.T) {
+	expect(t, "global-count limit=3000", "stop-storm 3000", "exactly the limit, stopped often")
+	expect(t, "process-count limit=3000", "stop-storm 3000", "exactly the limit, stopped often")
+}
+
 // TestKillStorm attacks the promises that the death of callers at any moment of
 // a decision neither frees a count nor disturbs the supervisor, also while every
 // call is observed.
 func TestKillStorm(t *testing.T) {
+	defer noneLeft(t)()
 	for name, observe := range map[string]portcullis.Observe{
 		"none": portcullis.ObserveNone, "denials": portcullis.ObserveDenials, "all": portcullis.ObserveAll,
 	} {
@@ -44,6 +51,7 @@ func TestKillStorm(t *testing.T) {
 // TestExecStorm attacks the promise that state survives execve, which ends the
 // other threads while they wait for decisions.
 func TestExecStorm(t *testing.T) {
+	defer noneLeft(t)()
 	expect(t, "global-count limit=2000", "exec-storm 30 2000", "within the limit, EPERM")
 	expect(t, "process-count limit=2000", "exec-storm 30 2000", "within the limit, EPERM")
 }
@@ -65,13 +73,23 @@ func TestExecIdentified(t *testing.T) {
 // TestShortLives attacks the promise that counts by process and thread are never
 // mixed up and never leak, however many come and go.
 func TestShortLives(t *testing.T) {
-	before := descriptors(t)
+	defer noneLeft(t)()
 	expect(t, "process-count", "short-processes 5000", "over the limit 0, stopped short 0")
 	expect(t, "thread-count", "short-threads 2000", "wrong 0")
 	expect(t, "process-count", "leader-exit",
 		"leader: ok ok", "leader gone: ok", "after others: EPERM EPERM", "executed: EPERM")
-	if after := descriptors(t); after > before {
-		t.Errorf("%d descriptors before, %d after: expected none to be left", before, after)
+}
+
+// noneLeft makes a check that this process has no more descriptors than now. A
+// first launch opens some for good.
+func noneLeft(t *testing.T) func() {
+	t.Helper()
+	expect(t, "process-count", "calls first 1", "first: ok")
+	before := descriptors(t)
+	return func() {
+		if after := descriptors(t); after > before {
+			t.Errorf("%d descriptors before, %d after: expected none to be left", before, after)
+		}
 	}
 }
 

@@ -156,6 +156,30 @@ static int alarms(char **args)
 	return 0;
 }
 
+// Stops and continues a caller as fast as it goes.
+static int stop_storm(char **args)
+{
+	long limit = atol(args[0]), stops = 0;
+	pid_t child;
+
+	share(-1);
+	child = must("fork", fork());
+	if (child == 0) {
+		while (tally->denied < 200)
+			call(1);
+		_exit(0);
+	}
+	while (waitpid(child, NULL, WNOHANG) == 0) {
+		kill(child, SIGSTOP);
+		kill(child, SIGCONT);
+		stops++;
+	}
+	say("%s, %s\n", tally->allowed == limit ? "exactly the limit" : "not the limit", stops > 100 ? "stopped often" : "hardly stopped");
+	if (tally->allowed != limit)
+		result();
+	return 0;
+}
+
 static int kill_storm(char **args)
 {
 	int count = atoi(args[0]);
@@ -266,6 +290,7 @@ static int short_processes(char **args)
 const struct mode race_modes[] = {
 	{ "crowd", crowd },
 	{ "alarms", alarms },
+	{ "stop-storm", stop_storm },
 	{ "kill-storm", kill_storm },
 	{ "exec-storm", exec_storm },
 	{ "short-threads", short_threads },
