@@ -126,8 +126,12 @@ func TestFlowIsOfAThread(t *testing.T) {
 		nr   int32
 		want abi.Verdict
 	}{
-		{one, 0, abi.Allow}, {two, 1, abi.Errno(1)}, {two, 0, abi.Allow}, {one, 1, abi.Allow},
-		{one, 0, abi.Errno(1)}, {two, 1, abi.Allow},
+		{one, 0, abi.Allow},
+		{two, 1, abi.Errno(1)},
+		{two, 0, abi.Allow},
+		{one, 1, abi.Allow},
+		{one, 0, abi.Errno(1)},
+		{two, 1, abi.Allow},
 	} {
 		if got := f.ask(c.who, abi.ArchX86_64, c.nr); got != c.want {
 			t.Errorf("%d: call %d of thread %d: %v, want %v", i, c.nr, c.who.thread, got, c.want)
@@ -168,10 +172,17 @@ func TestRate(t *testing.T) {
 		now  uint64
 		want abi.Verdict
 	}{
-		{5 * second, abi.Allow}, {5 * second, abi.Allow}, {5 * second, abi.Errno(11)},
-		{5*second + second/4 - 1, abi.Errno(11)}, {5*second + second/4, abi.Allow}, {5*second + second/4, abi.Errno(11)},
+		{5 * second, abi.Allow},
+		{5 * second, abi.Allow},
+		{5 * second, abi.Errno(11)},
+		{5*second + second/4 - 1, abi.Errno(11)},
+		{5*second + second/4, abi.Allow},
+		{5*second + second/4, abi.Errno(11)},
 		{5 * second, abi.Errno(11)}, // asked earlier, evaluated later
-		{5*second + second/2, abi.Allow}, {60 * second, abi.Allow}, {60 * second, abi.Allow}, {60 * second, abi.Errno(11)},
+		{5*second + second/2, abi.Allow},
+		{60 * second, abi.Allow},
+		{60 * second, abi.Allow},
+		{60 * second, abi.Errno(11)},
 	} {
 		// The clock of task moves on by one with each question.
 		if got := f.ask(&task{now: c.now - 1}, abi.ArchX86_64, 0); got != c.want {
@@ -255,10 +266,18 @@ func TestCache(t *testing.T) {
 			args [4]uint64
 			want abi.Verdict
 		}{
-			{[4]uint64{1, 1, 0, 9}, abi.Allow}, {[4]uint64{2, 1 | flags, 6, 8}, abi.Allow}, {[4]uint64{1, 1, 0, 7}, abi.Allow},
-			{[4]uint64{2, 3, 1}, abi.Errno(1)}, {[4]uint64{2, 2, 6}, abi.Errno(1)}, {[4]uint64{17, 3, 0}, abi.Errno(1)},
-			{[4]uint64{16, 3, 0}, abi.Allow}, {[4]uint64{16, 3, 4}, abi.Errno(1)}, {[4]uint64{1 << 32, 1, 0}, abi.Errno(1)},
-			{[4]uint64{10, 2, 17}, abi.Allow}, {[4]uint64{10, 2, 17 + 1<<32}, abi.Errno(1)}, {[4]uint64{}, abi.Errno(1)},
+			{[4]uint64{1, 1, 0, 9}, abi.Allow},
+			{[4]uint64{2, 1 | flags, 6, 8}, abi.Allow},
+			{[4]uint64{1, 1, 0, 7}, abi.Allow},
+			{[4]uint64{2, 3, 1}, abi.Errno(1)},
+			{[4]uint64{2, 2, 6}, abi.Errno(1)},
+			{[4]uint64{17, 3, 0}, abi.Errno(1)},
+			{[4]uint64{16, 3, 0}, abi.Allow},
+			{[4]uint64{16, 3, 4}, abi.Errno(1)},
+			{[4]uint64{1 << 32, 1, 0}, abi.Errno(1)},
+			{[4]uint64{10, 2, 17}, abi.Allow},
+			{[4]uint64{10, 2, 17 + 1<<32}, abi.Errno(1)},
+			{[4]uint64{}, abi.Errno(1)},
 		} {
 			for n := 0; n < 2; n++ {
 				if got := f.ask(&task{}, abi.ArchX86_64, socket, c.args[:]...); got != c.want {
@@ -381,8 +400,11 @@ func TestAudit(t *testing.T) {
 	who := &task{process: 7, thread: 8, now: 99}
 	for _, d := range []abi.SeccompData{
 		{Nr: 59, Arch: abi.ArchX86_64, Args: [6]uint64{1, 2, 3, 4, 5, 1<<64 - 1}},
-		{Nr: 1, Arch: abi.ArchX86_64}, {Nr: 0, Arch: abi.ArchX86_64}, {Nr: -1, Arch: abi.ArchX86_64},
-		{Nr: 200, Arch: abi.ArchI386}, {Nr: abi.X32Bit | 1, Arch: abi.ArchX86_64},
+		{Nr: 1, Arch: abi.ArchX86_64},
+		{Nr: 0, Arch: abi.ArchX86_64},
+		{Nr: -1, Arch: abi.ArchX86_64},
+		{Nr: 200, Arch: abi.ArchI386},
+		{Nr: abi.X32Bit | 1, Arch: abi.ArchX86_64},
 	} {
 		d := d
 		if r := m.Run(who, &d); r.Fault != nil || abi.Verdict(r.Ret) != abi.Allow {
@@ -390,8 +412,10 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	want := []record{
-		{Nr: 59, Arch: abi.ArchX86_64, Args: [6]uint64{1, 2, 3, 4, 5, 1<<64 - 1}}, {Nr: 0, Arch: abi.ArchX86_64},
-		{Nr: 200, Arch: abi.ArchI386}, {Nr: abi.X32Bit | 1, Arch: abi.ArchX86_64},
+		{Nr: 59, Arch: abi.ArchX86_64, Args: [6]uint64{1, 2, 3, 4, 5, 1<<64 - 1}},
+		{Nr: 0, Arch: abi.ArchX86_64},
+		{Nr: 200, Arch: abi.ArchI386},
+		{Nr: abi.X32Bit | 1, Arch: abi.ArchX86_64},
 	}
 	for i := range want {
 		w := &want[i]
@@ -451,8 +475,10 @@ func BenchmarkCache(b *testing.B) {
 // BenchmarkMore decides in the other filters.
 func BenchmarkMore(b *testing.B) {
 	for _, c := range [][]string{
-		{"flow", "calls=read", "from=read", "to=read"}, {"rate", "calls=read", "burst=4000000000", "per_second=4000000000"},
-		{"rate", "calls=read", "burst=4000000000", "per_second=4000000000", "per_process=true"}, {"once", "calls=read"},
+		{"flow", "calls=read", "from=read", "to=read"},
+		{"rate", "calls=read", "burst=4000000000", "per_second=4000000000"},
+		{"rate", "calls=read", "burst=4000000000", "per_second=4000000000", "per_process=true"},
+		{"once", "calls=read"},
 	} {
 		b.Run(strings.Join(c, " "), func(b *testing.B) {
 			m, _ := machine(b, c[0], c[1:]...)
