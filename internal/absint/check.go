@@ -229,7 +229,7 @@ func (k *checker) context(n uint8, off int64, size int, how access) *Problem {
 		return k.fail("copy what you want to change to the stack", []uint8{n}, "%s to the read-only context", how)
 	}
 	if !r.Is(0) {
-		return k.fail("access fields at constant offsets from the unchanged context pointer", []uint8{n}, "dereference of a modified context pointer")
+		return k.fail("access fields at constant offsets from the unchanged context pointer; where the compiler computes one, read the fields into variables before choosing", []uint8{n}, "dereference of a modified context pointer")
 	}
 	if off < 0 || off+int64(size) > abi.DataSize {
 		return k.fail("struct seccomp_data has 64 bytes", []uint8{n}, "read of %d bytes at %d outside the context", size, off)
