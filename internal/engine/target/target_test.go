@@ -157,7 +157,7 @@ func TestStoppedTargetStopsItsSupervisor(t *testing.T) {
 
 func TestOrphansAreReaped(t *testing.T) {
 	// The middle process ends before the one it started, which becomes ours.
-	s := start(t, `sh -c 'sh -c "read x; exit" <&3 & echo $!' 3<&0 </dev/null; read y`)
+	s := start(t, `sh -c 'sleep 1000 >/dev/null & echo $!'; read x`)
 	orphan, err := strconv.Atoi(s.line(t))
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,9 @@ func TestOrphansAreReaped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sys.Close(fd)
-	fmt.Fprint(s.in, "\n")
+	if err := sys.PidfdSignal(fd, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 	for sys.PidfdSignal(fd, 0) == nil { // until it is not even a zombie
 		sys.Poll(fd, -1, -1)
 	}
