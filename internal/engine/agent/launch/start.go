@@ -27,7 +27,7 @@ const answerSeconds = 20
 // while the process runs; 0 before the first launch.
 var probed atomic.Uint32
 
-// hidden is this program as the file that init stages execute, copied once.
+// hidden is this program as the file that init stages execute, made once.
 var hidden hiddenProgram
 
 // hiddenProgram makes a stage unreachable from its first moment on. A stage is
@@ -41,7 +41,7 @@ type hiddenProgram struct {
 // get is nil where the system does not let anonymous files be executed: there a
 // stage hides as soon as it runs.
 func (h *hiddenProgram) get() *os.File {
-	h.once.Do(func() { h.file, _ = sys.ExecuteOnly(self) })
+	h.once.Do(func() { h.file, _ = sys.ExecuteOnly() })
 	return h.file
 }
 
@@ -65,7 +65,7 @@ func Start(cmd *exec.Cmd, cfg Config) (listener int, err error) {
 	if known := Listen(probed.Load()); cfg.Listen == ListenProbe && known != ListenNone {
 		cfg.Listen = known
 	}
-	sock, err := startStage(cmd)
+	sock, err := startStage(cmd, &cfg)
 	if err != nil {
 		return -1, err
 	}
@@ -94,8 +94,9 @@ func startable(cmd *exec.Cmd) error {
 }
 
 // startStage starts cmd's process as an init stage and leaves cmd as it was,
-// so that its pipes, context and Wait work on the target.
-func startStage(cmd *exec.Cmd) (sock int, err error) {
+// so that its pipes, context and Wait work on the target. What of cmd means
+// something else in the stage is put into cfg.
+func startStage(cmd *exec.Cmd, cfg *Config) (sock int, err error) {
 	ours, theirs, err := sys.SocketPair()
 	if err != nil {
 		return -1, fmt.Errorf("socketpair: %w", err)
@@ -107,6 +108,16 @@ func startStage(cmd *exec.Cmd) (sock int, err error) {
 	cmd.Path, cmd.ExtraFiles = self, append(append([]*os.File(nil), extra...), end)
 	if program := hidden.get(); program != nil {
 		cmd.Path = "/proc/self/fd/" + strconv.Itoa(at+1)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, program)
+	}
+	if path == self { // the stage's own would be another file
+		program, err := os.Open(self)
+		if err != nil {
+			sys.Close(ours)
+			return -1, err
+		}
+		defer program.Close()
+		cfg.Path = "/proc/self/fd/" + strconv.Itoa(3+len(cmd.ExtraFiles))
 		cmd.ExtraFiles = append(cmd.ExtraFiles, program)
 	}
 	cmd.Args = []string{marker, strconv.Itoa(at), strconv.Itoa(len(cmd.ExtraFiles) - len(extra))}
