@@ -337,8 +337,10 @@ func TestConformancePrograms(t *testing.T) {
 		"thread-count":  {"ALLOW", "ALLOW", "ALLOW", "ERRNO(1)"},
 		"storage-life":  {"ERRNO(2)", "ERRNO(16)", "ALLOW", "ERRNO(2)", "ERRNO(2)", "ERRNO(16)"},
 		"hash-full":     {"ALLOW", "ALLOW", "ERRNO(7)"},
-		"hash-life": {"ERRNO(2)", "ALLOW", "ERRNO(17)", "ALLOW", "ERRNO(16)", "ALLOW", "ERRNO(2)", "ERRNO(3)",
-			"ERRNO(2)"},
+		"hash-life": {
+			"ERRNO(2)", "ALLOW", "ERRNO(17)", "ALLOW", "ERRNO(16)", "ALLOW", "ERRNO(2)", "ERRNO(3)",
+			"ERRNO(2)",
+		},
 		"stack-a":      {"ALLOW", "ALLOW", "ERRNO(1)"},
 		"stack-b":      {"LOG", "ERRNO(13)"},
 		"time":         {"ERRNO(16)", "ERRNO(16)"},

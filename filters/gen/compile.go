@@ -87,9 +87,11 @@ func (t tools) compile(root, out, source string) error {
 	if err := os.MkdirAll(filepath.Dir(object), 0o755); err != nil {
 		return err
 	}
-	clang := []string{t.clang, "-target", "bpfel", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-c",
+	clang := []string{
+		t.clang, "-target", "bpfel", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-c",
 		"-Wall", "-Wextra", "-Werror", "-fno-ident", "-fno-jump-tables", "-nostdinc",
-		"-fdebug-compilation-dir=.", "-Iinclude", "-o", object, source}
+		"-fdebug-compilation-dir=.", "-Iinclude", "-o", object, source,
+	}
 	if err := run(root, clang); err != nil {
 		return err
 	}

@@ -53,8 +53,10 @@ func words() []int {
 
 func mapTypes() []constant {
 	var all []constant
-	for _, t := range []prog.MapType{prog.Hash, prog.Array, prog.ProgArray, prog.PercpuHash,
-		prog.PercpuArray, prog.LRUHash, prog.RingBuf, prog.TaskStorage} {
+	for _, t := range []prog.MapType{
+		prog.Hash, prog.Array, prog.ProgArray, prog.PercpuHash,
+		prog.PercpuArray, prog.LRUHash, prog.RingBuf, prog.TaskStorage,
+	} {
 		all = append(all, constant{"BPF_MAP_TYPE_" + t.String(), fmt.Sprint(uint32(t)), ""})
 	}
 	return all
@@ -78,9 +80,14 @@ func actions() []constant {
 		verdict abi.Verdict
 		name    string
 	}{
-		{abi.KillProcess, "KILL_PROCESS"}, {abi.KillThread, "KILL_THREAD"}, {abi.Trap, "TRAP"},
-		{abi.ErrnoAction, "ERRNO"}, {abi.UserNotif, "USER_NOTIF"}, {abi.Trace, "TRACE"},
-		{abi.Log, "LOG"}, {abi.Allow, "ALLOW"},
+		{abi.KillProcess, "KILL_PROCESS"},
+		{abi.KillThread, "KILL_THREAD"},
+		{abi.Trap, "TRAP"},
+		{abi.ErrnoAction, "ERRNO"},
+		{abi.UserNotif, "USER_NOTIF"},
+		{abi.Trace, "TRACE"},
+		{abi.Log, "LOG"},
+		{abi.Allow, "ALLOW"},
 	} {
 		all = append(all, constant{"SECCOMP_RET_" + v.name, fmt.Sprintf("0x%08xU", uint32(v.verdict)), ""})
 	}
@@ -99,11 +106,25 @@ func arches() []constant {
 
 func errnos() []constant {
 	return []constant{
-		{"EPERM", "1", ""}, {"ENOENT", "2", ""}, {"ESRCH", "3", ""}, {"EINTR", "4", ""},
-		{"EIO", "5", ""}, {"E2BIG", "7", ""}, {"EBADF", "9", ""}, {"EAGAIN", "11", ""},
-		{"ENOMEM", "12", ""}, {"EACCES", "13", ""}, {"EFAULT", "14", ""}, {"EBUSY", "16", ""},
-		{"EEXIST", "17", ""}, {"EINVAL", "22", ""}, {"EMFILE", "24", ""}, {"ENOSPC", "28", ""},
-		{"ENOSYS", "38", ""}, {"EOPNOTSUPP", "95", ""}, {"ETIMEDOUT", "110", ""},
+		{"EPERM", "1", ""},
+		{"ENOENT", "2", ""},
+		{"ESRCH", "3", ""},
+		{"EINTR", "4", ""},
+		{"EIO", "5", ""},
+		{"E2BIG", "7", ""},
+		{"EBADF", "9", ""},
+		{"EAGAIN", "11", ""},
+		{"ENOMEM", "12", ""},
+		{"EACCES", "13", ""},
+		{"EFAULT", "14", ""},
+		{"EBUSY", "16", ""},
+		{"EEXIST", "17", ""},
+		{"EINVAL", "22", ""},
+		{"EMFILE", "24", ""},
+		{"ENOSPC", "28", ""},
+		{"ENOSYS", "38", ""},
+		{"EOPNOTSUPP", "95", ""},
+		{"ETIMEDOUT", "110", ""},
 	}
 }
 

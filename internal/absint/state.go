@@ -26,8 +26,10 @@ const (
 
 // String names the kind for messages.
 func (k Kind) String() string {
-	names := [kinds]string{"uninitialised", "a number", "the context", "a stack pointer", "a map",
-		"a map value", "a map value or NULL", "a record", "a record or NULL"}
+	names := [kinds]string{
+		"uninitialised", "a number", "the context", "a stack pointer", "a map",
+		"a map value", "a map value or NULL", "a record", "a record or NULL",
+	}
 	if k >= kinds {
 		return "unknown"
 	}

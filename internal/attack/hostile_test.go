@@ -77,8 +77,10 @@ func survives(t *testing.T, name string, data []byte) bool {
 // TestHostileValues attacks the promise that whatever is given to Set is a value
 // of the variable or an error.
 func TestHostileValues(t *testing.T) {
-	values := []string{"", " ", "-", "+", "-1", "0x", "0xfffffffffffffffff", "1e9", "١", "true", "\x00", "execve,", ",",
-		"-execve", "+nosuchcall", strings.Repeat("9", 1<<16), strings.Repeat("execve,", 1<<14), "18446744073709551615", "🜂"}
+	values := []string{
+		"", " ", "-", "+", "-1", "0x", "0xfffffffffffffffff", "1e9", "١", "true", "\x00", "execve,", ",",
+		"-execve", "+nosuchcall", strings.Repeat("9", 1<<16), strings.Repeat("execve,", 1<<14), "18446744073709551615", "🜂",
+	}
 	for _, name := range filters.Names() {
 		for _, v := range values {
 			hostileValue(t, name, v)
@@ -117,8 +119,10 @@ func TestHostileSpecs(t *testing.T) {
 	if err := os.Truncate(huge, 1<<40); err != nil {
 		t.Fatal(err)
 	}
-	for _, spec := range []string{"", ":", "::", "/", dir, pipe, huge, "/dev/zero", "/dev/full", "/proc/self/mem",
-		"no-exec:", "no-exec:nothing", "../no-exec/no-exec", "no-exec\x00", strings.Repeat("x/", 1<<15)} {
+	for _, spec := range []string{
+		"", ":", "::", "/", dir, pipe, huge, "/dev/zero", "/dev/full", "/proc/self/mem",
+		"no-exec:", "no-exec:nothing", "../no-exec/no-exec", "no-exec\x00", strings.Repeat("x/", 1<<15),
+	} {
 		var le *portcullis.LoadError
 		if f, err := portcullis.Load(spec); err != nil && !errors.As(err, &le) || err == nil && spec != "no-exec:" {
 			t.Errorf("%.40q: %v, %v: expected a *LoadError", spec, f, err)

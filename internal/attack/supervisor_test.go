@@ -101,8 +101,11 @@ func TestDeadSupervisorCloses(t *testing.T) {
 		limit, counted string
 		sig            syscall.Signal
 	}{
-		{"0", "EPERM", syscall.SIGKILL}, {"1000", "ok", syscall.SIGKILL},
-		{"0", "EPERM", syscall.SIGSEGV}, {"1000", "ok", syscall.SIGTERM}, {"0", "EPERM", syscall.SIGABRT},
+		{"0", "EPERM", syscall.SIGKILL},
+		{"1000", "ok", syscall.SIGKILL},
+		{"0", "EPERM", syscall.SIGSEGV},
+		{"1000", "ok", syscall.SIGTERM},
+		{"0", "EPERM", syscall.SIGABRT},
 	} {
 		stack := "global-count limit=" + c.limit + "; static-verdicts"
 		got := supervised(t, stack, "kill-supervisor", strconv.Itoa(int(c.sig)))

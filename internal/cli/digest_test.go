@@ -24,8 +24,11 @@ func TestDigestExplainsEachKindOnce(t *testing.T) {
 	allowed.Verdict = abi.Allow
 	for _, e := range []*event.Event{
 		denial("fork", 1), allowed, denial("fork", 2), denial("exec", 3), denial("fork", 4),
-		{Kind: event.KindPrint, Program: "p", Text: "n=1"}, {Kind: event.KindLost, Lost: 2},
-		{Kind: event.KindRecord, Program: "p"}, {Kind: event.KindRecord, Program: "p"}, {Kind: event.KindLost, Lost: 1},
+		{Kind: event.KindPrint, Program: "p", Text: "n=1"},
+		{Kind: event.KindLost, Lost: 2},
+		{Kind: event.KindRecord, Program: "p"},
+		{Kind: event.KindRecord, Program: "p"},
+		{Kind: event.KindLost, Lost: 1},
 	} {
 		d.add(e)
 	}

@@ -27,12 +27,18 @@ func TestCountExec(t *testing.T) {
 	for _, c := range []struct {
 		name, max, program, script, want string
 	}{
-		{"bash forks", "2", "bash", `for i in 1 2 3 4; do /bin/echo $i 2>&- || echo denied; done 2>/dev/null`,
-			"1\n2\ndenied\ndenied"},
-		{"subshells", "2", "bash", `(/bin/echo a); ( (/bin/echo b) ); (/bin/echo c || echo denied) 2>/dev/null`,
-			"a\nb\ndenied"},
-		{"exec in place", "3", "bash", `exec bash -c 'exec bash -c "/bin/echo deep; /bin/echo deeper || echo denied" 2>/dev/null'`,
-			"deep\ndenied"},
+		{
+			"bash forks", "2", "bash", `for i in 1 2 3 4; do /bin/echo $i 2>&- || echo denied; done 2>/dev/null`,
+			"1\n2\ndenied\ndenied",
+		},
+		{
+			"subshells", "2", "bash", `(/bin/echo a); ( (/bin/echo b) ); (/bin/echo c || echo denied) 2>/dev/null`,
+			"a\nb\ndenied",
+		},
+		{
+			"exec in place", "3", "bash", `exec bash -c 'exec bash -c "/bin/echo deep; /bin/echo deeper || echo denied" 2>/dev/null'`,
+			"deep\ndenied",
+		},
 		{"none at all", "0", "bash", `/bin/echo a 2>/dev/null || echo denied`, denied},
 		{"posix_spawn and threads", "3", python, `
 import subprocess, threading

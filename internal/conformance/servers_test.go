@@ -31,8 +31,10 @@ server { listen unix:%[1]s/http.sock; root %[1]s; } }`, dir)
 	cmd := command(t, one("phases"), "nginx", "-p", dir, "-c", filepath.Join(dir, "conf"))
 	denied := watchDenials(cmd)
 	said(t, cmd, "start worker process ")
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", socket) },
+	}}
 	for i := 0; i < 20; i++ {
 		if body := get(t, client); body != "hello\n" {
 			t.Fatalf("request %d: %q", i, body)

@@ -20,8 +20,10 @@ type scenario struct {
 	status  int
 }
 
-const kill = 128 + int(syscall.SIGKILL)
-const sys = 128 + int(syscall.SIGSYS)
+const (
+	kill = 128 + int(syscall.SIGKILL)
+	sys  = 128 + int(syscall.SIGSYS)
+)
 
 var scenarios = []scenario{
 	{"global count", one("global-count"), "calls 5", "ok ok ok EPERM EPERM", 0},

@@ -39,8 +39,10 @@ func (o *object) readCode() error {
 		}
 		insns, err := prog.Decode(raw)
 		if err != nil {
-			return &Error{Path: o.path, Section: s.name, Reason: "not instructions", Err: err,
-				Remedy: damaged}
+			return &Error{
+				Path: o.path, Section: s.name, Reason: "not instructions", Err: err,
+				Remedy: damaged,
+			}
 		}
 		c := &code{name: s.name, insns: insns, relocs: map[int]relocation{}}
 		o.code[elf.SectionIndex(i)], o.named[s.name] = c, c

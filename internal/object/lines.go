@@ -70,8 +70,10 @@ func (o *object) readLines() error {
 	}
 	var known *Error
 	if err != nil && !errors.As(err, &known) {
-		return &Error{Path: o.path, Section: s.name, Reason: "not readable line information", Err: err,
-			Remedy: damaged}
+		return &Error{
+			Path: o.path, Section: s.name, Reason: "not readable line information", Err: err,
+			Remedy: damaged,
+		}
 	}
 	o.sortLines()
 	return err

@@ -81,8 +81,10 @@ func (o *object) addProgram(f *function, name string, names map[string]bool) err
 		return o.fail(fmt.Sprintf("more than %d programs", MaxPrograms), "split the object", nil)
 	}
 	names[name] = true
-	l := &linker{object: o, program: &prog.Program{Name: name, Source: o.path, License: o.license},
-		starts: map[*function]int{}, maps: map[*prog.Map]int{}}
+	l := &linker{
+		object: o, program: &prog.Program{Name: name, Source: o.path, License: o.license},
+		starts: map[*function]int{}, maps: map[*prog.Map]int{},
+	}
 	if err := l.run(f); err != nil {
 		return err
 	}

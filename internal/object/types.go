@@ -56,8 +56,10 @@ func (o *object) readTypes() error {
 	}
 	strs, err := btfStrings(raw)
 	if err != nil {
-		return &Error{Path: o.path, Section: s.name, Reason: "not readable type information", Err: err,
-			Remedy: damaged}
+		return &Error{
+			Path: o.path, Section: s.name, Reason: "not readable type information", Err: err,
+			Remedy: damaged,
+		}
 	}
 	o.types = &types{strings: string(strs)}
 	err = shielded(func() (err error) {
@@ -65,8 +67,10 @@ func (o *object) readTypes() error {
 		return err
 	})
 	if err != nil {
-		return &Error{Path: o.path, Section: s.name, Reason: "not readable type information", Err: err,
-			Remedy: "compile it with clang 14 or newer"}
+		return &Error{
+			Path: o.path, Section: s.name, Reason: "not readable type information", Err: err,
+			Remedy: "compile it with clang 14 or newer",
+		}
 	}
 	return nil
 }

@@ -84,8 +84,10 @@ func assemble(p *Prefilter) (cbpf.Program, *Error) {
 	}
 	prog, err := e.Assemble(cbpf.Passes()...)
 	if err != nil {
-		return prog, &Error{Insn: -1, Err: err, Reason: fmt.Sprintf("the stack does not fit the kernel's classic BPF (%v)", err),
-			Remedy: "use fewer filters, or such that treat neighbouring calls alike"}
+		return prog, &Error{
+			Insn: -1, Err: err, Reason: fmt.Sprintf("the stack does not fit the kernel's classic BPF (%v)", err),
+			Remedy: "use fewer filters, or such that treat neighbouring calls alike",
+		}
 	}
 	return prog, nil
 }

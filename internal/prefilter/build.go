@@ -112,8 +112,10 @@ func covers(name string, arch abi.Arch, rs []split.Range) *Error {
 }
 
 func broken(name string, arch abi.Arch, nr uint32) *Error {
-	return &Error{Program: name, Call: callName(arch, nr), Arch: arch, Insn: -1,
-		Reason: "its decision tree has a gap or an overlap here", Remedy: "report this defect with the filter"}
+	return &Error{
+		Program: name, Call: callName(arch, nr), Arch: arch, Insn: -1,
+		Reason: "its decision tree has a gap or an overlap here", Remedy: "report this defect with the filter",
+	}
 }
 
 // boundaries lists every number at which a leaf can differ from that of the
@@ -235,9 +237,11 @@ func observed(o Observe, l Leaf) bool {
 }
 
 func traced(arch abi.Arch, nr uint32, l Leaf) *Error {
-	return &Error{Program: l.Program, Call: callName(arch, nr), Arch: arch, Insn: l.Why.Insn, Line: l.Why.Line,
+	return &Error{
+		Program: l.Program, Call: callName(arch, nr), Arch: arch, Insn: l.Why.Insn, Line: l.Why.Line,
 		Reason: fmt.Sprintf("this call needs a traced decision, which the agent engine does not support yet (%s)", l.Why.Text),
-		Remedy: "use the kernel engine, or a filter that neither pins memory nor waits nor returns TRAP, TRACE or KILL_THREAD here"}
+		Remedy: "use the kernel engine, or a filter that neither pins memory nor waits nor returns TRAP, TRACE or KILL_THREAD here",
+	}
 }
 
 func anyNotify(rs []Range) bool {

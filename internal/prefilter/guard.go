@@ -51,14 +51,22 @@ const (
 // Guards is the table, in the order in which guards decide. The caller owns it.
 func Guards() []GuardInfo {
 	return []GuardInfo{
-		{GuardI386, "every i386 call", abi.KillProcess, true,
-			"a filter written for one table of numbers must not be asked with another's"},
-		{GuardX32, "every x86-64 call with bit 30 of its number set, except -1", abi.KillProcess, true,
-			"x32 calls report the x86-64 architecture, so a filter that tests it does not see them"},
-		{GuardIOUring, "io_uring_setup, io_uring_enter and io_uring_register", abi.Errno(enosys), true,
-			"operations of a ring, even an inherited one, bypass every seccomp filter"},
-		{GuardListener, "seccomp(SECCOMP_SET_MODE_FILTER) with NEW_LISTENER, if any call is asked of the supervisor", abi.Errno(ebusy), false,
-			"once the supervisor is gone, a newer listener outranks it and continues what it would deny"},
+		{
+			GuardI386, "every i386 call", abi.KillProcess, true,
+			"a filter written for one table of numbers must not be asked with another's",
+		},
+		{
+			GuardX32, "every x86-64 call with bit 30 of its number set, except -1", abi.KillProcess, true,
+			"x32 calls report the x86-64 architecture, so a filter that tests it does not see them",
+		},
+		{
+			GuardIOUring, "io_uring_setup, io_uring_enter and io_uring_register", abi.Errno(enosys), true,
+			"operations of a ring, even an inherited one, bypass every seccomp filter",
+		},
+		{
+			GuardListener, "seccomp(SECCOMP_SET_MODE_FILTER) with NEW_LISTENER, if any call is asked of the supervisor", abi.Errno(ebusy), false,
+			"once the supervisor is gone, a newer listener outranks it and continues what it would deny",
+		},
 	}
 }
 

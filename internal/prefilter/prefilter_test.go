@@ -213,8 +213,17 @@ func calls(r *rand.Rand, p *Prefilter, token uint64) []abi.SeccompData {
 func withArgs(a abi.Arch, nr uint32, token uint64) []abi.SeccompData {
 	var out []abi.SeccompData
 	for _, args := range [][6]uint64{
-		{}, {1, 8}, {1, 7}, {0, 8}, {1 << 32, 8}, {1<<32 | 1, 1<<32 | 8}, {2, 0xffffffff},
-		{5: token}, {5: token ^ 1}, {5: token ^ 1<<63}, {5: uint64(uint32(token))},
+		{},
+		{1, 8},
+		{1, 7},
+		{0, 8},
+		{1 << 32, 8},
+		{1<<32 | 1, 1<<32 | 8},
+		{2, 0xffffffff},
+		{5: token},
+		{5: token ^ 1},
+		{5: token ^ 1<<63},
+		{5: uint64(uint32(token))},
 	} {
 		out = append(out, abi.SeccompData{Nr: int32(nr), Arch: a, Args: args})
 	}

@@ -9,8 +9,11 @@ import (
 // spans are the numbers in the order in which they are split. Real calls are
 // below 1024; x32 calls have bit 30; -1 is what a tracer skips a call with.
 var spans = [...]struct{ from, to uint32 }{
-	{0, 1023}, {1024, abi.X32Bit - 1},
-	{abi.X32Bit, 2*abi.X32Bit - 1}, {2 * abi.X32Bit, 1<<32 - 2}, {1<<32 - 1, 1<<32 - 1},
+	{0, 1023},
+	{1024, abi.X32Bit - 1},
+	{abi.X32Bit, 2*abi.X32Bit - 1},
+	{2 * abi.X32Bit, 1<<32 - 2},
+	{1<<32 - 1, 1<<32 - 1},
 }
 
 const (

@@ -46,7 +46,7 @@ func mapSpecs(p *prog.Program) *Error {
 		switch {
 		case m == nil:
 			return refuse(i, "expected a description, found none")
-		case m.Type.String() == (prog.MapType(0)).String():
+		case m.Type.String() == prog.MapType(0).String():
 			return refuse(i, "type %d is not one of the filter ABI's", uint32(m.Type))
 		case m.KeySize > maxValue || m.ValueSize > maxValue:
 			return refuse(i, "keys of %d and values of %d bytes: expected at most %d", m.KeySize, m.ValueSize, maxValue)
