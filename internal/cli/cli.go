@@ -98,7 +98,7 @@ func newRoot(s Streams) *cobra.Command {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	root.AddCommand(a.run(), a.check(), a.explain(), a.list(), a.doctor(), a.kernel(), a.version())
+	root.AddCommand(a.run(), a.check(), a.explain(), a.list(), a.doctor(), a.kernel(), a.test(), a.version())
 	return root
 }
 

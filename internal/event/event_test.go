@@ -121,6 +121,22 @@ func TestRecordSchema(t *testing.T) {
 	}
 }
 
+func TestParseVerdict(t *testing.T) {
+	for text, want := range map[string]abi.Verdict{
+		"ALLOW": abi.Allow, "ERRNO(1)": abi.Errno(1), "EPERM": abi.Errno(1), "ERRNO(1) EPERM": abi.Errno(1),
+		"EHWPOISON": abi.Errno(133), "TRACE(7)": abi.Trace | 7, "0x7fff0000": abi.Allow, "ERRNO(134)": abi.Errno(134),
+	} {
+		if got, err := ParseVerdict(text); err != nil || got != want {
+			t.Errorf("%q: got %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "-", "EPERMS", "ERRNO(1) EACCES", "ALLOW EPERM", "ERRNO(x)", "ALLOW ", "DENY"} {
+		if got, err := ParseVerdict(text); err == nil {
+			t.Errorf("%q: got %v, want an error", text, got)
+		}
+	}
+}
+
 func TestErrnoNames(t *testing.T) {
 	for want, e := range map[string]syscall.Errno{
 		"EPERM": syscall.EPERM, "ENOSYS": syscall.ENOSYS, "EBADE": syscall.EBADE,

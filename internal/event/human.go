@@ -14,9 +14,9 @@ import (
 func (e *Event) String() string {
 	switch e.Kind {
 	case KindPrint:
-		return fmt.Sprintf("%s printed: %s", printable(e.Program), printable(e.Text))
+		return fmt.Sprintf("%s printed: %s", Printable(e.Program), Printable(e.Text))
 	case KindRecord:
-		return fmt.Sprintf("%s recorded in %s at %s%s: %s", printable(e.Program), printable(e.Map), e.Call.Title(), e.by(), e.content()+e.remark())
+		return fmt.Sprintf("%s recorded in %s at %s%s: %s", Printable(e.Program), Printable(e.Map), e.Call.Title(), e.by(), e.Content()+e.remark())
 	case KindLost:
 		return fmt.Sprintf("%d events were lost: the reader is slower than the calls", e.Lost)
 	}
@@ -38,7 +38,7 @@ func (e *Event) remark() string {
 	if e.Text == "" {
 		return ""
 	}
-	return " (" + printable(e.Text) + ")"
+	return " (" + Printable(e.Text) + ")"
 }
 
 func (e *Event) subject() string { return e.Call.String() + e.by() + ": " }
@@ -48,19 +48,19 @@ func (e *Event) by() string {
 	if e.Pid == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" by %s[%d]", printable(e.Comm), e.Pid)
+	return fmt.Sprintf(" by %s[%d]", Printable(e.Comm), e.Pid)
 }
 
 func (e *Event) origin() string {
 	if e.Leaf == LeafGuard {
 		return "the " + e.Program + " guard"
 	}
-	where := printable(e.Program)
+	where := Printable(e.Program)
 	switch {
 	case e.Line != "" && e.Source != "":
-		where += ", " + printable(e.Line) + " `" + printable(strings.TrimSpace(e.Source)) + "`"
+		where += ", " + Printable(e.Line) + " `" + Printable(strings.TrimSpace(e.Source)) + "`"
 	case e.Line != "":
-		where += ", " + printable(e.Line)
+		where += ", " + Printable(e.Line)
 	case e.Insn >= 0:
 		where += ", instruction " + strconv.Itoa(e.Insn)
 	}
@@ -99,9 +99,25 @@ func Verdict(v abi.Verdict) string {
 	return v.String()
 }
 
-// printable replaces what a target or a filter's author could use to write to
+// ParseVerdict reads what Verdict and abi.Verdict print, and an error by its
+// name alone: "ALLOW", "ERRNO(1)", "ERRNO(1) EPERM", "EPERM".
+func ParseVerdict(s string) (abi.Verdict, error) {
+	for n, name := range strings.Fields(errnoNames) {
+		if s == name && name != "-" {
+			return abi.Errno(uint16(n + 1)), nil
+		}
+	}
+	bare, name, named := strings.Cut(s, " ")
+	v, err := abi.ParseVerdict(bare)
+	if err != nil || named && Verdict(v) != bare+" "+name {
+		return 0, fmt.Errorf("verdict %q: expected an action such as ALLOW, ERRNO(1) or KILL_PROCESS, or the name of an error", s)
+	}
+	return v, nil
+}
+
+// Printable replaces what a target or a filter's author could use to write to
 // the reader's terminal: names of tasks and source lines are theirs to choose.
-func printable(s string) string {
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if strconv.IsPrint(r) {
 			return r

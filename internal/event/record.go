@@ -154,8 +154,8 @@ func (f *fields) UnmarshalJSON(raw []byte) error {
 // shown is how many bytes of a record without a type a line for people shows.
 const shown = 64
 
-// content is a record for people.
-func (e *Event) content() string {
+// Content is a record for people: its fields, or its bytes where it has no type.
+func (e *Event) Content() string {
 	if len(e.Record) == 0 {
 		text := hex.EncodeToString(e.Data[:min(len(e.Data), shown)])
 		if len(e.Data) > shown {
@@ -167,5 +167,5 @@ func (e *Event) content() string {
 	for _, f := range e.Record {
 		parts = append(parts, f.Name+"="+string(f.Value))
 	}
-	return printable(strings.Join(parts, " "))
+	return Printable(strings.Join(parts, " "))
 }
