@@ -157,23 +157,6 @@ func (k *checker) displace(op uint8, byReg bool) *Problem {
 	return nil
 }
 
-func (k *checker) immediate() *Problem {
-	if k.in.Src != prog.PseudoMapValue {
-		return nil
-	}
-	m := k.code.Prog.Maps[k.in.Imm]
-	if m.Type != prog.Array || m.MaxEntries != 1 {
-		return &Problem{
-			Reason: fmt.Sprintf("the address of a value in map %s: expected an ARRAY of one element, found %s of %d", m.Name, m.Type, m.MaxEntries),
-			Remedy: "look the value up",
-		}
-	}
-	if off := uint32(k.code.Prog.Insns[k.s.PC+1].Imm); off >= m.ValueSize {
-		return &Problem{Reason: fmt.Sprintf("offset %d is outside map %s's value of %d bytes", off, m.Name, m.ValueSize)}
-	}
-	return nil
-}
-
 // access says what an instruction or a helper does to memory.
 type access uint8
 

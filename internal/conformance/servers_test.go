@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -33,7 +34,9 @@ server { listen unix:%[1]s/http.sock; root %[1]s; } }`, dir)
 	said(t, cmd, "start worker process ")
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", socket) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
 	}}
 	for i := 0; i < 20; i++ {
 		if body := get(t, client); body != "hello\n" {

@@ -88,7 +88,7 @@ func unlinked(content []byte) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Remove(f.Name()); err == nil {
+	if err = os.Remove(f.Name()); err == nil {
 		_, err = f.Write(content)
 	}
 	if err == nil {

@@ -24,8 +24,9 @@ type Launch struct {
 	// What follows is shared by the filtered thread and another one.
 	installed uint32 // set once listener is valid
 	listener  int32
-	gate      uint32 // set to let the filtered thread execute
-	failed    uint32 // errno of either call
+	//lint:ignore U1000 the assembly reads and sets it
+	gate   uint32 // set to let the filtered thread execute
+	failed uint32 // errno of either call
 }
 
 // NewLaunch prepares to execute path with argv and env under the filter insns.
