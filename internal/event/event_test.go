@@ -43,8 +43,11 @@ func TestString(t *testing.T) {
 		{"terminal escapes", hostile, "execve(0x1, 0xffffffffffffffff, 0x0, 0x0, 0x0, 0x0) by a?[2Jb?[4711]: ERRNO(1) EPERM from count-exec, instruction 12"},
 		{"unknown everything", odd, "call -1 (0x7)(0x0, 0x0, 0x0, 0x0, 0x0, 0x0): 0x00010000 from p (fault)"},
 		{"record", recorded(), `audit recorded in opened at openat by sh[7]: path="/etc/pa\"?" flags=3`},
-		{"bytes", Event{Kind: KindRecord, Program: "p", Map: "m", Call: Call{Arch: abi.ArchX86_64}, Data: make([]byte, 65), Text: "the first 65 of 66 bytes"},
-			"p recorded in m at call 0: 65 bytes " + strings.Repeat("00", 64) + "… (the first 65 of 66 bytes)"},
+		{
+			"bytes",
+			Event{Kind: KindRecord, Program: "p", Map: "m", Call: Call{Arch: abi.ArchX86_64}, Data: make([]byte, 65), Text: "the first 65 of 66 bytes"},
+			"p recorded in m at call 0: 65 bytes " + strings.Repeat("00", 64) + "… (the first 65 of 66 bytes)",
+		},
 		{"print", Event{Kind: KindPrint, Program: "p", Text: "n=1"}, "p printed: n=1"},
 		{"lost", Event{Kind: KindLost, Lost: 3}, "3 events were lost: the reader is slower than the calls"},
 	} {
