@@ -70,9 +70,11 @@ func ready(t *testing.T, p *prog.Program) *filter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := maps.NewSet(p.Maps)
-	if err != nil {
-		t.Fatal(err)
+	set := maps.Set{}
+	for _, w := range v.Programs() {
+		if err := set.Add(w.Program().Maps); err != nil {
+			t.Fatal(err)
+		}
 	}
 	m, err := interp.New(v, set)
 	if err != nil {

@@ -13,6 +13,8 @@ func (m *Machine) jump(s *State, in prog.Insn) (jumped *State, end bool) {
 	case in.Op == prog.OpCallInsn && in.Src == prog.PseudoCall:
 		m.enter(s, s.PC+1+int(in.Imm))
 		return nil, false
+	case in.Op == prog.OpCallInsn && m.leaves(s):
+		return nil, true
 	case in.Op == prog.OpCallInsn:
 		m.help(s, m.code.Signature(in))
 		s.PC++
@@ -23,6 +25,26 @@ func (m *Machine) jump(s *State, in prog.Insn) (jumped *State, end bool) {
 		return nil, false
 	}
 	return m.branch(s, in)
+}
+
+// TailCall tells whether instruction s.PC is a tail call, in which map it looks,
+// and under which index: the kernel takes the lower half of R3.
+func (c *Code) TailCall(s *State) (m *prog.Map, index Scalar, ok bool) {
+	sig := c.Signature(c.Prog.Insns[s.PC])
+	if sig == nil || sig.ID != helper.TailCall {
+		return nil, Scalar{}, false
+	}
+	f := s.Top()
+	return c.Prog.Maps[f.Regs[2].Map], f.Regs[3].Scalar.Truncate(), true
+}
+
+// leaves tells whether s is at a tail call that does not come back.
+func (m *Machine) leaves(s *State) bool {
+	if m.gone == nil {
+		return false
+	}
+	array, index, ok := m.code.TailCall(s)
+	return ok && m.gone(array, index)
 }
 
 // enter calls the function at target: it sees the arguments and a stack of its own.
@@ -90,9 +112,6 @@ func lockAfter(id helper.ID, r *Reg) Lock {
 func (m *Machine) result(s *State, sig *helper.Signature, args *[11]Reg) Reg {
 	switch sig.Ret {
 	case helper.Void:
-		if sig.ID == helper.TailCall {
-			return number(Unknown())
-		}
 		return Reg{}
 	case helper.ValueOrNull:
 		return Reg{Scalar: Const(0), Kind: ValueOrNull, Map: args[1].Map, ID: m.fresh(), Origin: m.storageOrigin(&args[1])}

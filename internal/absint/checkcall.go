@@ -119,9 +119,18 @@ func (k *checker) help() *Problem {
 		}
 	}
 	if sig.ID == helper.TailCall {
-		return k.nothingHeld("tail call")
+		return k.tailCall()
 	}
 	return nil
+}
+
+// tailCall leaves the filter, not a function that it called: what a function
+// returned would be another filter's verdict.
+func (k *checker) tailCall() *Problem {
+	if len(k.s.Frames) > 1 {
+		return k.fail("make it where the filter begins, or let the compiler inline the function", nil, "a tail call in a function that is called")
+	}
+	return k.nothingHeld("tail call")
 }
 
 func (k *checker) argument(sig *helper.Signature, i int) *Problem {

@@ -152,7 +152,7 @@ func (r *Reg) numberOrigin() Origin {
 
 // finish reports an exit; a path may also end because no run gets there.
 func (x *explorer) finish(s *State) {
-	if in := x.m.code.Prog.Insns[s.PC]; !IsBranch(in) {
+	if in := x.m.code.Prog.Insns[s.PC]; in.Op == prog.OpExitInsn {
 		x.v.Exit(s)
 	}
 }

@@ -21,10 +21,15 @@ type Machine struct {
 	code *Code
 	in   Input
 	ids  uint32
+	gone func(*prog.Map, Scalar) bool
 }
 
 // NewMachine interprets c for the calls in describes.
 func NewMachine(c *Code, in Input) *Machine { return &Machine{code: c, in: in} }
+
+// Gone makes paths end at the tail calls of which f knows that they do not fail.
+// Without it every tail call may.
+func (m *Machine) Gone(f func(array *prog.Map, index Scalar) bool) { m.gone = f }
 
 // Start is the state at the program's entry.
 func (m *Machine) Start() *State {

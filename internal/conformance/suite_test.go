@@ -92,6 +92,15 @@ var scenarios = []scenario{
 	{"functions", one("functions"), "value 110", "64", 0},
 	{"arithmetic", one("arithmetic"), "calls 2", "EBUSY EBUSY", 0},
 
+	{"a tail call", one("tail-calls"), "value 600", "1", 0},
+	{"a tail call to a program with state", one("tail-calls"), "value 601", "38", 0},
+	{"a tail call to no program", one("tail-calls"), "value 602", "13", 0},
+	{"as many tail calls as there may be", one("tail-calls"), "value 603", "33", 0},
+	{"a tail call behind the end", one("tail-calls"), "value 605", "13", 0},
+	{"a tail call by half an index", one("tail-calls"), "value 607", "1", 0},
+	{"a tail call that is known", one("tail-known"), "value 600", "1", 0},
+	{"a tail call that is known to fail", one("tail-known"), "value 602", "38", 0},
+
 	{"int 0x80", one("allow"), "i386", "", sys},
 	{"x32", one("allow"), "call 0x40000027", "", sys},
 	{"number -1", one("allow"), "call -1", "ENOSYS", 0},

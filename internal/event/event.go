@@ -55,7 +55,8 @@ type Event struct {
 	Time time.Time
 	// Filter is the hash of the filter that decided; "" for a guard.
 	Filter string
-	// Program is the filter's name, or the guard's.
+	// Program is the filter's name, or the guard's; behind tail calls that of the
+	// program that answered.
 	Program string
 	// Insn is the instruction that best explains the verdict, -1 if none does.
 	Insn int

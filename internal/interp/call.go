@@ -5,6 +5,7 @@ import (
 
 	"portcullis/internal/helper"
 	"portcullis/internal/maps"
+	"portcullis/internal/prog"
 )
 
 // negative is an error number as R0 holds it.
@@ -39,6 +40,8 @@ func (m *Machine) helper(id helper.ID) bool {
 		return m.comm()
 	case helper.TracePrintk:
 		return m.printk()
+	case helper.TailCall:
+		return m.tailCall()
 	case helper.ProbeReadUser:
 		return m.readUser()
 	case helper.ProbeReadUserStr:
@@ -191,6 +194,20 @@ func (m *Machine) storageDelete() bool {
 		m.r[0] = negative(b.store.Remove(maps.Process, m.env.Process()))
 	}
 	return true
+}
+
+// tailCall is bpf_tail_call(ctx, map, index): where it finds a program, the run
+// goes on in that. False ends this program then, too.
+func (m *Machine) tailCall() bool {
+	i := m.r[2] ^ handles
+	if i >= uint64(len(m.maps)) || m.depth > 0 {
+		m.fault = faultMap
+		return false
+	}
+	if m.tails < prog.MaxTailCalls {
+		m.next = m.maps[i].progs[uint32(m.r[3])]
+	}
+	return m.next == nil
 }
 
 // comm is bpf_get_current_comm: truncated to leave room for a NUL, and padded.

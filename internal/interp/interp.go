@@ -56,6 +56,8 @@ type Machine struct {
 	maps   []bound
 	grows  []int // indexes of maps whose arena can be replaced
 	env    Env
+	tails  int      // tail calls made so far in this run
+	next   *Machine // what a tail call goes on in
 	fault  faultKind
 	ctx    [abi.DataSize]byte
 	line   [printkSize]byte
@@ -74,6 +76,7 @@ type bound struct {
 	hash  *maps.HashMap // m if it is one, else nil
 	store *maps.Storage // m if it is one, else nil
 	ring  *maps.Ring    // m if it is one, else nil
+	progs map[uint32]*Machine
 	spec  *prog.Map
 }
 
@@ -85,6 +88,8 @@ type Result struct {
 	// PC is the instruction that best explains the verdict: where R0 got its
 	// value, as far as that is known, or where the program failed.
 	PC int
+	// Program is the one that PC is in: tail calls end in others.
+	Program *prog.Program
 	// Fault is nil or a *Fault.
 	Fault error
 }
@@ -93,10 +98,35 @@ type Result struct {
 // programs end by themselves; this is for the day when verification is wrong.
 const stepBudget = 1 << 20
 
-// New readies a verified program. ms must hold a map for each that the program
-// refers to, constants excepted; see maps.NewSet.
+// New readies a verified program, and those that its tail calls can go on in. ms
+// must hold a map for each that they refer to, constants excepted; see
+// maps.NewSet.
 func New(v *verify.Verified, ms map[*prog.Map]maps.Map) (*Machine, error) {
-	return newMachine(v.Program(), ms)
+	all := v.Programs()
+	ready := make(map[*verify.Verified]*Machine, len(all))
+	for _, w := range all {
+		m, err := newMachine(w.Program(), ms)
+		if err != nil {
+			return nil, err
+		}
+		ready[w] = m
+	}
+	for _, w := range all {
+		for i := range ready[w].maps {
+			ready[w].maps[i].addTails(w, ready)
+		}
+	}
+	return ready[v], nil
+}
+
+// addTails readies what a PROG_ARRAY of v holds.
+func (b *bound) addTails(v *verify.Verified, ready map[*verify.Verified]*Machine) {
+	for _, t := range b.spec.Tails {
+		if b.progs == nil {
+			b.progs = make(map[uint32]*Machine, len(b.spec.Tails))
+		}
+		b.progs[t.Index] = ready[v.Tail(b.spec, t.Index)]
+	}
 }
 
 // newMachine relies on nothing the verifier proves, so that tests may run
@@ -167,14 +197,36 @@ func (m *Machine) RunRaw(env Env, ctx []byte) Result {
 	return m.start(env)
 }
 
+// start runs m, and what its tail calls go on in. Each program that is left has
+// come to its end: nothing of it is used again, so one may even go on in itself.
 func (m *Machine) start(env Env) Result {
+	m.tails, m.steps = 0, stepBudget
+	for {
+		ret, source, ok := m.enter(env)
+		next := m.next
+		if next == nil {
+			return m.result(ret, source, ok)
+		}
+		m.next = nil
+		next.ld[regionCtx] = m.ld[regionCtx]
+		next.tails, next.steps = m.tails+1, m.steps
+		m = next
+	}
+}
+
+// enter runs m's program from its beginning.
+func (m *Machine) enter(env Env) (ret uint32, source int32, ok bool) {
 	m.settle()
 	m.env, m.fault = env, faultNone
-	m.depth, m.steps, m.why = 0, stepBudget, -1
+	m.depth, m.why = 0, -1
 	m.r[1] = address(regionCtx, 0)
 	m.r[10] = address(regionStack, prog.StackSize)
-	ret, source, ok := m.run()
+	ret, source, ok = m.run()
 	m.env = nil
+	return ret, source, ok
+}
+
+func (m *Machine) result(ret uint32, source int32, ok bool) Result {
 	if !ok {
 		return m.failed(int(source))
 	}
@@ -182,7 +234,7 @@ func (m *Machine) start(env Env) Result {
 	if source >= 0 {
 		pc = int(m.pcs[source])
 	}
-	return Result{Ret: ret, PC: pc}
+	return Result{Ret: ret, PC: pc, Program: m.p}
 }
 
 // settle adopts what other programs did to the maps since the last run.
@@ -198,7 +250,7 @@ func (m *Machine) settle() {
 // failed reports a fault at an instruction of the code.
 func (m *Machine) failed(at int) Result {
 	pc := int(m.pcs[at])
-	return Result{Ret: uint32(abi.KillProcess), PC: pc, Fault: &Fault{
+	return Result{Ret: uint32(abi.KillProcess), PC: pc, Program: m.p, Fault: &Fault{
 		Program: m.p.Name, Insn: pc, Line: m.p.LineOf(pc), Reason: m.reason(at),
 	}}
 }

@@ -99,6 +99,8 @@ func New(spec *prog.Map) (Map, error) {
 		return newStorage(spec), nil
 	case prog.RingBuf:
 		return newRing(spec), nil
+	case prog.ProgArray:
+		return &Programs{spec}, nil
 	}
 	return nil, &UnsupportedError{
 		Map: spec.Name, Type: spec.Type, Reason: "not supported by the agent engine yet",
@@ -119,6 +121,8 @@ func check(spec *prog.Map) error {
 	switch spec.Type {
 	case prog.RingBuf:
 		rules = checkRing
+	case prog.ProgArray:
+		rules = checkPrograms
 	case prog.TaskStorage:
 		rules = checkStorage
 	case prog.Array, prog.PercpuArray:
@@ -178,6 +182,16 @@ func checkStorage(spec *prog.Map) error {
 	return nil
 }
 
+func checkPrograms(spec *prog.Map) error {
+	switch {
+	case spec.KeySize != 4:
+		return wrong(spec, "key_size", spec.KeySize, "4, the size of an index")
+	case spec.ValueSize != 4:
+		return wrong(spec, "value_size", spec.ValueSize, "4, the size of a descriptor")
+	}
+	return checkKeyed(spec)
+}
+
 // ringPage is the kernel's page size, of which a ring is a multiple.
 const ringPage = 4096
 
@@ -197,6 +211,8 @@ func checkRing(spec *prog.Map) error {
 func bytesNeeded(spec *prog.Map) uint64 {
 	n := uint64(spec.MaxEntries)
 	switch spec.Type {
+	case prog.ProgArray:
+		return 0
 	case prog.TaskStorage:
 		n = 1
 	case prog.RingBuf:

@@ -231,7 +231,7 @@ func TestRefusals(t *testing.T) {
 	clone.Flags = prog.FlagClone
 	for _, s := range []*prog.Map{
 		clone, spec(prog.Hash, 4, 8, 1<<31), spec(prog.Array, 4, 1<<31, 1<<31),
-		spec(prog.RingBuf, 0, 0, 1<<30), spec(prog.ProgArray, 4, 4, 1),
+		spec(prog.RingBuf, 0, 0, 1<<30), spec(99, 4, 4, 1),
 	} {
 		var e *UnsupportedError
 		if _, err := New(s); !errors.As(err, &e) {
@@ -375,7 +375,9 @@ func TestMessages(t *testing.T) {
 		{spec(prog.Array, 8, 8, 1), "map m (ARRAY): key_size is 8: expected 4, the size of an index"},
 		{spec(prog.TaskStorage, 4, 8, 7), "map m (TASK_STORAGE): max_entries is 7: expected 0: storage is bounded by the tasks there are"},
 		{spec(prog.Hash, 4, 4, 1<<31), "map m (HASH): full, it needs 25769803776 bytes of keys and values, over the limit of 268435456; lower max_entries or value_size"},
-		{spec(prog.ProgArray, 4, 4, 1), "map m (PROG_ARRAY): not supported by the agent engine yet; use another type"},
+		{spec(99, 4, 4, 1), "map m (unknown map type): not supported by the agent engine yet; use another type"},
+		{spec(prog.ProgArray, 8, 4, 1), "map m (PROG_ARRAY): key_size is 8: expected 4, the size of an index"},
+		{spec(prog.ProgArray, 4, 8, 1), "map m (PROG_ARRAY): value_size is 8: expected 4, the size of a descriptor"},
 	} {
 		if _, err := New(c.spec); err == nil || err.Error() != c.want {
 			t.Errorf("error %v, expected %s", err, c.want)
@@ -396,7 +398,21 @@ func TestSet(t *testing.T) {
 	if rings := s.Rings(); len(rings) != 1 || rings[0] != s[ring] {
 		t.Errorf("%d rings of one", len(rings))
 	}
-	if _, err := NewSet([]*prog.Map{hash, spec(prog.ProgArray, 4, 4, 1)}); err == nil {
+	if _, err := NewSet([]*prog.Map{hash, spec(99, 4, 4, 1)}); err == nil {
 		t.Error("a set with a map that is not served is made")
+	}
+}
+
+// TestProgramsAreNoValues: only a tail call gets at what a PROG_ARRAY holds.
+func TestProgramsAreNoValues(t *testing.T) {
+	s := spec(prog.ProgArray, 4, 4, 1<<31)
+	s.Tails = []prog.Tail{{Index: 0, Program: &prog.Program{}}}
+	m, err := New(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := make([]byte, 4)
+	if _, ok := m.Lookup(key); ok || m.Update(key, key, Any) != EINVAL || m.Delete(key) != EINVAL || len(m.Mem()) != 0 || m.Spec() != s {
+		t.Error("a PROG_ARRAY is served as another map")
 	}
 }

@@ -12,6 +12,7 @@ import (
 // link makes a program of each global function of each program section.
 func (o *object) link() error {
 	names := map[string]bool{}
+	o.entryOf = map[*function]*prog.Program{}
 	for i := range o.sections {
 		c := o.code[elf.SectionIndex(i)]
 		if c == nil || !isProgram(c.name) {
@@ -89,6 +90,7 @@ func (o *object) addProgram(f *function, name string, names map[string]bool) err
 		return err
 	}
 	o.programs = append(o.programs, l.program)
+	o.entryOf[f] = l.program
 	return nil
 }
 

@@ -29,14 +29,6 @@ func (o *object) readMaps() error {
 	if len(ds.Vars) > MaxMaps {
 		return o.failIn(mapsSection, fmt.Sprintf("%d maps: expected at most %d", len(ds.Vars), MaxMaps), "split the object")
 	}
-	rels, err := o.relocations(index)
-	if err != nil {
-		return err
-	}
-	if len(rels) > 0 {
-		return o.failIn(mapsSection, "a map with initial values, which is not supported",
-			"leave __array(values, …) without an initialiser")
-	}
 	o.maps[index] = map[uint64]*prog.Map{}
 	for _, info := range ds.Vars {
 		if err := o.readMap(index, info); err != nil {
@@ -65,6 +57,7 @@ func (o *object) readMap(index elf.SectionIndex, info btf.VarSecinfo) error {
 		return err
 	}
 	o.maps[index][sym.Value] = m
+	o.noteTails(m, v, sym)
 	return nil
 }
 
@@ -110,6 +103,9 @@ func (o *object) setMember(m *prog.Map, member btf.Member) error {
 	case "value":
 		return o.setValue(m, member)
 	case "values":
+		if m.ValueSize == 0 { // as libbpf: what the kernel is given are descriptors
+			m.ValueSize = 4
+		}
 		return nil
 	default:
 		return o.failAt(mapsSection, m.Name, fmt.Sprintf("has a member %q", member.Name),

@@ -48,6 +48,8 @@ type object struct {
 	code     map[elf.SectionIndex]*code
 	maps     map[elf.SectionIndex]map[uint64]*prog.Map // map definitions by offset
 	globals  map[elf.SectionIndex]*prog.Map
+	tails    []tailRef // initial values of PROG_ARRAYs, by relocation
+	entryOf  map[*function]*prog.Program
 	license  string
 	linked   int // instruction slots of the programs linked so far
 	programs []*prog.Program
@@ -74,6 +76,7 @@ func passes() []pass {
 		(*object).readRelocations,
 		(*object).readLines,
 		(*object).link,
+		(*object).readTails,
 	}
 }
 

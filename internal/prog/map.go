@@ -1,5 +1,7 @@
 package prog
 
+import "sort"
+
 // MapType is the kernel's enum bpf_map_type.
 type MapType uint32
 
@@ -63,9 +65,27 @@ type Map struct {
 	SpinLock int
 	// Vars are the variables of a section of globals.
 	Vars []Var
+	// Tails are the programs of a PROG_ARRAY, in ascending order of index. They
+	// are of the same object, and never change.
+	Tails []Tail
 	// Record is the type of what a RINGBUF takes; nil if its author gave none.
 	// It is for readers of records: neither verifier nor engine checks it.
 	Record *Record
+}
+
+// Tail is a program that a tail call can go on in.
+type Tail struct {
+	Index   uint32
+	Program *Program
+}
+
+// Tail is the program at an index of a PROG_ARRAY; nil where there is none.
+func (m *Map) Tail(index uint32) *Program {
+	i := sort.Search(len(m.Tails), func(i int) bool { return m.Tails[i].Index >= index })
+	if i == len(m.Tails) || m.Tails[i].Index != index {
+		return nil
+	}
+	return m.Tails[i].Program
 }
 
 // Record is the layout of the records of a ring buffer: a C struct.

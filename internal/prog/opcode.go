@@ -118,6 +118,10 @@ const (
 // StackSize is the most stack a chain of calls may use, in bytes (MAX_BPF_STACK).
 const StackSize = 512
 
+// MaxTailCalls is how many tail calls one run of a filter makes; the next one
+// fails (MAX_TAIL_CALL_CNT).
+const MaxTailCalls = 33
+
 // MaxCallFrames is the deepest chain of functions (MAX_CALL_FRAMES).
 const MaxCallFrames = 8
 

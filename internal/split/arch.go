@@ -83,13 +83,9 @@ func (s *splitter) emit(r Range) {
 // and arch symbolic.
 func (s *splitter) explore(from, to uint32) (summary, bool) {
 	s.probes--
-	m := absint.NewMachine(s.v.Code(), absint.Input{
-		Nr:   absint.Between(uint64(from), uint64(to)),
-		Arch: absint.Const(uint64(s.arch)),
-	})
-	c := &collector{code: s.v.Code(), p: s.v.Program()}
 	limits := absint.Limits{Visits: max(s.left, 2*s.v.Visited()), Bytes: stateBytes}
-	visits, err := m.Explore(m.Start(), c, limits)
-	s.left -= visits
-	return c.summary, err == nil
+	f := newFollower(s.v, inputOf(s.arch, from, to), limits)
+	found, err := f.target(s.v)
+	s.left -= f.visits
+	return *found, err == nil
 }

@@ -7,6 +7,7 @@ import (
 	"portcullis/internal/absint"
 	"portcullis/internal/helper"
 	"portcullis/internal/prog"
+	"portcullis/internal/verify"
 )
 
 // summary is what an exploration found out about a range of calls.
@@ -26,6 +27,8 @@ type summary struct {
 	// byNr tells whether the number decides something that is open for the range,
 	// pure whether a path to an exit touches no state.
 	byNr, pure bool
+	// tails are the tail calls, one entry a place and target.
+	tails []tail
 }
 
 // divisible tells whether a part of the range may have a better leaf.
@@ -53,8 +56,13 @@ func (s *summary) leaf() Leaf {
 // collector is the visitor that fills a summary.
 type collector struct {
 	summary
+	v    *verify.Verified
 	code *absint.Code
 	p    *prog.Program
+}
+
+func newCollector(v *verify.Verified) *collector {
+	return &collector{v: v, code: v.Code(), p: v.Program()}
 }
 
 func (c *collector) reason(pc int, format string, args ...any) *Reason {
@@ -70,7 +78,9 @@ func (c *collector) Visit(s *absint.State) error {
 	case prog.ClassST, prog.ClassSTX:
 		c.access(s, in.Dst, "changes")
 	case prog.ClassJMP:
-		if sig := c.code.Signature(in); sig != nil {
+		if array, index, ok := c.code.TailCall(s); ok {
+			c.tail(s, array, index)
+		} else if sig := c.code.Signature(in); sig != nil {
 			c.call(s, sig)
 		}
 	}
@@ -111,8 +121,6 @@ func (c *collector) call(s *absint.State, sig *helper.Signature) {
 		c.trace = c.reason(s.PC, "%s pins an argument", sig.Name)
 	case sig.Effect&helper.Waits != 0:
 		c.trace = c.reason(s.PC, "%s orders system calls", sig.Name)
-	case sig.ID == helper.TailCall:
-		c.trace = c.reason(s.PC, "%s goes on in a filter that is not known", sig.Name)
 	default:
 		c.cloned(s, sig)
 	}

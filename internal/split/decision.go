@@ -4,6 +4,7 @@ import (
 	"portcullis/internal/abi"
 	"portcullis/internal/absint"
 	"portcullis/internal/prog"
+	"portcullis/internal/verify"
 )
 
 // Decision is what is left of a program for one call number: tests of the
@@ -82,9 +83,8 @@ func (t *Tree) Arguments(arch abi.Arch, nr uint32) *Decision {
 	if own.Kind == Static || t.Ranges(arch) == nil {
 		return nil
 	}
-	u := &unfolder{code: t.v.Code(), own: own, left: unfoldVisits, tests: maxTests, m: absint.NewMachine(t.v.Code(), absint.Input{
-		Nr: absint.Const(uint64(nr)), Arch: absint.Const(uint64(arch)),
-	})}
+	f := newFollower(t.v, inputOf(arch, nr, nr), absint.Limits{Bytes: stateBytes})
+	u := &unfolder{v: t.v, own: own, left: unfoldVisits, tests: maxTests, follower: f, m: f.machine(t.v)}
 	if d := u.unfold(u.m.Start()); d.static() {
 		return d
 	}
@@ -93,7 +93,8 @@ func (t *Tree) Arguments(arch abi.Arch, nr uint32) *Decision {
 
 // unfolder turns a program into decisions without joining paths.
 type unfolder struct {
-	code        *absint.Code
+	*follower
+	v           *verify.Verified
 	m           *absint.Machine
 	own         Leaf
 	left, tests int
@@ -101,12 +102,12 @@ type unfolder struct {
 
 // unfold follows a path until the program tests, touches state or ends.
 func (u *unfolder) unfold(s *absint.State) *Decision {
-	p := u.code.Prog
+	p := u.v.Program()
 	for {
 		in := p.Insns[s.PC]
-		c := &collector{code: u.code, p: p}
+		c := newCollector(u.v)
 		u.left--
-		if err := c.Visit(s); err != nil || c.state != nil || u.left <= 0 || in.Op == prog.OpExitInsn && len(s.Frames) == 1 {
+		if err := c.Visit(s); err != nil || c.state != nil || c.tails != nil || u.left <= 0 || in.Op == prog.OpExitInsn && len(s.Frames) == 1 {
 			return u.rest(s)
 		}
 		if !absint.IsBranch(in) {
@@ -150,12 +151,14 @@ func (u *unfolder) either(before, jumped, on *absint.State) *Decision {
 
 // rest is the leaf for everything that can follow s.
 func (u *unfolder) rest(s *absint.State) *Decision {
-	c := &collector{code: u.code, p: u.code.Prog}
-	limits := absint.Limits{Visits: max(u.left, unfoldVisits/10), Bytes: stateBytes}
-	visits, err := u.m.Explore(s.Clone(), c, limits)
-	u.left -= visits
+	u.limits.Visits, u.visits = max(u.left, unfoldVisits/10), 0
+	if !u.certain {
+		u.done = map[*verify.Verified]*summary{}
+	}
+	found, err := u.explore(u.v, u.m, s.Clone())
+	u.left -= u.visits
 	if err != nil {
 		return &Decision{Leaf: u.own} // holds for every part
 	}
-	return &Decision{Leaf: c.leaf()}
+	return &Decision{Leaf: found.leaf()}
 }

@@ -50,6 +50,8 @@ func mapSpecs(p *prog.Program) *Error {
 			return refuse(i, "type %d is not one of the filter ABI's", uint32(m.Type))
 		case m.KeySize > maxValue || m.ValueSize > maxValue:
 			return refuse(i, "keys of %d and values of %d bytes: expected at most %d", m.KeySize, m.ValueSize, maxValue)
+		case !tailsInOrder(m):
+			return refuse(i, "its programs: expected them in ascending order of index, below %d", m.MaxEntries)
 		case m.Frozen && uint32(len(m.Contents)) > m.ValueSize:
 			return refuse(i, "contents of %d bytes in a value of %d", len(m.Contents), m.ValueSize)
 		case m.SpinLock >= 0 && m.Contents == nil && (m.SpinLock%4 != 0 || m.SpinLock+4 > int(m.ValueSize)) && m.ValueSize > 0:
@@ -57,6 +59,15 @@ func mapSpecs(p *prog.Program) *Error {
 		}
 	}
 	return nil
+}
+
+func tailsInOrder(m *prog.Map) bool {
+	for i, t := range m.Tails {
+		if t.Program == nil || t.Index >= m.MaxEntries || i > 0 && t.Index <= m.Tails[i-1].Index {
+			return false
+		}
+	}
+	return true
 }
 
 // encodings checks every instruction by itself.

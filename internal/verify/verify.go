@@ -34,21 +34,31 @@ type Verified struct {
 	visited  int
 	frames   []int
 	warnings []Warning
+	tails    *tails
+	leads    map[*prog.Program]bool // what its tail calls can find
 }
 
 // Program proves p safe, or says why it cannot with an *Error. The Verified
 // holds a copy of p and of its frozen maps: nothing can change what was proven.
 // The other maps stay p's own, because their identity is what the programs of
 // one object share.
+//
+// The programs that tail calls can go on in are proven with it, within the same
+// budget, and held by it.
 func Program(p *prog.Program, o Options) (*Verified, error) {
+	t := &tails{budget: o.Budget, of: map[*prog.Program]*Verified{}}
+	if t.budget <= 0 {
+		t.budget = DefaultBudget
+	}
+	return t.prove(p)
+}
+
+// one proves one program, and does not follow its tail calls.
+func one(p *prog.Program, budget int) (*Verified, error) {
 	p = clone(p)
 	funcs, err := structure(p)
 	if err != nil {
 		return nil, err
-	}
-	budget := o.Budget
-	if budget <= 0 {
-		budget = DefaultBudget
 	}
 	c, visited, err := prove(absint.NewCode(p, funcs), budget)
 	var limit *absint.LimitError
@@ -63,12 +73,15 @@ func Program(p *prog.Program, o Options) (*Verified, error) {
 	if err := stackDepth(p, funcs, c.frames); err != nil {
 		return nil, err
 	}
-	return &Verified{code: c.code, visited: visited, frames: c.frames, warnings: warnings(p, c.decides)}, nil
+	return &Verified{code: c.code, visited: visited, frames: c.frames, warnings: warnings(p, c.decides), leads: c.leads}, nil
 }
 
 // prove follows every path of code, and checks each instruction on it.
 func prove(code *absint.Code, budget int) (*check, int, error) {
-	c := &check{code: code, frames: make([]int, len(code.Funcs)), decides: map[absint.Origin]int{}}
+	c := &check{
+		code: code, frames: make([]int, len(code.Funcs)),
+		decides: map[absint.Origin]int{}, leads: map[*prog.Program]bool{},
+	}
 	m := absint.NewMachine(code, absint.AnyInput())
 	visited, err := m.Explore(m.Start(), c, absint.Limits{Visits: budget, Bytes: stateBytes})
 	return c, visited, err
@@ -110,8 +123,20 @@ func (v *Verified) FrameSize(i int) int { return v.frames[i] }
 // chain of calls needs at most prog.StackSize bytes and prog.MaxCallFrames frames.
 func (v *Verified) StackDepth() []int { return append([]int(nil), v.frames...) }
 
-// Warnings are what a filter's author should know of.
-func (v *Verified) Warnings() []Warning { return append([]Warning(nil), v.warnings...) }
+// Warnings are what a filter's author should know of, also about the programs
+// that its tail calls go on in.
+func (v *Verified) Warnings() []Warning {
+	var all []Warning
+	for _, w := range v.Programs() {
+		for _, warning := range w.warnings {
+			if w != v {
+				warning.Text = "in program " + w.Program().Name + ": " + warning.Text
+			}
+			all = append(all, warning)
+		}
+	}
+	return all
+}
 
 // check is the visitor that checks every instruction.
 type check struct {
@@ -119,6 +144,8 @@ type check struct {
 	frames []int
 	// decides is where values of a source decide first.
 	decides map[absint.Origin]int
+	// leads are the programs that tail calls can find.
+	leads map[*prog.Program]bool
 }
 
 // failure is a problem at an instruction.
@@ -132,6 +159,11 @@ func (c *check) Visit(s *absint.State) error {
 		return &failure{s.PC, p}
 	}
 	c.measure(s)
+	if array, index, ok := c.code.TailCall(s); ok {
+		for _, t := range within(array, index) {
+			c.leads[t.Program] = true
+		}
+	}
 	return nil
 }
 

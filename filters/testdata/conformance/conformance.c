@@ -674,6 +674,76 @@ int report(const struct seccomp_data *ctx)
 	return SECCOMP_RET_ALLOW;
 }
 
+/* ---- tail calls ------------------------------------------------------------- */
+
+int tail_static(const struct seccomp_data *ctx);
+int tail_state(const struct seccomp_data *ctx);
+int tail_chain(const struct seccomp_data *ctx);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 5);
+	__type(key, __u32);
+	__array(values, int(const struct seccomp_data *));
+} tails SEC(".maps") = { .values = { [0] = tail_static, [1] = tail_state, [3] = tail_chain } };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(const struct seccomp_data *));
+} known_tails SEC(".maps") = { .values = { tail_static } };
+
+static __u32 tail_count, hops;
+
+/* Goes on in the program of index nr - 600; EACCES if there is none. */
+SEC("seccomp/tail-calls")
+int tail_calls(const struct seccomp_data *ctx)
+{
+	__u32 i = ctx->nr - 600;
+
+	if (i >= 8)
+		return SECCOMP_RET_ALLOW;
+	if (i == 7) /* only the lower half of the index counts */
+		bpf_tail_call(ctx, &tails, 1ULL << 32);
+	hops = 0;
+	bpf_tail_call(ctx, &tails, i);
+	return answer(EACCES);
+}
+
+/* Is decided without being run. */
+SEC("seccomp/tail-known")
+int tail_known(const struct seccomp_data *ctx)
+{
+	if (ctx->nr == 600)
+		bpf_tail_call(ctx, &known_tails, 0);
+	if (ctx->nr == 602)
+		bpf_tail_call(ctx, &known_tails, 1);
+	return SECCOMP_RET_ALLOW;
+}
+
+SEC("seccomp/tail-static")
+int tail_static(const struct seccomp_data *ctx)
+{
+	return answer(EPERM + 0 * ctx->nr);
+}
+
+SEC("seccomp/tail-state")
+int tail_state(const struct seccomp_data *ctx)
+{
+	ONLY(601);
+	return until(__sync_fetch_and_add(&tail_count, 1));
+}
+
+/* Calls itself as often as it can; the answer is how often it was run. */
+SEC("seccomp/tail-chain")
+int tail_chain(const struct seccomp_data *ctx)
+{
+	hops++;
+	bpf_tail_call(ctx, &tails, 3);
+	return answer(hops);
+}
+
 /* ---- instructions ------------------------------------------------------------ */
 
 static __u64 word64;

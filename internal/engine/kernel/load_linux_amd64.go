@@ -95,6 +95,7 @@ type loaded struct {
 	progs   []int
 	bitmaps []bitmaps // of each of progs
 	maps    map[*prog.Map]int
+	tails   []int // programs that tail calls go on in
 }
 
 // load loads filters in their order. Maps are shared by their identity. On an
@@ -104,7 +105,7 @@ func load(filters []filter) (*loaded, error) {
 		l := &loaded{maps: make(map[*prog.Map]int)}
 		cache := knowsBitmaps()
 		for _, f := range filters {
-			if err := l.add(f.program); err != nil {
+			if err := l.addFilter(f); err != nil {
 				l.close()
 				return nil, err
 			}
@@ -119,17 +120,28 @@ func load(filters []filter) (*loaded, error) {
 
 // close gives up the descriptors; what is installed lives on.
 func (l *loaded) close() {
-	for _, fd := range l.progs {
-		syscall.Close(fd)
-	}
+	closeAll(l.progs)
+	closeAll(l.tails)
 	for _, fd := range l.maps {
 		syscall.Close(fd)
 	}
-	l.progs, l.maps = nil, nil
+	l.progs, l.tails, l.maps = nil, nil, nil
 }
 
 // add creates the maps of p that are not there yet, and loads p.
 func (l *loaded) add(p *prog.Program) error {
+	if err := l.createMaps(p); err != nil {
+		return err
+	}
+	fd, err := l.loadProgram(p)
+	if err != nil {
+		return err
+	}
+	l.progs = append(l.progs, fd)
+	return nil
+}
+
+func (l *loaded) createMaps(p *prog.Program) error {
 	for _, m := range p.Maps {
 		if _, done := l.maps[m]; done {
 			continue
@@ -144,11 +156,6 @@ func (l *loaded) add(p *prog.Program) error {
 		}
 		l.maps[m] = fd
 	}
-	fd, err := l.loadProgram(p)
-	if err != nil {
-		return err
-	}
-	l.progs = append(l.progs, fd)
 	return nil
 }
 

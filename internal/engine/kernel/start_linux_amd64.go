@@ -8,6 +8,7 @@ import (
 	"portcullis/internal/helper"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
+	"portcullis/internal/verify"
 )
 
 // Start loads the filters of stack, the first one first, and starts the target
@@ -28,7 +29,12 @@ func newFilters(stack []*split.Tree) ([]filter, error) {
 	filters := make([]filter, len(stack))
 	for i, t := range stack {
 		filters[i] = newFilter(t)
-		if err := supported(filters[i].program); err != nil {
+		for _, v := range t.Verified().Programs() {
+			if err := supported(v.Program()); err != nil {
+				return nil, err
+			}
+		}
+		if err := holdsArrays(t.Verified()); err != nil {
 			return nil, err
 		}
 	}
@@ -38,14 +44,16 @@ func newFilters(stack []*split.Tree) ([]filter, error) {
 // filter is a program, and the calls of either table that it always allows: the
 // kernel does not ask it about them again where the rest of the chain agrees.
 type filter struct {
-	program        *prog.Program
+	program *prog.Program
+	// verified is what program is of; nil if it has no tail calls.
+	verified       *verify.Verified
 	native, compat []byte
 }
 
 func newFilter(t *split.Tree) filter {
 	return filter{
-		program: t.Verified().Program(),
-		native:  allowed(t.Ranges(abi.ArchX86_64)), compat: allowed(t.Ranges(abi.ArchI386)),
+		program: t.Verified().Program(), verified: t.Verified(),
+		native: allowed(t.Ranges(abi.ArchX86_64)), compat: allowed(t.Ranges(abi.ArchI386)),
 	}
 }
 

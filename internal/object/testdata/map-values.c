@@ -1,23 +1,26 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-// want: section ".maps": a map with initial values
+// want: section ".maps": a map with initial values that are no programs
 #include "portcullis.h"
 
-SEC("seccomp")
-int other(const struct seccomp_data *ctx)
-{
-	return ctx->nr;
-}
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+struct inner {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__array(values, int(const struct seccomp_data *));
-} m SEC(".maps") = { .values = { other } };
+	__type(value, __u32);
+} inner SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct inner);
+} m SEC(".maps") = { .values = { &inner } };
 
 SEC("seccomp")
 int filter(const struct seccomp_data *ctx)
 {
-	bpf_tail_call(ctx, &m, 0);
-	return 0;
+	__u32 zero = 0;
+
+	bpf_map_delete_elem(&m, &zero);
+	return ctx->nr;
 }

@@ -78,25 +78,31 @@ type filter struct {
 func New(stack []Filter, pre *prefilter.Prefilter, o Options) (*Installation, error) {
 	in := &Installation{maps: maps.Set{}, pre: pre, options: o}
 	for _, f := range stack {
-		if err := in.maps.Add(f.Verified.Program().Maps); err != nil {
-			return nil, fmt.Errorf("filter %s: %w", f.Name, err)
+		for _, v := range f.Verified.Programs() {
+			if err := in.maps.Add(v.Program().Maps); err != nil {
+				return nil, fmt.Errorf("filter %s: %w", f.Name, err)
+			}
 		}
 		m, err := interp.New(f.Verified, in.maps)
 		if err != nil {
 			return nil, err
 		}
-		in.filters = append(in.filters, filter{f, m, in.rings(f.Verified.Program())})
+		in.filters = append(in.filters, filter{f, m, in.rings(f.Verified)})
 	}
 	in.env.in = in
 	return in, nil
 }
 
-// rings are the ring buffers that p can write to.
-func (in *Installation) rings(p *prog.Program) []*maps.Ring {
+// rings are the ring buffers that v, and what its tail calls go on in, can write to.
+func (in *Installation) rings(v *verify.Verified) []*maps.Ring {
 	var rings []*maps.Ring
-	for _, spec := range p.Maps {
-		if r, ok := in.maps[spec].(*maps.Ring); ok {
-			rings = append(rings, r)
+	seen := map[*maps.Ring]bool{}
+	for _, w := range v.Programs() {
+		for _, spec := range w.Program().Maps {
+			if r, ok := in.maps[spec].(*maps.Ring); ok && !seen[r] {
+				seen[r] = true
+				rings = append(rings, r)
+			}
 		}
 	}
 	return rings
@@ -158,8 +164,9 @@ func (in *Installation) Decide(c *Call) Decision {
 // ruling is what was decided and why.
 type ruling struct {
 	leaf     prefilter.Leaf
-	filter   int // index of the one that decided; -1 for a guard
-	pc       int // the instruction that explains it, -1 if none
+	filter   int           // index of the one that decided; -1 for a guard
+	pc       int           // the instruction that explains it, -1 if none
+	program  *prog.Program // that pc is in, nil for the filter's own
 	verdict  abi.Verdict
 	decision Decision
 	fault    error // why the filters could not decide
@@ -183,11 +190,11 @@ func (in *Installation) evaluate(c *Call) ruling {
 		res := in.filters[i].machine.Run(&in.env, &c.Data)
 		in.drain(c, &in.filters[i])
 		if res.Fault != nil && r.fault == nil {
-			r = ruling{filter: i, pc: res.PC, verdict: abi.KillProcess, fault: res.Fault}
+			r = ruling{filter: i, pc: res.PC, program: res.Program, verdict: abi.KillProcess, fault: res.Fault}
 		}
 		v := abi.Verdict(res.Ret)
 		if r.fault == nil && (i == 0 || abi.Strictest(v, r.verdict) == v) {
-			r.filter, r.pc, r.verdict = i, res.PC, v
+			r.filter, r.pc, r.program, r.verdict = i, res.PC, res.Program, v
 		}
 	}
 	if err := c.Caller.Err(); err != nil && r.fault == nil {

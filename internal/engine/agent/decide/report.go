@@ -60,7 +60,7 @@ func (in *Installation) explain(c *Call, r *ruling) {
 	}
 	in.env.Caller, in.env.filter = c.Caller, r.filter
 	if res := in.filters[r.filter].machine.Run(&in.env, &c.Data); res.Fault == nil {
-		r.pc = res.PC
+		r.pc, r.program = res.PC, res.Program
 	}
 }
 
@@ -71,7 +71,14 @@ func (in *Installation) attribute(e *event.Event, r *ruling) {
 	if r.pc < 0 {
 		return
 	}
-	line := f.Verified.Program().LineOf(r.pc)
+	p := r.program
+	if p == nil {
+		p = f.Verified.Program()
+	}
+	if p != f.Verified.Program() { // where a tail call ended
+		e.Program = p.Name
+	}
+	line := p.LineOf(r.pc)
 	e.Insn, e.Line, e.Source = r.pc, line.String(), line.Text
 }
 
