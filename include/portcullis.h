@@ -341,6 +341,19 @@ static __always_inline bool portcullis_is_exec(const struct seccomp_data *ctx)
  * record. Bit-fields are left out, anything else is shown as bytes.
  */
 
+/*
+ * A filter goes on in another of its object by bpf_tail_call(ctx, &parts, index),
+ * which returns only if there is none, and made in the filter's own function:
+ *
+ *	int files(const struct seccomp_data *ctx);
+ *	struct {
+ *		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+ *		__uint(max_entries, 2);
+ *		__type(key, __u32);
+ *		__array(values, int(const struct seccomp_data *));
+ *	} parts SEC(".maps") = { .values = { [1] = files } };
+ */
+
 /* System calls of x86-64: <asm/unistd_64.h>. */
 #ifndef __NR_read
 #define __NR_read 0
