@@ -47,9 +47,9 @@ func (h *hiddenProgram) get() *os.File {
 
 // Start starts cmd, which describes the target, under cfg.Filter, and returns
 // the listener, or -1 with ListenNone. Path, Argv, Env and DeathSignal are taken
-// from cmd, Ignored from this process. On success cmd.Process is the target. A target that cannot be
-// executed is a *fs.PathError as from os/exec; what goes wrong before is a
-// *NoInitError or *InstallError.
+// from cmd, Ignored from this process. On success cmd.Process is the target. A
+// target that cannot be executed is a *fs.PathError as from os/exec; what goes
+// wrong before is a *NoInitError or *InstallError.
 func Start(cmd *exec.Cmd, cfg Config) (listener int, err error) {
 	if err := startable(cmd); err != nil {
 		return -1, err
@@ -107,8 +107,7 @@ func startStage(cmd *exec.Cmd, cfg *Config) (sock int, err error) {
 	at := 3 + len(extra)
 	cmd.Path, cmd.ExtraFiles = self, append(append([]*os.File(nil), extra...), end)
 	if program := hidden.get(); program != nil {
-		cmd.Path = "/proc/self/fd/" + strconv.Itoa(at+1)
-		cmd.ExtraFiles = append(cmd.ExtraFiles, program)
+		cmd.Path = pass(cmd, program)
 	}
 	if path == self { // the stage's own would be another file
 		program, err := os.Open(self)
@@ -117,8 +116,7 @@ func startStage(cmd *exec.Cmd, cfg *Config) (sock int, err error) {
 			return -1, err
 		}
 		defer program.Close()
-		cfg.Path = "/proc/self/fd/" + strconv.Itoa(3+len(cmd.ExtraFiles))
-		cmd.ExtraFiles = append(cmd.ExtraFiles, program)
+		cfg.Path = pass(cmd, program)
 	}
 	cmd.Args = []string{marker, strconv.Itoa(at), strconv.Itoa(len(cmd.ExtraFiles) - len(extra))}
 	err = cmd.Start()
@@ -128,6 +126,12 @@ func startStage(cmd *exec.Cmd, cfg *Config) (sock int, err error) {
 		return -1, err
 	}
 	return ours, nil
+}
+
+// pass gives cmd's process one more file, and says under which path it finds it.
+func pass(cmd *exec.Cmd, f *os.File) string {
+	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	return "/proc/self/fd/" + strconv.Itoa(2+len(cmd.ExtraFiles))
 }
 
 // supervise is the supervisor's side of the protocol.
