@@ -50,11 +50,12 @@ func (m *Machine) leaves(s *State) bool {
 // enter calls the function at target: it sees the arguments and a stack of its own.
 func (m *Machine) enter(s *State, target int) {
 	caller := s.Top()
-	f := &Frame{Func: m.code.FuncAt(target), CallSite: s.PC}
+	depth := uint8(len(s.Frames))
+	f := s.grow()
+	*f = Frame{Func: m.code.FuncAt(target), CallSite: s.PC, Stack: f.Stack[:0]}
 	copy(f.Regs[1:6], caller.Regs[1:6])
-	f.Regs[prog.R10] = Reg{Scalar: Const(0), Kind: Stack, Frame: uint8(len(s.Frames))}
+	f.Regs[prog.R10] = Reg{Scalar: Const(0), Kind: Stack, Frame: depth}
 	forget(caller)
-	s.Frames = append(s.Frames, f)
 	s.PC = target
 }
 
@@ -211,15 +212,18 @@ func (m *Machine) branch(s *State, in prog.Insn) (jumped *State, end bool) {
 	if a.IsPointer() || b.IsPointer() {
 		return m.branchPointer(s, op, w, &a, &b, there, here)
 	}
+	if jump, on, ok := s.byNumber(in, op, w); ok {
+		return m.branchByNumber(s, jump, on, there, here), false
+	}
 	a1, b1, may := Refine(op, w, a.Scalar, b.Scalar)
 	a2, b2, mayNot := Refine(opposite(op), w, a.Scalar, b.Scalar)
 	if in.Op&prog.SrcMask == prog.SrcX && in.Dst == in.Src {
 		// One register compared with itself: each side must satisfy both views.
-		return s.branchSelf(op, there, here)
+		return m.branchSelf(s, op, there, here)
 	}
 	switch {
 	case may && mayNot:
-		jumped = s.Clone()
+		jumped = m.clone(s)
 		jumped.learn(in, a, a1, b, b1)
 		jumped.PC = there
 		s.learn(in, a, a2, b, b2)
@@ -237,13 +241,13 @@ func (m *Machine) branch(s *State, in prog.Insn) (jumped *State, end bool) {
 }
 
 // branchSelf decides what compares a number with itself; a bit test is open.
-func (s *State) branchSelf(op uint8, there, here int) (*State, bool) {
+func (m *Machine) branchSelf(s *State, op uint8, there, here int) (*State, bool) {
 	switch op {
 	case prog.OpJeq, prog.OpJge, prog.OpJle, prog.OpJsge, prog.OpJsle:
 		s.PC = there
 		return nil, false
 	case prog.OpJset:
-		jumped := s.Clone()
+		jumped := m.clone(s)
 		jumped.PC, s.PC = there, here
 		return jumped, false
 	}
@@ -286,7 +290,7 @@ func (m *Machine) branchPointer(s *State, op uint8, w Width, a, b *Reg, there, h
 		a, b = b, a
 	}
 	if a == nil || w != W64 || b.Kind != Number || !b.Is(0) {
-		jumped := s.Clone()
+		jumped := m.clone(s)
 		jumped.PC, s.PC = there, here
 		return jumped, false
 	}
@@ -294,7 +298,7 @@ func (m *Machine) branchPointer(s *State, op uint8, w Width, a, b *Reg, there, h
 		s.PC = here
 		return nil, false
 	}
-	null := s.Clone()
+	null := m.clone(s)
 	null.settle(m.code.Prog, a.ID, a.Ref, Number)
 	null.PC = there
 	s.settle(m.code.Prog, a.ID, 0, a.Kind-1)

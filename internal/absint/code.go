@@ -21,7 +21,8 @@ type Code struct {
 	Funcs []Func
 	fn    []int32
 	sigs  map[int32]*helper.Signature
-	join  []bool
+	join  []int32 // 1 … joins where paths meet, else 0
+	joins int
 	live  []liveness
 	need  []liveness // nil unless coarse
 }
@@ -121,13 +122,16 @@ func IsBranch(in prog.Insn) bool {
 // findJoins marks the instructions at which paths meet: those reached from
 // more than one place, and those after a call of a function.
 func (c *Code) findJoins() {
-	c.join = make([]bool, len(c.Prog.Insns))
+	c.join = make([]int32, len(c.Prog.Insns))
 	seen := make([]bool, len(c.Prog.Insns))
 	mark := func(pc int) {
 		if pc < 0 || pc >= len(seen) {
 			return
 		}
-		c.join[pc] = c.join[pc] || seen[pc]
+		if seen[pc] && c.join[pc] == 0 {
+			c.joins++
+			c.join[pc] = int32(c.joins)
+		}
 		seen[pc] = true
 	}
 	for _, f := range c.Funcs {

@@ -5,6 +5,8 @@ package absint
 type ids struct {
 	pairs [64]struct{ old, cur uint32 }
 	n     int
+	// byNumber has the copies of the call's number be told from other numbers.
+	byNumber bool
 }
 
 // match pairs old with cur; false if either has another partner. A full table
@@ -35,7 +37,7 @@ func (s *State) covers(cur *State) bool {
 	if len(s.Frames) != len(cur.Frames) || len(s.Refs) != len(cur.Refs) {
 		return false
 	}
-	if s.Lock.Map != cur.Lock.Map || s.Touched && !cur.Touched {
+	if s.Lock.Map != cur.Lock.Map || s.Touched && !cur.Touched || !s.Nr.covers(cur.Nr) {
 		return false
 	}
 	for i, f := range s.Frames {
@@ -43,7 +45,7 @@ func (s *State) covers(cur *State) bool {
 			return false
 		}
 	}
-	var m ids
+	m := ids{byNumber: s.Nr != nil}
 	for i, f := range s.Frames {
 		if !f.covers(cur.Frames[i], &m) {
 			return false
@@ -81,6 +83,9 @@ func (r *Reg) covers(cur *Reg, m *ids) bool {
 		return false
 	case r.Bits.Mask == 0 && r.Bits != cur.Bits:
 		return false
+	case m.byNumber && r.isNumber() && !cur.isNumber():
+		// A test of r parts the calls, one of cur does not.
+		return false
 	case !r.Scalar.Covers(&cur.Scalar):
 		return false
 	}
@@ -96,7 +101,7 @@ func (sl *Slot) covers(frame *Frame, i int, m *ids) bool {
 	switch {
 	case same && !sl.Reg.covers(&cur.Reg, m):
 		return false
-	case !same && sl.Bytes[0] == Spill && !sl.anyNumber():
+	case !same && sl.Bytes[0] == Spill && (!sl.anyNumber() || m.byNumber && sl.Reg.isNumber()):
 		return false
 	}
 	for b, k := range sl.Bytes {

@@ -54,6 +54,7 @@ type pending struct {
 	from  *node
 }
 
+// explorer is the memory of explorations, one after the other.
 type explorer struct {
 	m       *Machine
 	v       Visitor
@@ -61,7 +62,7 @@ type explorer struct {
 	visits  int
 	bytes   int
 	forgets int
-	seen    map[int]*place
+	seen    seen
 	todo    []pending
 }
 
@@ -69,19 +70,30 @@ type explorer struct {
 // visited. A path ends early where it reaches a join in a state that an earlier
 // one covers which has been explored to its end: whatever can follow has been
 // seen. If it meets an earlier state of its own that equals it, the program may
-// loop for ever: a *LoopError.
+// loop for ever: a *LoopError. The start belongs to Explore from then on.
 func (m *Machine) Explore(start *State, v Visitor, l Limits) (visits int, err error) {
-	x := &explorer{m: m, v: v, limits: l, seen: map[int]*place{}}
+	x := &m.x
+	x.m, x.v, x.limits, x.visits, x.bytes, x.forgets = m, v, l, 0, 0, 0
 	x.push(start, nil)
-	for len(x.todo) > 0 {
+	for len(x.todo) > 0 && err == nil {
 		p := x.todo[len(x.todo)-1]
 		x.todo = x.todo[:len(x.todo)-1]
 		x.bytes -= p.state.size()
-		if err := x.path(p); err != nil {
-			return x.visits, err
-		}
+		err = x.path(p)
 	}
-	return x.visits, nil
+	x.end()
+	return x.visits, err
+}
+
+// end keeps the memory of an exploration, and nothing else of it.
+func (x *explorer) end() {
+	for _, p := range x.todo {
+		x.m.drop(p.state)
+	}
+	x.todo = x.todo[:0]
+	x.seen.forget(x.m)
+	x.seen.made = 0
+	x.v = nil
 }
 
 func (x *explorer) push(s *State, from *node) {
@@ -96,7 +108,7 @@ func (x *explorer) push(s *State, from *node) {
 func (x *explorer) path(p pending) error {
 	s, at := p.state, p.from
 	for {
-		if x.m.code.join[s.PC] {
+		if x.m.code.join[s.PC] != 0 {
 			next, ended, err := x.meet(s, at)
 			if err != nil {
 				return err
@@ -119,11 +131,14 @@ func (x *explorer) path(p pending) error {
 			break
 		}
 		if jumped != nil {
-			x.v.Fork(pc, from)
+			if jumped.Nr.same(s.Nr) {
+				x.v.Fork(pc, from)
+			}
 			x.push(jumped, at)
 		}
 	}
 	at.close()
+	x.m.drop(s)
 	return nil
 }
 
@@ -178,10 +193,11 @@ func (x *explorer) meet(s *State, from *node) (*node, bool, error) {
 		x.m.code.forgetUnneeded(s)
 	}
 	s.untie()
-	at := x.place(s.PC)
+	here := x.m.code.join[s.PC]
 	var verdict error
 	covered := false
-	at.find(s, func(old *node) bool {
+	have := s.constants()
+	x.seen.find(here, s, have, func(old *node) bool {
 		switch {
 		case !old.state.covers(s):
 			return false
@@ -197,21 +213,14 @@ func (x *explorer) meet(s *State, from *node) (*node, bool, error) {
 	if covered || verdict != nil {
 		return nil, covered, verdict
 	}
-	n := &node{state: s.Clone(), parent: from, open: 1}
+	n := x.seen.node()
+	*n = node{state: x.m.clone(s), parent: from, open: 1}
 	x.bytes += n.state.size()
-	if dropped := at.add(n); dropped != nil {
+	if dropped := x.seen.add(here, have, n); dropped != nil {
 		x.bytes -= dropped.size()
+		x.m.drop(dropped)
 	}
 	return n, false, nil
-}
-
-func (x *explorer) place(pc int) *place {
-	p, ok := x.seen[pc]
-	if !ok {
-		p = &place{}
-		x.seen[pc] = p
-	}
-	return p
 }
 
 // maxForgets bounds how often everything is forgotten to make room: a program
@@ -221,9 +230,7 @@ const maxForgets = 4
 // forget makes room.
 func (x *explorer) forget() {
 	x.forgets++
-	for _, p := range x.seen {
-		x.bytes -= p.forget()
-	}
+	x.bytes -= x.seen.forget(x.m)
 }
 
 // forgetDead drops what cannot be read any more.

@@ -7,6 +7,7 @@ import "portcullis/internal/prog"
 type node struct {
 	state  *State
 	parent *node
+	older  *node // of the same spot
 	open   int
 }
 
@@ -24,14 +25,41 @@ func (n *node) close() {
 // their constants. Forgetting one costs time only.
 const remembered = 16
 
-// place remembers states of one instruction. A state can only cover another
-// that has the same constants at least where itself has some: states are
-// grouped by where they have constants, and in a group by which.
-type place struct{ groups []group }
+// seen remembers states at joins. A state can only cover another that has the
+// same constants at least where itself has some: states are found by where they
+// have constants, and by which.
+type seen struct {
+	// where lists, for each join, the ways in which its states have constants.
+	where  [][]uint64
+	newest map[spot]remains
+	// nodes are in pieces, so that they stay where they are; made are in use.
+	nodes [][]node
+	made  int
+}
 
-type group struct {
-	where uint64
-	nodes map[uint64][]*node
+// spot is what states that may cover one another have in common.
+type spot struct {
+	where, digest uint64
+	join          int32
+}
+
+// remains are the states of a spot, the newest first.
+type remains struct {
+	first *node
+	n     int
+}
+
+// pieceSize is how many nodes are allocated together.
+const pieceSize = 64
+
+// node makes a node, with any contents.
+func (x *seen) node() *node {
+	if x.made == len(x.nodes)*pieceSize {
+		x.nodes = append(x.nodes, make([]node, pieceSize))
+	}
+	n := &x.nodes[x.made/pieceSize][x.made%pieceSize]
+	x.made++
+	return n
 }
 
 // constants says where the running frame of s holds constant numbers: bits
@@ -82,57 +110,81 @@ func (s *State) digest(where uint64) uint64 {
 	return h
 }
 
-// find calls f with the remembered states that may cover s, until f says true.
-func (p *place) find(s *State, f func(*node) bool) {
-	have := s.constants()
-	for i := range p.groups {
-		g := &p.groups[i]
-		if g.where&^have != 0 {
+// find calls f with the remembered states that may cover s, which has constants
+// where have says, until f says true.
+func (x *seen) find(join int32, s *State, have uint64, f func(*node) bool) {
+	if int(join) >= len(x.where) {
+		return
+	}
+	for _, where := range x.where[join] {
+		if where&^have != 0 {
 			continue
 		}
-		nodes := g.nodes[s.digest(g.where)]
-		for j := len(nodes) - 1; j >= 0; j-- {
-			if f(nodes[j]) {
+		for n := x.newest[spot{where, s.digest(where), join}].first; n != nil; n = n.older {
+			if f(n) {
 				return
 			}
 		}
 	}
 }
 
-// add remembers n, and returns what it drops for it.
-func (p *place) add(n *node) (dropped *State) {
-	g := p.group(n.state.constants())
-	h := n.state.digest(g.where)
-	nodes := g.nodes[h]
-	if len(nodes) == remembered {
-		dropped, nodes[0].state = nodes[0].state, nil // its descendants still refer to the node
-		copy(nodes, nodes[1:])
-		nodes = nodes[:remembered-1]
+// add remembers n, whose state has constants where says, and returns what it
+// drops for it.
+func (x *seen) add(join int32, where uint64, n *node) (dropped *State) {
+	x.note(join, where)
+	at := spot{where, n.state.digest(where), join}
+	r := x.newest[at]
+	n.older = r.first
+	r.first = n
+	if r.n++; r.n > remembered {
+		r.n--
+		dropped = n.dropOldest()
 	}
-	g.nodes[h] = append(nodes, n)
+	x.newest[at] = r
 	return dropped
 }
 
-func (p *place) group(where uint64) *group {
-	for i := range p.groups {
-		if p.groups[i].where == where {
-			return &p.groups[i]
+// note has find look for states with constants where says.
+func (x *seen) note(join int32, where uint64) {
+	if x.newest == nil {
+		x.newest = map[spot]remains{}
+	}
+	for int(join) >= len(x.where) {
+		x.where = append(x.where, nil)
+	}
+	for _, w := range x.where[join] {
+		if w == where {
+			return
 		}
 	}
-	p.groups = append(p.groups, group{where: where, nodes: map[uint64][]*node{}})
-	return &p.groups[len(p.groups)-1]
+	x.where[join] = append(x.where[join], where)
 }
 
-// forget drops every state, and returns how large they were.
-func (p *place) forget() (bytes int) {
-	for _, g := range p.groups {
-		for _, nodes := range g.nodes {
-			for _, n := range nodes {
-				bytes += n.state.size()
-				n.state = nil
-			}
+// dropOldest takes the last state off a list. Its node stays: paths still refer
+// to it.
+func (n *node) dropOldest() *State {
+	for n.older.older != nil {
+		n = n.older
+	}
+	old := n.older
+	n.older = nil
+	s := old.state
+	old.state = nil
+	return s
+}
+
+// forget gives every state back, and returns how large they were.
+func (x *seen) forget(m *Machine) (bytes int) {
+	for _, r := range x.newest {
+		for n := r.first; n != nil; n = n.older {
+			bytes += n.state.size()
+			m.drop(n.state)
+			n.state = nil
 		}
 	}
-	p.groups = nil
+	clear(x.newest)
+	for i := range x.where {
+		x.where[i] = x.where[i][:0]
+	}
 	return bytes
 }

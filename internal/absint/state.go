@@ -123,6 +123,8 @@ type State struct {
 	Touched bool
 	// Refs are the reservations that have not been given back.
 	Refs []uint32
+	// Nr is the calls that get here, if paths are told apart by number.
+	Nr Numbers
 }
 
 // Top is the running frame.
@@ -130,15 +132,52 @@ func (s *State) Top() *Frame { return s.Frames[len(s.Frames)-1] }
 
 // Clone copies s deeply.
 func (s *State) Clone() *State {
-	c := &State{PC: s.PC, Lock: s.Lock, Touched: s.Touched, Frames: make([]*Frame, len(s.Frames), len(s.Frames)+1)}
-	c.Refs = append(c.Refs, s.Refs...)
-	for i, f := range s.Frames {
-		g := *f
-		g.Stack = append([]Slot(nil), f.Stack...)
-		c.Frames[i] = &g
-	}
+	c := &State{}
+	s.copyTo(c)
 	return c
 }
+
+// copyTo makes c a deep copy of s, in the memory that c has already.
+func (s *State) copyTo(c *State) {
+	c.PC, c.Lock, c.Touched, c.Nr = s.PC, s.Lock, s.Touched, s.Nr
+	c.Refs = append(c.Refs[:0], s.Refs...)
+	c.Frames = c.Frames[:0]
+	for _, f := range s.Frames {
+		g := c.grow()
+		stack := append(g.Stack[:0], f.Stack...)
+		*g = *f
+		g.Stack = stack
+	}
+}
+
+// grow adds a frame with any contents, one that was left before if there is one.
+func (s *State) grow() *Frame {
+	n := len(s.Frames)
+	if n < cap(s.Frames) {
+		if f := s.Frames[:n+1][n]; f != nil {
+			s.Frames = s.Frames[:n+1]
+			return f
+		}
+	}
+	f := &Frame{}
+	s.Frames = append(s.Frames, f)
+	return f
+}
+
+// clone is s.Clone in the memory of a state that was dropped, if there is one.
+func (m *Machine) clone(s *State) *State {
+	n := len(m.dropped)
+	if n == 0 {
+		return s.Clone()
+	}
+	c := m.dropped[n-1]
+	m.dropped = m.dropped[:n-1]
+	s.copyTo(c)
+	return c
+}
+
+// drop takes back a state that nobody refers to any more.
+func (m *Machine) drop(s *State) { m.dropped = append(m.dropped, s) }
 
 // size estimates the memory of s in bytes.
 func (s *State) size() int {

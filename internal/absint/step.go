@@ -11,10 +11,19 @@ import (
 type Input struct {
 	// Nr and Arch are the fields of struct seccomp_data, zero-extended.
 	Nr, Arch Scalar
+	// Calls, if not nil, has paths told apart by number: a test of the number
+	// parts the calls in two. Nr is then the smallest range around them.
+	Calls Numbers
 }
 
 // AnyInput is every call.
 func AnyInput() Input { return Input{Nr: Bytes(4), Arch: Bytes(4)} }
+
+// InputOf is the calls of one architecture with one of the numbers calls, which
+// paths are told apart by.
+func InputOf(arch abi.Arch, calls Numbers) Input {
+	return Input{Nr: calls.hull(), Arch: Const(uint64(arch)), Calls: calls}
+}
 
 // Machine interprets one program for one set of inputs.
 type Machine struct {
@@ -22,10 +31,16 @@ type Machine struct {
 	in   Input
 	ids  uint32
 	gone func(*prog.Map, Scalar) bool
+	// dropped are states whose memory can be used again.
+	dropped []*State
+	x       explorer
 }
 
 // NewMachine interprets c for the calls in describes.
 func NewMachine(c *Code, in Input) *Machine { return &Machine{code: c, in: in} }
+
+// Reset makes m interpret its program for other calls, in the memory it has.
+func (m *Machine) Reset(in Input) { m.in, m.ids = in, 0 }
 
 // Gone makes paths end at the tail calls of which f knows that they do not fail.
 // Without it every tail call may.
@@ -36,7 +51,7 @@ func (m *Machine) Start() *State {
 	f := &Frame{CallSite: -1}
 	f.Regs[prog.R1] = Reg{Scalar: Const(0), Kind: Ctx}
 	f.Regs[prog.R10] = Reg{Scalar: Const(0), Kind: Stack}
-	return &State{Frames: []*Frame{f}, Lock: Lock{Map: -1}}
+	return &State{Frames: []*Frame{f}, Lock: Lock{Map: -1}, Nr: m.in.Calls}
 }
 
 func (m *Machine) fresh() uint32 {
@@ -210,7 +225,7 @@ func (m *Machine) load(s *State, in prog.Insn) Reg {
 	var r Reg
 	switch base.Kind {
 	case Ctx:
-		r = number(m.field(base, in))
+		r = number(m.field(s, base, in))
 		if base.Is(0) {
 			r.Field = fieldAt(int64(in.Off), n)
 		}
@@ -237,9 +252,11 @@ func (m *Machine) load(s *State, in prog.Insn) Reg {
 }
 
 // field is a field of struct seccomp_data.
-func (m *Machine) field(base *Reg, in prog.Insn) Scalar {
+func (m *Machine) field(s *State, base *Reg, in prog.Insn) Scalar {
 	off, ok := base.Const()
 	switch at := int64(off) + int64(in.Off); {
+	case ok && in.Width() == 4 && at == abi.OffNr && s.Nr != nil:
+		return s.Nr.hull()
 	case ok && in.Width() == 4 && at == abi.OffNr:
 		return m.in.Nr
 	case ok && in.Width() == 4 && at == abi.OffArch:

@@ -27,47 +27,59 @@ const (
 
 // splitter splits for one architecture.
 type splitter struct {
-	v      *verify.Verified
-	arch   abi.Arch
-	left   int // visits
-	probes int // explorations of this span
-	out    []Range
+	v        *verify.Verified
+	arch     abi.Arch
+	follower *follower
+	left     int // visits
+	probes   int // explorations of this span
+	out      []Range
 }
 
+// splitArch explores all calls at once, told apart by the program's own tests of
+// their number. What it makes of the number in other ways, such as arithmetic,
+// is found out by exploring smaller and smaller parts.
 func splitArch(v *verify.Verified, arch abi.Arch) []Range {
-	s := &splitter{v: v, arch: arch, left: visitBudget}
+	s := &splitter{v: v, arch: arch, left: visitBudget, follower: newFollower(v), probes: 1}
+	all, ok := s.explore(0, ^uint32(0))
 	for i, sp := range spans {
 		s.probes = probes
 		if i == 0 {
 			s.probes = 2 * int(sp.to+1)
 		}
-		whole, ok := s.explore(sp.from, sp.to)
+		part := all.within(sp.from, sp.to)
 		if !ok {
-			whole = summary{trace: &Reason{Text: "too complex to be split"}}
+			part = s.parts(sp.from, sp.to, summary{trace: &Reason{Text: "too complex to be split"}})
 		}
-		s.divide(sp.from, sp.to, whole)
+		s.divideAll(part)
 	}
 	return s.out
 }
 
-// divide halves a range until each part is static or a single number. What
-// cannot be explored within the budget keeps the leaf of the range around it,
-// which holds for every part.
-func (s *splitter) divide(from, to uint32, whole summary) {
-	leaf := whole.leaf()
-	if leaf.Kind == Static || from == to || !whole.divisible() || s.probes < 2 || s.left <= 0 {
-		s.emit(Range{from, to, leaf})
+func (s *splitter) divideAll(p partition) {
+	for _, c := range p {
+		s.divide(c)
+	}
+}
+
+// divide parts a run of calls until each is static or a single number, and has
+// been explored alone. What cannot be explored within the budget keeps the leaf of
+// the run around it, which holds for every part.
+func (s *splitter) divide(c cell) {
+	leaf := c.leaf()
+	single := c.from == c.to
+	if leaf.Kind == Static || single && c.alone || !c.divisible() || s.probes < 2 || s.left <= 0 {
+		s.emit(Range{c.from, c.to, leaf})
 		return
 	}
-	mid := from + (to-from)/2
-	for _, half := range [2][2]uint32{{from, mid}, {mid + 1, to}} {
-		part, ok := s.explore(half[0], half[1])
-		if !ok {
-			part = whole
-			part.byNr = false
-		}
-		s.divide(half[0], half[1], part)
+	otherwise := c.summary
+	otherwise.byNr = false
+	if !c.alone {
+		s.divideAll(s.parts(c.from, c.to, otherwise))
+		return
 	}
+	mid := c.from + (c.to-c.from)/2
+	s.divideAll(s.parts(c.from, mid, otherwise))
+	s.divideAll(s.parts(mid+1, c.to, otherwise))
 }
 
 // emit appends r, merged with its neighbour if they have the same leaf.
@@ -79,13 +91,25 @@ func (s *splitter) emit(r Range) {
 	s.out = append(s.out, r)
 }
 
+// parts explores the calls from … to; if they are too complex they are what
+// otherwise says.
+func (s *splitter) parts(from, to uint32, otherwise summary) partition {
+	if p, ok := s.explore(from, to); ok {
+		return p
+	}
+	return partition{{from: from, to: to, summary: otherwise}}
+}
+
 // explore interprets the program for the calls from … to, everything but nr
 // and arch symbolic.
-func (s *splitter) explore(from, to uint32) (summary, bool) {
+func (s *splitter) explore(from, to uint32) (partition, bool) {
 	s.probes--
 	limits := absint.Limits{Visits: max(s.left, 2*s.v.Visited()), Bytes: stateBytes}
-	f := newFollower(s.v, inputOf(s.arch, from, to), limits)
-	found, err := f.target(s.v)
-	s.left -= f.visits
-	return *found, err == nil
+	s.follower.reset(s.arch, absint.NumbersBetween(from, to), limits)
+	found, err := s.follower.target(s.v)
+	s.left -= s.follower.visits
+	if len(found) == 1 {
+		found[0].alone = true
+	}
+	return found, err == nil
 }

@@ -10,7 +10,7 @@ import (
 	"portcullis/internal/verify"
 )
 
-// summary is what an exploration found out about a range of calls.
+// summary is what an exploration found out about calls that it does not tell apart.
 type summary struct {
 	// verdict is the first constant returned; exits counts the exits seen.
 	verdict abi.Verdict
@@ -53,16 +53,17 @@ func (s *summary) leaf() Leaf {
 	return Leaf{Kind: Notify, Why: Reason{Text: "no path to a verdict was found"}}
 }
 
-// collector is the visitor that fills a summary.
+// collector is the visitor that fills a partition.
 type collector struct {
-	summary
+	partition
 	v    *verify.Verified
 	code *absint.Code
 	p    *prog.Program
+	nr   absint.Numbers // of the state visited last
 }
 
-func newCollector(v *verify.Verified) *collector {
-	return &collector{v: v, code: v.Code(), p: v.Program()}
+func newCollector(v *verify.Verified, calls absint.Numbers) *collector {
+	return &collector{v: v, code: v.Code(), p: v.Program(), partition: newPartition(calls)}
 }
 
 func (c *collector) reason(pc int, format string, args ...any) *Reason {
@@ -71,6 +72,7 @@ func (c *collector) reason(pc int, format string, args ...any) *Reason {
 
 // Visit looks for state and effects.
 func (c *collector) Visit(s *absint.State) error {
+	c.nr = s.Nr
 	in := c.p.Insns[s.PC]
 	switch in.Class() {
 	case prog.ClassLDX:
@@ -87,10 +89,12 @@ func (c *collector) Visit(s *absint.State) error {
 	return nil
 }
 
-// dependsOnNr notes that something was left open which a part of the range might
+// dependsOnNr notes that something was left open which a part of the calls might
 // decide. Without it, every part has the leaf of the whole.
 func (c *collector) dependsOnNr(from absint.Origin) {
-	c.byNr = c.byNr || from&absint.FromNr != 0
+	if from&absint.FromNr != 0 {
+		c.each(c.nr, func(x *summary) { x.byNr = true })
+	}
 }
 
 // access notes what touches a map that is not frozen.
@@ -102,74 +106,99 @@ func (c *collector) access(s *absint.State, n uint8, does string) {
 	if r.Kind != absint.Value || c.p.Maps[r.Map].Frozen {
 		return
 	}
-	s.Touched = true
-	if m := c.p.Maps[r.Map]; c.state == nil {
-		c.state = c.reason(s.PC, "%s map %s", does, m.Name)
+	c.touch(s, func() *Reason { return c.reason(s.PC, "%s map %s", does, c.p.Maps[r.Map].Name) })
+}
+
+// touch notes the first effect or read of state on a path: the others are of no
+// more calls.
+func (c *collector) touch(s *absint.State, why func() *Reason) {
+	if s.Touched {
+		return
 	}
+	s.Touched = true
+	first(c, func(x *summary) **Reason { return &x.state }, why)
+}
+
+// first sets a reason of the calls visited last that have none.
+func first(c *collector, of func(*summary) **Reason, why func() *Reason) {
+	var r *Reason
+	c.each(c.nr, func(x *summary) {
+		if to := of(x); *to == nil {
+			if r == nil {
+				r = why()
+			}
+			*to = r
+		}
+	})
 }
 
 func (c *collector) call(s *absint.State, sig *helper.Signature) {
-	s.Touched = true
-	if c.state == nil {
-		c.state = c.reason(s.PC, "calls %s", sig.Name)
-	}
-	if c.trace != nil {
-		return
-	}
-	switch {
-	case sig.Effect&helper.Pins != 0:
-		c.trace = c.reason(s.PC, "%s pins an argument", sig.Name)
-	case sig.Effect&helper.Waits != 0:
-		c.trace = c.reason(s.PC, "%s orders system calls", sig.Name)
-	default:
-		c.cloned(s, sig)
+	c.touch(s, func() *Reason { return c.reason(s.PC, "calls %s", sig.Name) })
+	if text := c.traceOnly(s, sig); text != "" {
+		first(c, func(x *summary) **Reason { return &x.trace }, func() *Reason { return c.reason(s.PC, "%s", text) })
 	}
 }
 
-// cloned notes storage that is copied to a forked child: the parent must be named.
-func (c *collector) cloned(s *absint.State, sig *helper.Signature) {
+// traceOnly says why a call of a helper needs a traced leaf; empty if it does not.
+func (c *collector) traceOnly(s *absint.State, sig *helper.Signature) string {
+	switch {
+	case sig.Effect&helper.Pins != 0:
+		return sig.Name + " pins an argument"
+	case sig.Effect&helper.Waits != 0:
+		return sig.Name + " orders system calls"
+	}
+	return c.cloned(s, sig)
+}
+
+// cloned finds storage that is copied to a forked child: the parent must be named.
+func (c *collector) cloned(s *absint.State, sig *helper.Signature) string {
 	for i, a := range sig.Args {
 		r := &s.Top().Regs[i+1]
 		if a != helper.ConstMap || r.Kind != absint.MapHandle {
 			continue
 		}
 		if m := c.p.Maps[r.Map]; m.Type == prog.TaskStorage && m.Flags&prog.FlagClone != 0 {
-			c.trace = c.reason(s.PC, "map %s is copied at fork (BPF_F_CLONE)", m.Name)
+			return fmt.Sprintf("map %s is copied at fork (BPF_F_CLONE)", m.Name)
 		}
 	}
+	return ""
 }
 
 // Fork notes the first jump that is not decided by nr and arch.
 func (c *collector) Fork(pc int, from absint.Origin) {
 	c.dependsOnNr(from)
-	if c.fork == nil {
-		c.fork = c.reason(pc, "the verdict depends on the call's arguments")
-	}
+	first(c, func(x *summary) **Reason { return &x.fork }, func() *Reason {
+		return c.reason(pc, "the verdict depends on the call's arguments")
+	})
 }
 
 // Exit notes the verdicts that are possible.
 func (c *collector) Exit(s *absint.State) {
 	r0 := s.Top().Regs[prog.R0].Scalar.Truncate()
-	c.exits++
-	c.pure = c.pure || !s.Touched
-	if c.action == nil {
-		c.action = c.traced(s.PC, r0)
-	}
-	v, ok := r0.Const()
-	if !ok {
+	first(c, func(x *summary) **Reason { return &x.action }, func() *Reason { return c.traced(s.PC, r0) })
+	v, known := r0.Const()
+	if !known {
 		c.dependsOnNr(s.Top().Regs[prog.R0].Origin)
 	}
-	switch {
-	case !ok && c.open == nil:
-		c.open = c.reason(s.PC, "the verdict is computed")
-	case ok && c.exits == 1:
-		c.verdict = abi.Verdict(v)
-	case ok && c.open == nil && abi.Verdict(v) != c.verdict:
-		c.open = c.fork
-		if c.open == nil {
-			c.open = c.reason(s.PC, "there are several verdicts")
+	several := (*Reason)(nil)
+	c.each(c.nr, func(x *summary) {
+		x.pure = x.pure || !s.Touched
+		if x.exits++; x.open != nil {
+			return
 		}
-	}
+		switch {
+		case known && x.exits == 1:
+			x.verdict = abi.Verdict(v)
+		case known && abi.Verdict(v) == x.verdict:
+		case known && x.fork != nil:
+			x.open = x.fork
+		default:
+			if several == nil {
+				several = c.reason(s.PC, "%s", map[bool]string{true: "there are several verdicts", false: "the verdict is computed"}[known])
+			}
+			x.open = several
+		}
+	})
 }
 
 // traced tells whether a verdict may be one that only a tracer can carry out.

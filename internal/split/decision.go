@@ -83,7 +83,8 @@ func (t *Tree) Arguments(arch abi.Arch, nr uint32) *Decision {
 	if own.Kind == Static || t.Ranges(arch) == nil {
 		return nil
 	}
-	f := newFollower(t.v, inputOf(arch, nr, nr), absint.Limits{Bytes: stateBytes})
+	f := newFollower(t.v)
+	f.reset(arch, absint.NumbersBetween(nr, nr), absint.Limits{Bytes: stateBytes})
 	u := &unfolder{v: t.v, own: own, left: unfoldVisits, tests: maxTests, follower: f, m: f.machine(t.v)}
 	if d := u.unfold(u.m.Start()); d.static() {
 		return d
@@ -105,9 +106,9 @@ func (u *unfolder) unfold(s *absint.State) *Decision {
 	p := u.v.Program()
 	for {
 		in := p.Insns[s.PC]
-		c := newCollector(u.v)
+		c := newCollector(u.v, s.Nr)
 		u.left--
-		if err := c.Visit(s); err != nil || c.state != nil || c.tails != nil || u.left <= 0 || in.Op == prog.OpExitInsn && len(s.Frames) == 1 {
+		if err := c.Visit(s); err != nil || c.partition[0].state != nil || c.partition[0].tails != nil || u.left <= 0 || in.Op == prog.OpExitInsn && len(s.Frames) == 1 {
 			return u.rest(s)
 		}
 		if !absint.IsBranch(in) {
@@ -153,12 +154,14 @@ func (u *unfolder) either(before, jumped, on *absint.State) *Decision {
 func (u *unfolder) rest(s *absint.State) *Decision {
 	u.limits.Visits, u.visits = max(u.left, unfoldVisits/10), 0
 	if !u.certain {
-		u.done = map[*verify.Verified]*summary{}
+		clear(u.done)
 	}
-	found, err := u.explore(u.v, u.m, s.Clone())
+	start := s.Clone()
+	start.Touched = false // what touched state is visited again
+	found, err := u.explore(u.v, start)
 	u.left -= u.visits
 	if err != nil {
 		return &Decision{Leaf: u.own} // holds for every part
 	}
-	return &Decision{Leaf: found.leaf()}
+	return &Decision{Leaf: found[0].leaf()}
 }

@@ -22,17 +22,34 @@ func (c *collector) tail(s *absint.State, array *prog.Map, index absint.Scalar) 
 		c.dependsOnNr(s.Top().Regs[3].Origin)
 	}
 	for _, target := range c.v.Tails(array, index) {
-		c.addTail(tail{s.PC, target})
+		c.each(c.nr, func(x *summary) { x.addTail(tail{s.PC, target}) })
 	}
 }
 
-func (c *collector) addTail(t tail) {
-	for _, known := range c.tails {
+func (s *summary) addTail(t tail) {
+	if !s.leadsTo(t) {
+		s.tails = append(s.tails, t)
+	}
+}
+
+func (s *summary) leadsTo(t tail) bool {
+	for _, known := range s.tails {
 		if known == t {
-			return
+			return true
 		}
 	}
-	c.tails = append(c.tails, t)
+	return false
+}
+
+// tails are all tail calls of p, in ascending order of the calls that make them.
+func (p partition) tails() []tail {
+	var all summary
+	for i := range p {
+		for _, t := range p[i].tails {
+			all.addTail(t)
+		}
+	}
+	return all.tails
 }
 
 // follower explores a program together with what its tail calls go on in, for
@@ -47,20 +64,37 @@ type follower struct {
 	limits absint.Limits
 	visits int
 	// certain tells that no tail call fails for being one too many.
-	certain bool
+	certain  bool
+	machines map[*verify.Verified]*absint.Machine
 	// done is what has been explored. Where tail calls go in a circle it may lack
 	// what others in the circle do: a whole exploration has all of it.
-	done   map[*verify.Verified]*summary
+	done   map[*verify.Verified]partition
 	failed error // what was too complex; nothing below it is known
 }
 
-func newFollower(v *verify.Verified, in absint.Input, l absint.Limits) *follower {
-	return &follower{in: in, limits: l, certain: v.CertainTails(), done: map[*verify.Verified]*summary{}}
+func newFollower(v *verify.Verified) *follower {
+	return &follower{
+		certain: v.CertainTails(), machines: map[*verify.Verified]*absint.Machine{}, done: map[*verify.Verified]partition{},
+	}
+}
+
+// reset makes f explore other calls, in the memory it has.
+func (f *follower) reset(arch abi.Arch, calls absint.Numbers, l absint.Limits) {
+	f.in, f.limits, f.visits, f.failed = absint.InputOf(arch, calls), l, 0, nil
+	clear(f.done)
+	for _, m := range f.machines {
+		m.Reset(f.in)
+	}
 }
 
 // machine interprets v for the follower's calls.
 func (f *follower) machine(v *verify.Verified) *absint.Machine {
-	m := absint.NewMachine(v.Code(), f.in)
+	m := f.machines[v]
+	if m != nil {
+		return m
+	}
+	m = absint.NewMachine(v.Code(), f.in)
+	f.machines[v] = m
 	if f.certain {
 		m.Gone(func(array *prog.Map, index absint.Scalar) bool {
 			i, known := index.Const()
@@ -70,78 +104,93 @@ func (f *follower) machine(v *verify.Verified) *absint.Machine {
 	return m
 }
 
-// explore follows every path of v from s on, a state of m.
-func (f *follower) explore(v *verify.Verified, m *absint.Machine, s *absint.State) (summary, error) {
-	c := newCollector(v)
+// explore follows every path of v from s on, a state of v's machine.
+func (f *follower) explore(v *verify.Verified, s *absint.State) (partition, error) {
+	c := newCollector(v, s.Nr)
 	l := f.limits
 	l.Visits = max(l.Visits-f.visits, 2*v.Visited())
-	visits, err := m.Explore(s, c, l)
+	visits, err := f.machine(v).Explore(s, c, l)
 	f.visits += visits
 	if err != nil {
-		return c.summary, err
+		return nil, err
 	}
-	for _, t := range c.tails {
+	for _, t := range c.tails() {
 		found, err := f.target(t.target)
 		if err != nil {
-			return c.summary, err
+			return nil, err
 		}
 		c.merge(t, found)
 	}
-	return c.summary, nil
+	return c.partition, nil
 }
 
-// target is the summary of a whole program. Where tail calls go in a circle it is
+// target is what a whole program does. Where tail calls go in a circle it is
 // not known yet: then there is no single verdict, and what the program does is
 // found by whoever is exploring it.
-func (f *follower) target(v *verify.Verified) (*summary, error) {
+func (f *follower) target(v *verify.Verified) (partition, error) {
 	if known := f.done[v]; known != nil || f.failed != nil {
 		return known, f.failed
 	}
-	f.done[v] = &summary{exits: 1, open: &Reason{Text: "tail calls go in a circle"}}
-	m := f.machine(v)
-	found, err := f.explore(v, m, m.Start())
-	f.done[v] = &found
+	circle := newPartition(f.in.Calls)
+	for i := range circle {
+		circle[i].summary = summary{exits: 1, open: &Reason{Text: "tail calls go in a circle"}}
+	}
+	f.done[v] = circle
+	found, err := f.explore(v, f.machine(v).Start())
+	f.done[v] = found
 	if f.failed == nil {
 		f.failed = err
 	}
-	return &found, err
+	return found, err
+}
+
+// merge adds what the calls that make a tail call may go on in.
+func (c *collector) merge(t tail, found partition) {
+	w := &wording{c: c, t: t}
+	for i := range found {
+		c.each(absint.NumbersBetween(found[i].from, found[i].to), func(x *summary) {
+			if x.leadsTo(t) {
+				x.merge(w, &found[i].summary)
+			}
+		})
+	}
 }
 
 // merge adds what a tail call may go on in.
-func (c *collector) merge(t tail, found *summary) {
+func (s *summary) merge(w *wording, found *summary) {
 	for _, r := range []struct{ to, from **Reason }{
-		{&c.state, &found.state}, {&c.trace, &found.trace}, {&c.action, &found.action},
+		{&s.state, &found.state}, {&s.trace, &found.trace}, {&s.action, &found.action},
 	} {
 		if *r.to == nil && *r.from != nil {
-			*r.to = c.within(t, **r.from)
+			*r.to = w.within(*r.from)
 		}
 	}
-	c.byNr, c.pure = c.byNr || found.byNr, c.pure || found.pure
+	s.byNr, s.pure = s.byNr || found.byNr, s.pure || found.pure
 	switch {
 	case found.exits == 0:
-	case c.open != nil:
+	case s.open != nil:
 	case found.open != nil:
-		c.open = c.within(t, *found.open)
-	case c.exits == 0:
-		c.verdict = found.verdict
-	case c.verdict != found.verdict:
-		if c.open = c.fork; c.open == nil {
-			c.open = c.reason(t.pc, "there are several verdicts")
+		s.open = w.within(found.open)
+	case s.exits == 0:
+		s.verdict = found.verdict
+	case s.verdict != found.verdict:
+		if s.open = s.fork; s.open == nil {
+			s.open = w.c.reason(w.t.pc, "there are several verdicts")
 		}
 	}
-	c.exits += found.exits
+	s.exits += found.exits
 }
 
-// within words a reason in another program as one at the tail call.
-func (c *collector) within(t tail, r Reason) *Reason {
+// wording words reasons in another program as ones at a tail call.
+type wording struct {
+	c *collector
+	t tail
+}
+
+func (w *wording) within(r *Reason) *Reason {
 	where := fmt.Sprintf("instruction %d", r.Insn)
 	if line := r.Line.String(); line != "" {
 		where = line
 	}
-	return c.reason(t.pc, "goes on in %s (%s): %s", t.target.Program().Name, where, r.Text)
-}
-
-// inputOf is the calls from … to of an architecture.
-func inputOf(arch abi.Arch, from, to uint32) absint.Input {
-	return absint.Input{Nr: absint.Between(uint64(from), uint64(to)), Arch: absint.Const(uint64(arch))}
+	return w.c.reason(w.t.pc, "goes on in %s (%s): %s", w.t.target.Program().Name, where, r.Text)
 }

@@ -90,7 +90,7 @@ func branchTest(p *prog.Program, s *absint.State) (t Test, negated, ok bool) {
 			if k, ok = f.Regs[in.Dst].Const(); !ok || f.Regs[in.Dst].Kind != absint.Number {
 				return t, false, false
 			}
-			op, field = mirrored(op), f.Regs[in.Src].Field
+			op, field = absint.Mirrored(op), f.Regs[in.Src].Field
 		}
 	}
 	if in.Class() == prog.ClassJMP32 {
@@ -99,49 +99,9 @@ func branchTest(p *prog.Program, s *absint.State) (t Test, negated, ok bool) {
 	return wideTest(op, field, k)
 }
 
-// mirrored is op with its operands exchanged.
-func mirrored(op uint8) uint8 {
-	switch op {
-	case prog.OpJgt:
-		return prog.OpJlt
-	case prog.OpJlt:
-		return prog.OpJgt
-	case prog.OpJge:
-		return prog.OpJle
-	case prog.OpJle:
-		return prog.OpJge
-	case prog.OpJsgt:
-		return prog.OpJslt
-	case prog.OpJslt:
-		return prog.OpJsgt
-	case prog.OpJsge:
-		return prog.OpJsle
-	case prog.OpJsle:
-		return prog.OpJsge
-	}
-	return op
-}
-
-// positive writes op with the operators a Test has.
-func positive(op uint8) (with uint8, negated bool) {
-	switch op {
-	case prog.OpJne:
-		return prog.OpJeq, true
-	case prog.OpJlt:
-		return prog.OpJge, true
-	case prog.OpJle:
-		return prog.OpJgt, true
-	case prog.OpJslt:
-		return prog.OpJsge, true
-	case prog.OpJsle:
-		return prog.OpJsgt, true
-	}
-	return op, false
-}
-
 // wideTest compares all 64 bits of a field with k.
 func wideTest(op uint8, f absint.Field, k uint64) (t Test, negated, ok bool) {
-	op, negated = positive(op)
+	op, negated = absint.Positive(op)
 	if f.Sign != 0 {
 		// A sign-extended half compares like the half, if k is one as well.
 		if uint64(int64(int32(k))) != k || op == prog.OpJgt || op == prog.OpJge || op == prog.OpJset {
@@ -165,7 +125,7 @@ func wideTest(op uint8, f absint.Field, k uint64) (t Test, negated, ok bool) {
 
 // narrowTest compares the lower 32 bits of a field with those of k.
 func narrowTest(op uint8, f absint.Field, k uint64) (t Test, negated, ok bool) {
-	op, negated = positive(op)
+	op, negated = absint.Positive(op)
 	f.Sign, k = 0, uint64(uint32(k))
 	f.Mask &= math.MaxUint32 << f.Right
 	if op == prog.OpJsgt || op == prog.OpJsge {

@@ -1,0 +1,292 @@
+package absint
+
+import (
+	"math"
+	"math/bits"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/prog"
+)
+
+// Numbers is a set of system-call numbers: closed intervals in ascending order
+// that neither overlap nor touch. It is never changed once it is made, so that
+// states can share it; nil is for states that are not told apart by number.
+type Numbers []Range[uint32]
+
+// NumbersBetween is the numbers lo … hi, lo <= hi.
+func NumbersBetween(lo, hi uint32) Numbers { return Numbers{{lo, hi}} }
+
+// hull is the smallest interval around the set, which is not empty.
+func (n Numbers) hull() Scalar {
+	return Between(uint64(n[0].Min), uint64(n[len(n)-1].Max))
+}
+
+// same tells whether two sets are one and the same; equal sets may be two.
+func (n Numbers) same(o Numbers) bool {
+	return len(n) == len(o) && (len(n) == 0 || &n[0] == &o[0])
+}
+
+// covers tells whether every number of o is one of n's. A nil set says nothing,
+// and so covers and is covered.
+func (n Numbers) covers(o Numbers) bool {
+	if n == nil || o == nil || n.same(o) {
+		return true
+	}
+	i := 0
+	for _, r := range o {
+		for i < len(n) && n[i].Max < r.Min {
+			i++
+		}
+		if i == len(n) || !n[i].covers(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// cut parts n into what lies in the intervals of by, and what does not.
+func (n Numbers) cut(by Numbers) (in, out Numbers) {
+	if len(n) == 1 && n[0].Min == n[0].Max {
+		if by.contains(n[0].Min) {
+			return n, nil
+		}
+		return nil, n
+	}
+	for _, r := range n {
+		from, whole := r.Min, true
+		for _, b := range by {
+			if b.Max < from || b.Min > r.Max {
+				continue
+			}
+			if b.Min > from {
+				out = append(out, Range[uint32]{from, b.Min - 1})
+				from = b.Min
+			}
+			last := min(r.Max, b.Max)
+			in = append(in, Range[uint32]{from, last})
+			if whole = last < r.Max; !whole {
+				break
+			}
+			from = last + 1
+		}
+		if whole {
+			out = append(out, Range[uint32]{from, r.Max})
+		}
+	}
+	return in, out
+}
+
+func (n Numbers) contains(v uint32) bool {
+	for _, r := range n {
+		if r.contains(v) {
+			return true
+		}
+	}
+	return false
+}
+
+// isNumber tells whether r holds the number of the call, whole.
+func (r *Reg) isNumber() bool {
+	f := &r.Field
+	return f.Size == 4 && f.Off == abi.OffNr && f.Mask == math.MaxUint32 && f.Right|f.Left|f.Sign == 0 && r.Kind == Number
+}
+
+// passing is the numbers nr for which "nr op k" holds, where that takes a few
+// intervals. A number is zero-extended, whatever the width of the comparison.
+func passing(op uint8, w Width, k uint64) (Numbers, bool) {
+	if w == W32 {
+		k = uint64(uint32(k))
+	}
+	switch op {
+	case prog.OpJeq:
+		return between(k, k), true
+	case prog.OpJgt:
+		return above(k), true
+	case prog.OpJge:
+		return between(k, math.MaxUint32), true
+	case prog.OpJset:
+		return sharing(uint32(k))
+	case prog.OpJsgt:
+		return passingSigned(w, k, 1), true
+	case prog.OpJsge:
+		return passingSigned(w, k, 0), true
+	}
+	return nil, false
+}
+
+// between is lo … hi as far as those are numbers.
+func between(lo, hi uint64) Numbers {
+	if lo > math.MaxUint32 || lo > hi {
+		return Numbers{}
+	}
+	return Numbers{{uint32(lo), uint32(min(hi, math.MaxUint32))}}
+}
+
+func above(k uint64) Numbers {
+	if k >= math.MaxUint32 {
+		return Numbers{}
+	}
+	return between(k+1, math.MaxUint32)
+}
+
+// passingSigned is the numbers at least k + gap, gap 0 or 1. In 64 bits a number
+// is never negative; in 32 those from 2^31 on are.
+func passingSigned(w Width, k uint64, gap int64) Numbers {
+	least := int64(k)
+	if w == W32 {
+		least = int64(int32(k))
+	}
+	switch {
+	case least == math.MaxInt64 && gap == 1:
+		return Numbers{}
+	case w == W64:
+		return between(uint64(max(least+gap, 0)), math.MaxUint32)
+	}
+	least += gap
+	if least > 0 {
+		return between(uint64(least), math.MaxInt32)
+	}
+	n := between(0, math.MaxInt32)
+	if least < 0 {
+		n = append(n, between(uint64(uint32(least)), math.MaxUint32)...)
+	}
+	return n.joined()
+}
+
+// joined makes one of intervals that touch.
+func (n Numbers) joined() Numbers {
+	out := n[:1]
+	for _, r := range n[1:] {
+		if last := &out[len(out)-1]; last.Max+1 == r.Min {
+			last.Max = r.Max
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// lowestBit bounds how many intervals a test of one bit parts the numbers into.
+const lowestBit = 28
+
+// sharing is the numbers that have one of k's bits: where k is one high bit, or
+// all bits from one on.
+func sharing(k uint32) (Numbers, bool) {
+	low := bits.TrailingZeros32(k)
+	switch {
+	case k == 0:
+		return Numbers{}, true
+	case k == math.MaxUint32<<low:
+		return between(uint64(k&-k), math.MaxUint32), true
+	case k&(k-1) != 0 || low < lowestBit:
+		return nil, false
+	}
+	var n Numbers
+	for from := uint64(k); from <= math.MaxUint32; from += 2 * uint64(k) {
+		n = append(n, between(from, from+uint64(k)-1)...)
+	}
+	return n, true
+}
+
+// byNumber tells which numbers of s the branch in sends where it jumps, and which
+// it lets go on; false if that is not a matter of the number alone.
+func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok bool) {
+	if s.Nr == nil {
+		return nil, nil, false
+	}
+	f := s.Top()
+	nr, k := &f.Regs[in.Dst], uint64(int64(in.Imm))
+	if in.Op&prog.SrcMask == prog.SrcX {
+		other := &f.Regs[in.Src]
+		if !nr.isNumber() {
+			nr, other, op = other, nr, Mirrored(op)
+		}
+		if k, ok = other.Const(); !ok || other.Kind != Number {
+			return nil, nil, false
+		}
+	}
+	if !nr.isNumber() {
+		return nil, nil, false
+	}
+	op, negated := Positive(op)
+	pass, ok := passing(op, w, k)
+	if !ok {
+		return nil, nil, false
+	}
+	if jump, on = s.Nr.cut(pass); negated {
+		jump, on = on, jump
+	}
+	return jump, on, true
+}
+
+// keep leaves s with the calls n, in every copy of the number.
+func (s *State) keep(n Numbers) {
+	if s.Nr.same(n) {
+		return
+	}
+	s.Nr = n
+	hull := n.hull()
+	s.each(func(r *Reg) {
+		if r.isNumber() {
+			r.Scalar = hull
+		}
+	})
+}
+
+// branchByNumber goes where each number of s goes.
+func (m *Machine) branchByNumber(s *State, jump, on Numbers, there, here int) (jumped *State) {
+	switch {
+	case len(on) == 0:
+		s.PC = there
+	case len(jump) == 0:
+		s.PC = here
+	default:
+		jumped = m.clone(s)
+		jumped.keep(jump)
+		jumped.PC = there
+		s.keep(on)
+		s.PC = here
+	}
+	return jumped
+}
+
+// Mirrored is comparison op with its operands exchanged.
+func Mirrored(op uint8) uint8 {
+	switch op {
+	case prog.OpJgt:
+		return prog.OpJlt
+	case prog.OpJlt:
+		return prog.OpJgt
+	case prog.OpJge:
+		return prog.OpJle
+	case prog.OpJle:
+		return prog.OpJge
+	case prog.OpJsgt:
+		return prog.OpJslt
+	case prog.OpJslt:
+		return prog.OpJsgt
+	case prog.OpJsge:
+		return prog.OpJsle
+	case prog.OpJsle:
+		return prog.OpJsge
+	}
+	return op
+}
+
+// Positive writes op by ==, >, >=, & and their signed forms, or the negation of
+// one of them.
+func Positive(op uint8) (with uint8, negated bool) {
+	switch op {
+	case prog.OpJne:
+		return prog.OpJeq, true
+	case prog.OpJlt:
+		return prog.OpJge, true
+	case prog.OpJle:
+		return prog.OpJgt, true
+	case prog.OpJslt:
+		return prog.OpJsge, true
+	case prog.OpJsle:
+		return prog.OpJsgt, true
+	}
+	return op, false
+}

@@ -1,0 +1,68 @@
+package split
+
+import (
+	"sort"
+
+	"portcullis/internal/absint"
+)
+
+// partition is what an exploration found out, for runs of calls in ascending
+// order. It becomes finer as calls are told apart.
+type partition []cell
+
+// cell is the calls from … to, both included.
+type cell struct {
+	from, to uint32
+	// alone tells that no other calls were explored with these.
+	alone bool
+	summary
+}
+
+func newPartition(calls absint.Numbers) partition {
+	p := make(partition, len(calls))
+	for i, r := range calls {
+		p[i].from, p[i].to = r.Min, r.Max
+	}
+	return p
+}
+
+// each calls f for the summary of every call of calls, which are among p's.
+func (p *partition) each(calls absint.Numbers, f func(*summary)) {
+	for _, r := range calls {
+		p.split(r.Min)
+		if r.Max < ^uint32(0) {
+			p.split(r.Max + 1)
+		}
+		for i := p.at(r.Min); i < len(*p) && (*p)[i].from <= r.Max; i++ {
+			f(&(*p)[i].summary)
+		}
+	}
+}
+
+// at is the index of the first cell that ends at nr or later.
+func (p partition) at(nr uint32) int {
+	return sort.Search(len(p), func(i int) bool { return p[i].to >= nr })
+}
+
+// split has a cell begin at nr, if nr is in one.
+func (p *partition) split(nr uint32) {
+	i := p.at(nr)
+	if i == len(*p) || (*p)[i].from >= nr {
+		return
+	}
+	*p = append(*p, cell{})
+	copy((*p)[i+1:], (*p)[i:])
+	(*p)[i].to, (*p)[i+1].from = nr-1, nr
+	(*p)[i+1].tails = append([]tail(nil), (*p)[i].tails...)
+}
+
+// within is the part of p between two numbers.
+func (p partition) within(from, to uint32) (part partition) {
+	for i := p.at(from); i < len(p) && p[i].from <= to; i++ {
+		c := p[i]
+		c.alone = c.alone && from <= c.from && c.to <= to
+		c.from, c.to = max(c.from, from), min(c.to, to)
+		part = append(part, c)
+	}
+	return part
+}
