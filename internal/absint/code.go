@@ -23,6 +23,7 @@ type Code struct {
 	sigs  map[int32]*helper.Signature
 	join  []int32 // 1 … joins where paths meet, else 0
 	joins int
+	loop  []bool // is part of a loop
 	live  []liveness
 	need  []liveness // nil unless coarse
 }
@@ -43,6 +44,7 @@ func NewCode(p *prog.Program, funcs []Func) *Code {
 		}
 	}
 	c.findJoins()
+	c.findLoops()
 	c.findLiveness()
 	return c
 }
@@ -148,6 +150,35 @@ func (c *Code) findJoins() {
 			}
 		}
 	}
+}
+
+// findLoops marks the instructions of loops.
+func (c *Code) findLoops() {
+	c.loop = make([]bool, len(c.Prog.Insns))
+	if !c.jumpsBack() {
+		return
+	}
+	for _, f := range c.Funcs {
+		for i, id := range c.cycles(f) {
+			next, n := Next(c.Prog, f.Start+i)
+			itself := n > 0 && next[n-1] == f.Start+i
+			c.loop[f.Start+i] = id != 0 || itself
+		}
+	}
+}
+
+func (c *Code) jumpsBack() bool {
+	for _, f := range c.Funcs {
+		for pc := f.Start; pc < f.End; pc += slots(c.Prog.Insns[pc]) {
+			next, n := Next(c.Prog, pc)
+			for _, t := range next[:n] {
+				if t <= pc {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // slots is how many instruction slots in takes.

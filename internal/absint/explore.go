@@ -64,6 +64,9 @@ type explorer struct {
 	forgets int
 	seen    seen
 	todo    []pending
+	// apart is how many states of todo, from the first on, share no call with the
+	// path that is followed.
+	apart int
 }
 
 // Explore follows every path from start and tells how many instructions it
@@ -107,6 +110,7 @@ func (x *explorer) push(s *State, from *node) {
 // path follows one path to its end.
 func (x *explorer) path(p pending) error {
 	s, at := p.state, p.from
+	x.apart = 0
 	for {
 		if x.m.code.join[s.PC] != 0 {
 			next, ended, err := x.meet(s, at)
@@ -186,8 +190,30 @@ func (x *explorer) count(s *State) error {
 	return nil
 }
 
+// alone tells that s is the only state there is of its calls.
+func (x *explorer) alone(s *State) bool {
+	for x.apart < len(x.todo) {
+		if x.todo[x.apart].state.Nr.meets(s.Nr) {
+			return false
+		}
+		x.apart++
+	}
+	return true
+}
+
+// needless tells that remembering s, which is at a join in no loop, would serve
+// nobody. Only states of the same calls can be covered by s. If it is alone they
+// are all reached from it, and until they have ended s has not been explored.
+func (x *explorer) needless(s *State) bool {
+	return !x.m.code.loop[s.PC] && x.alone(s)
+}
+
 // meet compares s with what is remembered of its instruction, and remembers it.
 func (x *explorer) meet(s *State, from *node) (*node, bool, error) {
+	needless := x.needless(s)
+	if needless && !x.seen.any(x.m.code.join[s.PC]) {
+		return from, false, nil
+	}
 	x.m.code.forgetDead(s)
 	if x.m.code.need != nil {
 		x.m.code.forgetUnneeded(s)
@@ -212,6 +238,9 @@ func (x *explorer) meet(s *State, from *node) (*node, bool, error) {
 	})
 	if covered || verdict != nil {
 		return nil, covered, verdict
+	}
+	if needless {
+		return from, false, nil
 	}
 	n := x.seen.node()
 	*n = node{state: x.m.clone(s), parent: from, open: 1}

@@ -44,6 +44,24 @@ func (n Numbers) covers(o Numbers) bool {
 	return true
 }
 
+// meets tells whether n and o share a number. Nil sets do.
+func (n Numbers) meets(o Numbers) bool {
+	if n == nil || o == nil {
+		return true
+	}
+	for len(n) > 0 && len(o) > 0 {
+		switch {
+		case n[0].Max < o[0].Min:
+			n = n[1:]
+		case o[0].Max < n[0].Min:
+			o = o[1:]
+		default:
+			return true
+		}
+	}
+	return false
+}
+
 // cut parts n into what lies in the intervals of by, and what does not.
 func (n Numbers) cut(by Numbers) (in, out Numbers) {
 	if len(n) == 1 && n[0].Min == n[0].Max {
@@ -52,6 +70,7 @@ func (n Numbers) cut(by Numbers) (in, out Numbers) {
 		}
 		return nil, n
 	}
+	in, out = make(Numbers, 0, len(by)), make(Numbers, 0, len(n)+len(by))
 	for _, r := range n {
 		from, whole := r.Min, true
 		for _, b := range by {
@@ -93,17 +112,17 @@ func (r *Reg) isNumber() bool {
 
 // passing is the numbers nr for which "nr op k" holds, where that takes a few
 // intervals. A number is zero-extended, whatever the width of the comparison.
-func passing(op uint8, w Width, k uint64) (Numbers, bool) {
+func passing(op uint8, w Width, k uint64) (few, bool) {
 	if w == W32 {
 		k = uint64(uint32(k))
 	}
 	switch op {
 	case prog.OpJeq:
-		return between(k, k), true
+		return few{}.and(k, k), true
 	case prog.OpJgt:
 		return above(k), true
 	case prog.OpJge:
-		return between(k, math.MaxUint32), true
+		return few{}.and(k, math.MaxUint32), true
 	case prog.OpJset:
 		return sharing(uint32(k))
 	case prog.OpJsgt:
@@ -111,59 +130,51 @@ func passing(op uint8, w Width, k uint64) (Numbers, bool) {
 	case prog.OpJsge:
 		return passingSigned(w, k, 0), true
 	}
-	return nil, false
+	return few{}, false
 }
 
-// between is lo … hi as far as those are numbers.
-func between(lo, hi uint64) Numbers {
-	if lo > math.MaxUint32 || lo > hi {
-		return Numbers{}
+// few is a set of at most eight intervals, like Numbers.
+type few struct {
+	r [8]Range[uint32]
+	n int
+}
+
+// and adds lo … hi as far as those are numbers; they follow what is there.
+func (f few) and(lo, hi uint64) few {
+	if lo <= math.MaxUint32 && lo <= hi {
+		f.r[f.n] = Range[uint32]{uint32(lo), uint32(min(hi, math.MaxUint32))}
+		f.n++
 	}
-	return Numbers{{uint32(lo), uint32(min(hi, math.MaxUint32))}}
+	return f
 }
 
-func above(k uint64) Numbers {
+func above(k uint64) few {
 	if k >= math.MaxUint32 {
-		return Numbers{}
+		return few{}
 	}
-	return between(k+1, math.MaxUint32)
+	return few{}.and(k+1, math.MaxUint32)
 }
 
 // passingSigned is the numbers at least k + gap, gap 0 or 1. In 64 bits a number
 // is never negative; in 32 those from 2^31 on are.
-func passingSigned(w Width, k uint64, gap int64) Numbers {
+func passingSigned(w Width, k uint64, gap int64) few {
 	least := int64(k)
 	if w == W32 {
 		least = int64(int32(k))
 	}
-	switch {
-	case least == math.MaxInt64 && gap == 1:
-		return Numbers{}
-	case w == W64:
-		return between(uint64(max(least+gap, 0)), math.MaxUint32)
+	if least == math.MaxInt64 {
+		return few{}
 	}
 	least += gap
-	if least > 0 {
-		return between(uint64(least), math.MaxInt32)
+	switch {
+	case w == W64:
+		return few{}.and(uint64(max(least, 0)), math.MaxUint32)
+	case least >= 0:
+		return few{}.and(uint64(least), math.MaxInt32)
+	case least == math.MinInt32:
+		return few{}.and(0, math.MaxUint32)
 	}
-	n := between(0, math.MaxInt32)
-	if least < 0 {
-		n = append(n, between(uint64(uint32(least)), math.MaxUint32)...)
-	}
-	return n.joined()
-}
-
-// joined makes one of intervals that touch.
-func (n Numbers) joined() Numbers {
-	out := n[:1]
-	for _, r := range n[1:] {
-		if last := &out[len(out)-1]; last.Max+1 == r.Min {
-			last.Max = r.Max
-		} else {
-			out = append(out, r)
-		}
-	}
-	return out
+	return few{}.and(0, math.MaxInt32).and(uint64(uint32(least)), math.MaxUint32)
 }
 
 // lowestBit bounds how many intervals a test of one bit parts the numbers into.
@@ -171,19 +182,18 @@ const lowestBit = 28
 
 // sharing is the numbers that have one of k's bits: where k is one high bit, or
 // all bits from one on.
-func sharing(k uint32) (Numbers, bool) {
+func sharing(k uint32) (n few, ok bool) {
 	low := bits.TrailingZeros32(k)
 	switch {
 	case k == 0:
-		return Numbers{}, true
+		return n, true
 	case k == math.MaxUint32<<low:
-		return between(uint64(k&-k), math.MaxUint32), true
+		return n.and(uint64(k&-k), math.MaxUint32), true
 	case k&(k-1) != 0 || low < lowestBit:
-		return nil, false
+		return n, false
 	}
-	var n Numbers
 	for from := uint64(k); from <= math.MaxUint32; from += 2 * uint64(k) {
-		n = append(n, between(from, from+uint64(k)-1)...)
+		n = n.and(from, from+uint64(k)-1)
 	}
 	return n, true
 }
@@ -213,7 +223,7 @@ func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok 
 	if !ok {
 		return nil, nil, false
 	}
-	if jump, on = s.Nr.cut(pass); negated {
+	if jump, on = s.Nr.cut(pass.r[:pass.n]); negated {
 		jump, on = on, jump
 	}
 	return jump, on, true
@@ -224,8 +234,8 @@ func (s *State) keep(n Numbers) {
 	if s.Nr.same(n) {
 		return
 	}
-	s.Nr = n
 	hull := n.hull()
+	s.Nr, s.hull = n, hull
 	s.each(func(r *Reg) {
 		if r.isNumber() {
 			r.Scalar = hull

@@ -53,6 +53,9 @@ func Const(v uint64) Scalar {
 
 // Between is the numbers lo … hi, unsigned, lo <= hi.
 func Between(lo, hi uint64) Scalar {
+	if lo == hi {
+		return Const(lo)
+	}
 	s := fromBits(RangeTnum(lo, hi))
 	s.U = Range[uint64]{lo, hi}
 	return s.tight()

@@ -110,10 +110,13 @@ func (s *State) digest(where uint64) uint64 {
 	return h
 }
 
+// any tells whether a state at a join is remembered.
+func (x *seen) any(join int32) bool { return int(join) < len(x.where) && len(x.where[join]) > 0 }
+
 // find calls f with the remembered states that may cover s, which has constants
 // where have says, until f says true.
 func (x *seen) find(join int32, s *State, have uint64, f func(*node) bool) {
-	if int(join) >= len(x.where) {
+	if !x.any(join) {
 		return
 	}
 	for _, where := range x.where[join] {

@@ -124,7 +124,8 @@ type State struct {
 	// Refs are the reservations that have not been given back.
 	Refs []uint32
 	// Nr is the calls that get here, if paths are told apart by number.
-	Nr Numbers
+	Nr   Numbers
+	hull Scalar // the smallest range around Nr
 }
 
 // Top is the running frame.
@@ -139,7 +140,7 @@ func (s *State) Clone() *State {
 
 // copyTo makes c a deep copy of s, in the memory that c has already.
 func (s *State) copyTo(c *State) {
-	c.PC, c.Lock, c.Touched, c.Nr = s.PC, s.Lock, s.Touched, s.Nr
+	c.PC, c.Lock, c.Touched, c.Nr, c.hull = s.PC, s.Lock, s.Touched, s.Nr, s.hull
 	c.Refs = append(c.Refs[:0], s.Refs...)
 	c.Frames = c.Frames[:0]
 	for _, f := range s.Frames {

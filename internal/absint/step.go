@@ -51,7 +51,7 @@ func (m *Machine) Start() *State {
 	f := &Frame{CallSite: -1}
 	f.Regs[prog.R1] = Reg{Scalar: Const(0), Kind: Ctx}
 	f.Regs[prog.R10] = Reg{Scalar: Const(0), Kind: Stack}
-	return &State{Frames: []*Frame{f}, Lock: Lock{Map: -1}, Nr: m.in.Calls}
+	return &State{Frames: []*Frame{f}, Lock: Lock{Map: -1}, Nr: m.in.Calls, hull: m.in.Nr}
 }
 
 func (m *Machine) fresh() uint32 {
@@ -256,7 +256,7 @@ func (m *Machine) field(s *State, base *Reg, in prog.Insn) Scalar {
 	off, ok := base.Const()
 	switch at := int64(off) + int64(in.Off); {
 	case ok && in.Width() == 4 && at == abi.OffNr && s.Nr != nil:
-		return s.Nr.hull()
+		return s.hull
 	case ok && in.Width() == 4 && at == abi.OffNr:
 		return m.in.Nr
 	case ok && in.Width() == 4 && at == abi.OffArch:
