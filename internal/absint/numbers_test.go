@@ -31,8 +31,8 @@ func holds(op uint8, w Width, nr uint32, k uint64) bool {
 	return sa >= sb
 }
 
-// edges are the numbers around which comparisons change.
-func edges(r *rand.Rand) uint64 {
+// turning are the numbers around which comparisons change.
+func turning(r *rand.Rand) uint64 {
 	some := []uint64{
 		0, 1, 59, 0x3fffffff, 0x40000000, 0x7fffffff, 0x80000000, 0xc0000000, 0xf0000000, 0xffffffff,
 		1 << 32, 1<<32 + 1, math.MaxInt64, 1 << 63, math.MaxUint64, 0xffffffff80000000,
@@ -57,7 +57,7 @@ func TestCutByTests(t *testing.T) {
 		}
 		op := []uint8{prog.OpJeq, prog.OpJgt, prog.OpJge, prog.OpJset, prog.OpJsgt, prog.OpJsge}[r.Intn(6)]
 		w := []Width{W32, W64}[r.Intn(2)]
-		k := edges(r)
+		k := turning(r)
 		pass, ok := passing(op, w, k)
 		if !ok {
 			continue
@@ -67,7 +67,7 @@ func TestCutByTests(t *testing.T) {
 		wellFormed(t, in)
 		wellFormed(t, out)
 		for j := 0; j < 40; j++ {
-			nr := uint32(edges(r))
+			nr := uint32(turning(r))
 			if j%2 == 0 {
 				s := set[r.Intn(len(set))]
 				nr = [...]uint32{s.Min, s.Max, s.Min - 1, s.Max + 1}[r.Intn(4)]
