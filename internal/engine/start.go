@@ -18,12 +18,9 @@ import (
 	"portcullis/internal/sys"
 )
 
-// MaybeInit is the init stage of both engines: in a process that Start started
-// it does not return. Call it first in main.
-func MaybeInit() {
-	kernel.MaybeInit()
-	launch.Init()
-}
+// MaybeInit is the init stage of the kernel engine: in a process that Start
+// started it does not return. Call it first in main.
+func MaybeInit() { kernel.MaybeInit() }
 
 // errNoFilters is an empty stack.
 var errNoFilters = &OptionError{"no filter given: expected at least one; to run a command without, use os/exec"}
@@ -51,33 +48,54 @@ func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	return startAgent(s, cmd, o)
 }
 
+// startAgent lets the target's process come into being while the prefilter does.
 func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
+	planned := make(chan *plan, 1)
+	go func() { planned <- newPlan(s, &o) }()
+	stage, err := launch.Begin(cmd)
+	p := <-planned
+	switch {
+	case err != nil:
+		return nil, err
+	case p.err != nil:
+		stage.Abandon()
+		return nil, p.err
+	}
+	listener, err := stage.Install(p.cfg)
+	switch {
+	case err != nil:
+		return nil, err
+	case p.in == nil:
+		return newProcess(cmd, Agent), nil
+	}
+	return supervise(cmd, listener, p.in, &o)
+}
+
+// plan is what to install, and what then decides; in is nil for a static stack.
+type plan struct {
+	cfg launch.Config
+	in  *decide.Installation
+	err error
+}
+
+func newPlan(s *Stack, o *Options) *plan {
 	token, err := newToken()
 	if err != nil {
-		return nil, err
+		return &plan{err: err}
 	}
 	pre, err := prefilter.Build(s.trees(), prefilter.Options{Lift: o.Lift, Observe: o.Observe, Token: token})
 	if err != nil {
-		return nil, err
+		return &plan{err: err}
 	}
-	cfg := launch.Config{Filter: classic(pre), Token: token}
+	p := &plan{cfg: launch.Config{Filter: classic(pre), Token: token}}
 	if !pre.Dynamic() {
-		_, err := launch.Start(cmd, cfg)
-		return newProcess(cmd, Agent), err
+		return p
 	}
-	in, err := decide.New(decideFilters(s), pre, decide.Options{Observe: o.Observe, Events: o.Events})
-	if err != nil {
-		return nil, err
+	p.cfg.Listen = launch.ListenProbe
+	if p.in, p.err = decide.New(decideFilters(s), pre, decide.Options{Observe: o.Observe, Events: o.Events}); p.err == nil {
+		p.err = sys.Subreaper()
 	}
-	if err := sys.Subreaper(); err != nil {
-		return nil, err
-	}
-	cfg.Listen = launch.ListenProbe
-	listener, err := launch.Start(cmd, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return supervise(cmd, listener, in, &o)
+	return p
 }
 
 // supervise serves the listener from here on, on a goroutine that ends with the
@@ -155,7 +173,7 @@ func Exec(s *Stack, path string, argv, env []string, o Options) error {
 	case pre.Dynamic():
 		return &DynamicError{dynamicProgram(s)}
 	}
-	return launch.Exec(launch.Config{Path: path, Argv: argv, Env: env, Filter: classic(pre), Token: token})
+	return launch.Exec(path, argv, env, launch.Config{Filter: classic(pre), Token: token})
 }
 
 // dynamicProgram names a filter with a leaf that is not static.

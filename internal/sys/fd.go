@@ -20,16 +20,6 @@ func SocketPair() (a, b int, err error) {
 	return fds[0], fds[1], err
 }
 
-// IsPacketSocket tells whether fd is a unix socket as SocketPair makes them.
-func IsPacketSocket(fd int) bool {
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil || domain != unix.AF_UNIX {
-		return false
-	}
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	return err == nil && kind == unix.SOCK_SEQPACKET
-}
-
 // SendMessage sends one message, with a file descriptor unless it is negative.
 // It never raises SIGPIPE.
 func SendMessage(sock int, msg []byte, fd int) error {
@@ -76,12 +66,6 @@ func rights(oob []byte) (int, error) {
 		return -1, fmt.Errorf("a control message with %d descriptors: expected one (%v)", len(fds), err)
 	}
 	return fds[0], nil
-}
-
-// SetRecvTimeout bounds how long RecvMessage waits; it then fails with EAGAIN.
-func SetRecvTimeout(sock int, seconds int64) error {
-	tv := unix.Timeval{Sec: seconds}
-	return unix.SetsockoptTimeval(sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
 }
 
 // MemFile is an anonymous file that holds data, positioned at its start.
@@ -134,9 +118,6 @@ func Poll(a, b, timeout int) (ra, rb Ready, err error) {
 
 // Close closes a descriptor.
 func Close(fd int) error { return unix.Close(fd) }
-
-// CloseOnExec marks a descriptor.
-func CloseOnExec(fd int) { unix.CloseOnExec(fd) }
 
 // OpenDir opens a directory without reading it.
 func OpenDir(path string) (int, error) {

@@ -3,7 +3,6 @@
 package sys
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"syscall"
@@ -28,11 +27,6 @@ func Dumpable() bool {
 
 // Subreaper makes orphaned descendants children of this process.
 func Subreaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
-
-// ParentDeathSignal asks for a signal to the calling thread when its parent dies.
-func ParentDeathSignal(sig syscall.Signal) error {
-	return unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(sig), 0, 0, 0)
-}
 
 // Seccomp is the mode of the calling thread: 0 none, 2 filters.
 func Seccomp() int {
@@ -131,19 +125,6 @@ func ExitGroup(code int) {
 func Pause(ns int64) {
 	ts := unix.NsecToTimespec(ns)
 	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
-}
-
-// Elevated tells whether this program runs with privileges that the one which
-// executed it did not have (AT_SECURE of getauxval(3)). Where the kernel does
-// not tell, any sign of it counts.
-func Elevated() bool {
-	aux := auxiliary()
-	for ; len(aux) >= 16; aux = aux[16:] {
-		if binary.LittleEndian.Uint64(aux) == auxSecure {
-			return binary.LittleEndian.Uint64(aux[8:]) != 0
-		}
-	}
-	return unix.Getuid() != unix.Geteuid() || unix.Getgid() != unix.Getegid() || gotCapabilities()
 }
 
 // AT_SECURE, and PR_GET_AUXV of Linux 6.4.

@@ -7,19 +7,7 @@ import (
 	"syscall"
 )
 
-// NoInitError says that the program cannot be its own init stage.
-type NoInitError struct{ Err error }
-
-// Error is one line.
-func (e *NoInitError) Error() string {
-	return fmt.Sprintf("the init stage did not answer (%v): expected this program to call MaybeInit first in main, before flags and other start-up work", e.Err)
-}
-
-// Unwrap is what was seen instead of an answer.
-func (e *NoInitError) Unwrap() error { return e.Err }
-
-// InstallError is a step of the init stage that failed before the target was
-// executed.
+// InstallError is a step that failed before the target was executed.
 type InstallError struct {
 	Step string
 	Err  error
@@ -39,6 +27,10 @@ func (e *InstallError) remedy() string {
 		return ": this process already runs under a seccomp listener (of a container manager or another supervisor), and the kernel allows one: only filters that decide everything statically nest there"
 	case e.Step == stepProbe && e.Err == syscall.EINVAL:
 		return ": the kernel lacks SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: filters that keep state need Linux 5.19"
+	case e.Step == stepStage:
+		return ": a security module forbids it, or vm.memfd_noexec is 2 and the directory for temporary files is mounted noexec: allow one of them"
+	case e.Err == syscall.EMFILE:
+		return ": this process has as many descriptors open as it may"
 	case e.Err == syscall.ENOSYS, e.Err == syscall.EPERM:
 		return ": an outer sandbox seems to deny it"
 	}
@@ -52,7 +44,6 @@ func (e *InstallError) Foreign() bool { return e.Err == syscall.EBUSY }
 const (
 	stepPrivs   = "prctl(PR_SET_NO_NEW_PRIVS)"
 	stepProbe   = "seccomp(NEW_LISTENER|WAIT_KILLABLE_RECV)"
-	stepSeccomp = "seccomp(SECCOMP_SET_MODE_FILTER)"
-	stepExec    = "execveat"
-	stepConfig  = "reading the configuration"
+	stepInstall = "seccomp(SECCOMP_SET_MODE_FILTER)"
+	stepStage   = "executing the stage, an anonymous file"
 )

@@ -12,25 +12,25 @@ import (
 	"portcullis/internal/sys"
 )
 
-// Exec installs cfg.Filter on the calling process and executes the target in
-// its place, without a listener. What can be known beforehand, such as a target
+// Exec installs cfg.Filter on the calling process and executes path in its
+// place, without a listener. What can be known beforehand, such as a target
 // that is not there, fails harmlessly. A later failure leaves behind a thread
 // that is filtered and spins, a stopped garbage collector and signals at their
 // defaults: the caller reports it and exits.
-func Exec(cfg Config) error {
-	if err := executable(cfg.Path); err != nil {
-		return &fs.PathError{Op: "exec", Path: cfg.Path, Err: err}
+func Exec(path string, argv, env []string, cfg Config) error {
+	if err := executable(path); err != nil {
+		return &fs.PathError{Op: "exec", Path: path, Err: err}
 	}
-	l, err := sys.NewLaunch(cfg.Filter, 0, cfg.Path, cfg.Argv, cfg.Env, cfg.Token)
+	l, err := sys.NewLaunch(cfg.Filter, 0, path, argv, env, cfg.Token)
 	if err != nil {
-		return &fs.PathError{Op: "exec", Path: cfg.Path, Err: err}
+		return &fs.PathError{Op: "exec", Path: path, Err: err}
 	}
-	debug.SetGCPercent(-1) // see stage.run
+	debug.SetGCPercent(-1) // nothing may disturb the filtered thread
 	runtime.GOMAXPROCS(2)
 	sys.RestoreOpenFiles()
 	refused := make(chan error, 1)
 	go execFiltered(l, refused)
-	return awaitExec(l, cfg.Path, refused)
+	return awaitExec(l, path, refused)
 }
 
 func executable(path string) error {
@@ -59,7 +59,7 @@ func awaitExec(l *sys.Launch, path string, refused <-chan error) error {
 	_, installed, errno := l.Installed()
 	for ; !installed; _, installed, errno = l.Installed() {
 		if errno != 0 {
-			return &InstallError{stepSeccomp, errno}
+			return &InstallError{stepInstall, errno}
 		}
 		select {
 		case err := <-refused:

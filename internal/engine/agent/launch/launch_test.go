@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"reflect"
 	"runtime"
 	"strings"
 	"syscall"
@@ -19,15 +18,6 @@ import (
 	"portcullis/internal/abi"
 	"portcullis/internal/sys"
 )
-
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "never-calls-init" {
-		fmt.Println("main ran")
-		os.Exit(0)
-	}
-	Init()
-	os.Exit(m.Run())
-}
 
 const token = 0x1122334455667788
 
@@ -222,39 +212,6 @@ func TestLaunchUnderListener(t *testing.T) {
 	}
 }
 
-func TestProgramThatNeverCallsInit(t *testing.T) {
-	sock, cmd := -1, exec.Command("/bin/true")
-	cmd.Args = nil
-	var err error
-	stage := exec.Command(self, "never-calls-init")
-	if sock, err = startStageOf(stage); err != nil {
-		t.Fatal(err)
-	}
-	defer sys.Close(sock)
-	var ne *NoInitError
-	if err := greet(sock); !errors.As(err, &ne) || !strings.Contains(err.Error(), "MaybeInit") {
-		t.Errorf("a stage without Init: %v", err)
-	}
-	stage.Wait()
-	initCalled.Store(false)
-	defer initCalled.Store(true)
-	if _, err := Start(cmd, static()); !errors.As(err, &ne) {
-		t.Errorf("Start before Init: %v", err)
-	}
-}
-
-// startStageOf gives cmd a socket as an init stage has one, and runs it as it is.
-func startStageOf(cmd *exec.Cmd) (int, error) {
-	ours, theirs, err := sys.SocketPair()
-	if err != nil {
-		return -1, err
-	}
-	end := os.NewFile(uintptr(theirs), "end")
-	defer end.Close()
-	cmd.ExtraFiles = []*os.File{end}
-	return ours, cmd.Start()
-}
-
 func TestCaughtSignalsAreDefaultAndIgnoredOnesStay(t *testing.T) {
 	signal.Ignore(syscall.SIGUSR2)
 	defer signal.Reset(syscall.SIGUSR2)
@@ -291,23 +248,6 @@ func TestRefusedAttributes(t *testing.T) {
 	}
 }
 
-func TestConfigurationRoundTrip(t *testing.T) {
-	c := Config{
-		Path: "p", Argv: []string{"", "a\xff"}, Env: []string{"X=1"}, Listen: ListenPlain,
-		Filter: filter(abi.Allow), Token: 1<<64 - 1, DeathSignal: 9,
-	}
-	raw := c.encode()
-	got, err := decode(raw)
-	if err != nil || !reflect.DeepEqual(*got, c) {
-		t.Errorf("decoded %+v, %v", got, err)
-	}
-	for n := range raw {
-		if got, err := decode(raw[:n]); err == nil && len(got.Filter) == len(c.Filter) {
-			t.Errorf("the first %d bytes of %d decode to the whole", n, len(raw))
-		}
-	}
-}
-
 // TestExecInPlace runs itself as the process that is to become the target.
 func TestExecInPlace(t *testing.T) {
 	for path, want := range map[string]string{
@@ -332,19 +272,15 @@ func TestExecStage(t *testing.T) {
 	if path == "" {
 		return // TestExecInPlace runs it
 	}
-	cfg := static()
-	cfg.Path = path
-	cfg.Argv = []string{"sh", "-c", "/bin/true 2>/dev/null; test $? = 126 && echo in place: 7"}
-	fmt.Println(Exec(cfg))
+	argv := []string{"sh", "-c", "/bin/true 2>/dev/null; test $? = 126 && echo in place: 7"}
+	fmt.Println(Exec(path, argv, os.Environ(), static()))
 	os.Exit(1)
 }
 
 // What is only known after the installation is reported as well.
 func TestExecThatFailsLate(t *testing.T) {
 	if script := os.Getenv("EXEC_LATE"); script != "" {
-		cfg := static()
-		cfg.Path, cfg.Argv = script, []string{script}
-		fmt.Println(Exec(cfg))
+		fmt.Println(Exec(script, []string{script}, nil, static()))
 		os.Exit(1)
 	}
 	script := t.TempDir() + "/no-interpreter"

@@ -4,7 +4,7 @@ package launch
 
 import (
 	"bytes"
-	"fmt"
+	"os"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -87,9 +87,18 @@ func (c *caller) await(n *sys.Notif) (asked bool, err error) {
 	}
 }
 
-// runCaller becomes the filtered thread, which ends with its goroutine.
+// runCaller becomes the filtered thread, which ends with its goroutine. The main
+// thread would not end, and stay filtered: where this is on it, it keeps it from
+// another goroutine meanwhile.
 func runCaller(started chan<- *caller) {
 	runtime.LockOSThread()
+	if sys.Gettid() == os.Getpid() {
+		defer runtime.UnlockOSThread()
+		c := make(chan *caller)
+		go runCaller(c)
+		started <- <-c
+		return
+	}
 	c := &caller{tid: sys.Gettid(), result: make(chan uintptr, 1)}
 	if c.err = sys.NoNewPrivs(); c.err == nil {
 		c.listener, c.err = sys.InstallFilter(probeFilter(), sys.FlagNewListener|sys.FlagWaitKillableRecv)
@@ -147,23 +156,7 @@ func field(status []byte, name string) []byte {
 	return bytes.TrimSpace(value)
 }
 
-// String names l for logs.
-func (l Listen) String() string {
-	switch l {
-	case ListenNone:
-		return "none"
-	case ListenProbe:
-		return "probe"
-	case ListenKillable:
-		return "killable"
-	case ListenPlain:
-		return "plain"
-	}
-	return fmt.Sprintf("Listen(%d)", uint8(l))
-}
-
-// Probe tries on this process what ListenProbe would find out in an init stage.
-// The error is an *InstallError.
+// Probe finds out what ListenProbe is. The error is an *InstallError.
 func Probe() (Listen, error) {
 	l, err := probeKillable()
 	if err != nil {

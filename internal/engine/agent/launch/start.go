@@ -5,84 +5,65 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"portcullis/internal/sys"
 )
 
-// self is this very program, also where its file was replaced or removed.
+// self is the program that opens it.
 const self = "/proc/self/exe"
-
-// answerSeconds is how long an init stage may take to say hello. Nothing but
-// start-up work of the program's own packages happens before.
-const answerSeconds = 20
 
 // probed is what ListenProbe found out about this kernel, which does not change
 // while the process runs; 0 before the first launch.
 var probed atomic.Uint32
 
-// hidden is this program as the file that init stages execute, made once.
-var hidden hiddenProgram
-
-// hiddenProgram makes a stage unreachable from its first moment on. A stage is
-// unfiltered and gets the token and the listener, while what this process started
-// before may be filtered, of the same user, and lie in wait for it.
-type hiddenProgram struct {
-	once sync.Once
-	file *os.File
-}
-
-// get is nil where the system does not let anonymous files be executed: there a
-// stage hides as soon as it runs.
-func (h *hiddenProgram) get() *os.File {
-	h.once.Do(func() { h.file, _ = sys.ExecuteOnly() })
-	return h.file
-}
-
-// Start starts cmd, which describes the target, under cfg.Filter, and returns
-// the listener, or -1 with ListenNone. Path, Argv, Env and DeathSignal are taken
-// from cmd, Ignored from this process. On success cmd.Process is the target. A
-// target that cannot be executed is a *fs.PathError as from os/exec; what goes
-// wrong before is a *NoInitError or *InstallError.
+// Start starts cmd, which describes the target, under cfg.Filter: Begin and
+// Install in one.
 func Start(cmd *exec.Cmd, cfg Config) (listener int, err error) {
+	stage, err := Begin(cmd)
+	if err != nil {
+		return -1, err
+	}
+	return stage.Install(cfg)
+}
+
+// Stage is a process that waits for its filter to become a command's target.
+type Stage struct {
+	cmd  *exec.Cmd
+	path string // as the command has it
+	sock int
+}
+
+// Begin starts the process of cmd, which describes the target, and leaves cmd as
+// it was, so that its pipes, context and Wait work on the target. Install or
+// Abandon must follow. A target that cannot be started is an error as from
+// os/exec, what else goes wrong an *InstallError.
+func Begin(cmd *exec.Cmd) (*Stage, error) {
 	if err := startable(cmd); err != nil {
-		return -1, err
+		return nil, err
 	}
-	cfg.Path, cfg.Argv, cfg.Env = cmd.Path, cmd.Args, cmd.Environ()
-	if len(cfg.Argv) == 0 {
-		cfg.Argv = []string{cmd.Path}
-	}
-	cfg.Ignored = sys.IgnoredSignals() // the stage's runtime forgets them
-	if cmd.SysProcAttr != nil {
-		cfg.DeathSignal = cmd.SysProcAttr.Pdeathsig
-	}
-	if known := Listen(probed.Load()); cfg.Listen == ListenProbe && known != ListenNone {
-		cfg.Listen = known
-	}
-	sock, err := startStage(cmd, &cfg)
+	ours, theirs, err := sys.SocketPair()
 	if err != nil {
-		return -1, err
+		return nil, fmt.Errorf("socketpair: %w", err)
 	}
-	defer sys.Close(sock)
-	listener, err = supervise(sock, &cfg)
-	if err != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	end := os.NewFile(uintptr(theirs), "stage")
+	defer end.Close()
+	if err := startStage(cmd, end); err != nil {
+		sys.Close(ours)
+		return nil, err
 	}
-	return listener, err
+	return &Stage{cmd, cmd.Path, ours}, nil
 }
 
 func startable(cmd *exec.Cmd) error {
 	a := cmd.SysProcAttr
 	switch {
-	case !initCalled.Load():
-		return &NoInitError{errors.New("MaybeInit was not called")}
 	case cmd.Process != nil:
 		return errors.New("the command was started already")
 	case a != nil && a.Chroot != "":
@@ -93,39 +74,32 @@ func startable(cmd *exec.Cmd) error {
 	return nil
 }
 
-// startStage starts cmd's process as an init stage and leaves cmd as it was,
-// so that its pipes, context and Wait work on the target. What of cmd means
-// something else in the stage is put into cfg.
-func startStage(cmd *exec.Cmd, cfg *Config) (sock int, err error) {
-	ours, theirs, err := sys.SocketPair()
-	if err != nil {
-		return -1, fmt.Errorf("socketpair: %w", err)
-	}
-	end := os.NewFile(uintptr(theirs), "init stage")
-	defer end.Close()
+// startStage starts cmd's process as a stage that speaks to the other end of end.
+func startStage(cmd *exec.Cmd, end *os.File) error {
 	path, args, extra := cmd.Path, cmd.Args, cmd.ExtraFiles
-	at := 3 + len(extra)
-	cmd.Path, cmd.ExtraFiles = self, append(append([]*os.File(nil), extra...), end)
-	if program := hidden.get(); program != nil {
-		cmd.Path = pass(cmd, program)
-	}
+	defer func() { cmd.Path, cmd.Args, cmd.ExtraFiles = path, args, extra }()
+	first := 3 + len(extra)
+	cmd.ExtraFiles = append(append([]*os.File(nil), extra...), end)
+	target := path
 	if path == self { // the stage's own would be another file
 		program, err := os.Open(self)
 		if err != nil {
-			sys.Close(ours)
-			return -1, err
+			return err
 		}
 		defer program.Close()
-		cfg.Path = pass(cmd, program)
+		target = pass(cmd, program)
 	}
-	cmd.Args = []string{marker, strconv.Itoa(at), strconv.Itoa(len(cmd.ExtraFiles) - len(extra))}
-	err = cmd.Start()
-	cmd.Path, cmd.Args, cmd.ExtraFiles = path, args, extra
+	files := len(cmd.ExtraFiles) + 1 - len(extra)
+	stage, err := sys.NewStage(target, first, files)
 	if err != nil {
-		sys.Close(ours)
-		return -1, err
+		return startError(err, path)
 	}
-	return ours, nil
+	defer stage.Close()
+	if len(args) == 0 {
+		cmd.Args = []string{path}
+	}
+	cmd.Path = pass(cmd, stage)
+	return startError(cmd.Start(), path)
 }
 
 // pass gives cmd's process one more file, and says under which path it finds it.
@@ -134,30 +108,98 @@ func pass(cmd *exec.Cmd, f *os.File) string {
 	return "/proc/self/fd/" + strconv.Itoa(2+len(cmd.ExtraFiles))
 }
 
-// supervise is the supervisor's side of the protocol.
-func supervise(sock int, cfg *Config) (listener int, err error) {
-	if err := greet(sock); err != nil {
-		return -1, err
+// startError says what err means for the target path.
+func startError(err error, path string) error {
+	var pe *fs.PathError
+	switch {
+	case err == syscall.EINVAL:
+		return &fs.PathError{Op: "exec", Path: path, Err: err}
+	case !errors.As(err, &pe) || pe.Op != "fork/exec":
+		return err
+	case pe.Err == syscall.EACCES:
+		return &InstallError{stepStage, pe.Err}
 	}
-	if err := configureStage(sock, cfg); err != nil {
-		return -1, err
-	}
-	m, listener, err := receive(sock, cfg)
+	return &fs.PathError{Op: pe.Op, Path: path, Err: pe.Err}
+}
+
+// Abandon ends a process that is not to become the target.
+func (s *Stage) Abandon() {
+	sys.Close(s.sock)
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+// Install puts the process under cfg.Filter, makes it the target, and returns
+// the listener, or -1 with ListenNone. A target that cannot be executed is a
+// *fs.PathError as from os/exec; what goes wrong before is an *InstallError, and
+// the process is gone.
+func (s *Stage) Install(cfg Config) (listener int, err error) {
+	listener, err = s.supervise(&cfg)
 	if err != nil {
+		s.Abandon()
 		return -1, err
 	}
-	if cfg.Listen == ListenProbe {
-		probed.Store(uint32(m.killable))
+	sys.Close(s.sock)
+	return listener, nil
+}
+
+// supervise is the supervisor's side of the protocol.
+func (s *Stage) supervise(cfg *Config) (listener int, err error) {
+	if err := s.order(cfg); err != nil {
+		return -1, err
 	}
-	if err := sys.SendMessage(sock, message{kind: proceed}.encode(), -1); err != nil {
-		closeListener(listener)
-		return -1, &InstallError{"resuming the init stage", err}
+	listener = -1
+	if cfg.Listen != ListenNone {
+		if listener, err = s.receive(); err != nil {
+			return -1, err
+		}
+		if err := sys.SendMessage(s.sock, []byte{0}, -1); err != nil {
+			closeListener(listener)
+			return -1, &InstallError{"resuming the stage", err}
+		}
 	}
-	if _, _, err := receive(sock, cfg); !errors.Is(err, errExecuted) {
+	if fd, err := s.receive(); err != errExecuted {
 		closeListener(listener)
+		closeListener(fd)
 		return -1, err
 	}
 	return listener, nil
+}
+
+// order sends the filter. It hides this process before it tells anything: from
+// here on there is a token to be kept, and soon a listener.
+func (s *Stage) order(cfg *Config) error {
+	if err := sys.NotDumpable(); err != nil {
+		return &InstallError{"prctl(PR_SET_DUMPABLE)", err}
+	}
+	if err := cfg.Listen.resolve(); err != nil {
+		return err
+	}
+	order, err := sys.StageOrder(cfg.Filter, cfg.Listen.flags(), cfg.Token)
+	if err != nil {
+		return &InstallError{stepInstall, err}
+	}
+	if err := sys.SendMessage(s.sock, order, -1); err != nil {
+		return &InstallError{"sending the filter to the stage", err}
+	}
+	return nil
+}
+
+// resolve replaces ListenProbe by what works.
+func (l *Listen) resolve() error {
+	if *l != ListenProbe {
+		return nil
+	}
+	if known := Listen(probed.Load()); known != ListenNone {
+		*l = known
+		return nil
+	}
+	found, err := Probe()
+	if err == nil {
+		probed.Store(uint32(found))
+		*l = found
+	}
+	return err
 }
 
 func closeListener(fd int) {
@@ -166,58 +208,40 @@ func closeListener(fd int) {
 	}
 }
 
-// greet waits for hello. A program that never calls Init ends, or does
-// something else entirely: both are the same mistake.
-func greet(sock int) error {
-	if err := sys.SetRecvTimeout(sock, answerSeconds); err != nil {
-		return &InstallError{"setsockopt(SO_RCVTIMEO)", err}
-	}
-	var buf [maxMessage]byte
-	n, _, err := sys.RecvMessage(sock, buf[:])
-	if err == nil && decodeMessage(buf[:n]).kind != hello {
-		err = errors.New("it said something else")
-	}
-	if err != nil {
-		return &NoInitError{err}
-	}
-	return sys.SetRecvTimeout(sock, 0)
-}
-
-// configureStage hides this process before it tells anything: from here on
-// there is a token to be kept, and soon a listener.
-func configureStage(sock int, cfg *Config) error {
-	if err := sys.NotDumpable(); err != nil {
-		return &InstallError{"prctl(PR_SET_DUMPABLE)", err}
-	}
-	f, err := sys.MemFile("portcullis-configuration", cfg.encode())
-	if err != nil {
-		return &InstallError{stepConfig, err}
-	}
-	defer f.Close()
-	if err := sys.SendMessage(sock, message{kind: configure}.encode(), int(f.Fd())); err != nil {
-		return &InstallError{"configuring the init stage", err}
-	}
-	return nil
-}
-
 // errExecuted is the end of the conversation: execve closed the stage's socket.
-var errExecuted = errors.New("the init stage ended before it installed the filter")
+var errExecuted = errors.New("the stage ended before it installed the filter")
 
 // receive waits for the stage's next message.
-func receive(sock int, cfg *Config) (m message, fd int, err error) {
-	var buf [maxMessage]byte
-	n, fd, err := sys.RecvMessage(sock, buf[:])
+func (s *Stage) receive() (fd int, err error) {
+	var buf [64]byte
+	n, fd, err := sys.RecvMessage(s.sock, buf[:])
+	if err == io.EOF {
+		return -1, errExecuted
+	}
 	if err != nil {
-		return message{}, -1, errExecuted
+		return -1, &InstallError{"receiving from the stage", err}
 	}
-	m = decodeMessage(buf[:n])
+	report, err := sys.ReadStageReport(buf[:n])
 	switch {
-	case m.kind == listening:
-		return m, fd, nil
-	case m.kind == failed && m.step == stepExec:
-		return m, -1, &fs.PathError{Op: "exec", Path: cfg.Path, Err: m.errno}
-	case m.kind == failed && m.errno != 0:
-		return m, -1, &InstallError{m.step, syscall.Errno(m.errno)}
+	case err != nil:
+		return fd, err
+	case report.Errno != 0:
+		return fd, s.failure(report)
+	case fd < 0: // this process has as many as it may
+		return fd, &InstallError{"receiving the listener", syscall.EMFILE}
 	}
-	return m, -1, fmt.Errorf("the init stage said %q: expected %q or %q", m.kind, listening, failed)
+	return fd, nil
+}
+
+func (s *Stage) failure(r sys.StageReport) error {
+	errno := syscall.Errno(r.Errno)
+	switch r.Step {
+	case sys.StagePrivs:
+		return &InstallError{stepPrivs, errno}
+	case sys.StageThread:
+		return &InstallError{"clone", errno}
+	case sys.StageInstall:
+		return &InstallError{stepInstall, errno}
+	}
+	return &fs.PathError{Op: "exec", Path: s.path, Err: errno}
 }
