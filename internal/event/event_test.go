@@ -6,9 +6,9 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -118,9 +118,27 @@ func TestRecordSchema(t *testing.T) {
 	if err := NewWriter(&buf).Write(&e); err != nil {
 		t.Fatal(err)
 	}
-	want := `"map":"opened","data":"030000002f6574632f706122c29b006d6f7265","record":{"path":"/etc/pa\"` + "\u009b" + `","flags":3}}` + "\n"
+	want := `"map":"opened","data":"030000002f6574632f706122c29b006d6f7265","record":{"path":"/etc/pa\"\u009b","flags":3}}` + "\n"
 	if !strings.HasSuffix(buf.String(), want) {
 		t.Errorf("got %s, want it to end in %s", buf.String(), want)
+	}
+}
+
+// TestLinesHoldNoControls attacks the promise that the reader's terminal is not
+// written to, with what JSON need not escape: DEL, and U+009B, which begins a
+// sequence as ESC [ does.
+func TestLinesHoldNoControls(t *testing.T) {
+	want := denial()
+	want.Comm, want.Source = "a\u009b2Jb\x7f\x1b", "\u0080\u009f\u00a0é\x00"
+	var buf bytes.Buffer
+	if err := NewWriter(&buf).Write(&want); err != nil {
+		t.Fatal(err)
+	}
+	if i := strings.IndexFunc(strings.TrimSuffix(buf.String(), "\n"), unicode.IsControl); i >= 0 {
+		t.Errorf("%q: a control character at %d", buf.String(), i)
+	}
+	if got, err := NewReader(&buf).Read(); err != nil || got.Comm != want.Comm || got.Source != want.Source {
+		t.Errorf("%q, %q, %v: expected what was written", got.Comm, got.Source, err)
 	}
 }
 
@@ -137,21 +155,6 @@ func TestParseVerdict(t *testing.T) {
 		if got, err := ParseVerdict(text); err == nil {
 			t.Errorf("%q: got %v, want an error", text, got)
 		}
-	}
-}
-
-func TestErrnoNames(t *testing.T) {
-	for want, e := range map[string]syscall.Errno{
-		"EPERM": syscall.EPERM, "ENOSYS": syscall.ENOSYS, "EBADE": syscall.EBADE,
-		"EBFONT": syscall.EBFONT, "EOVERFLOW": syscall.EOVERFLOW, "EDQUOT": syscall.EDQUOT,
-		"ERFKILL": syscall.ERFKILL, "ECONNREFUSED": syscall.ECONNREFUSED, "": 41,
-	} {
-		if got := errnoName(int(e)); got != want {
-			t.Errorf("errno %d is named %q, want %q", int(e), got, want)
-		}
-	}
-	if errnoName(133) != "EHWPOISON" || errnoName(134) != "" || errnoName(0) != "" {
-		t.Error("the table does not end at 133")
 	}
 }
 

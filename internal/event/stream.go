@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"unicode/utf8"
 )
 
 // maxLine is the longest line Reader takes, in bytes: far above any event, and
@@ -33,10 +34,30 @@ func (w *Writer) Write(e *Event) error {
 	enc := json.NewEncoder(&w.line)
 	enc.SetEscapeHTML(false) // source lines are full of "&" and "<"
 	if w.err = enc.Encode(e.wire()); w.err == nil {
-		_, w.err = w.w.Write(w.line.Bytes())
+		_, w.err = w.w.Write(escapeControls(w.line.Bytes()))
 	}
 	return w.err
 }
+
+// escapeControls escapes the control characters that JSON lets pass as they are,
+// DEL and U+0080 to U+009F: a line may go to a terminal, and the name of a task
+// is its own to choose.
+func escapeControls(line []byte) []byte {
+	if !bytes.ContainsFunc(line, isControl) {
+		return line
+	}
+	var b []byte
+	for _, r := range string(line) {
+		if isControl(r) {
+			b = fmt.Appendf(b, `\u%04x`, r)
+		} else {
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return b
+}
+
+func isControl(r rune) bool { return r >= 0x7f && r < 0xa0 }
 
 // Reader reads what Writer wrote.
 type Reader struct {
