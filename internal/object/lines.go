@@ -125,10 +125,10 @@ func (o *object) eachRecord(raw []byte, header, off, size, least uint32, f func(
 
 // addLine keeps one struct bpf_line_info: the byte offset of an instruction,
 // file, text, and line << 10 | column. Line 0 is the compiler's own code: it
-// goes with the line before.
+// goes with the line before. Lines of no instruction would only fill memory.
 func (o *object) addLine(c *code, b []byte) error {
 	word := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
-	if word(3)>>10 == 0 {
+	if word(3)>>10 == 0 || uint64(word(0)/prog.Size) >= uint64(len(c.insns)) {
 		return nil
 	}
 	c.lines = append(c.lines, prog.Line{
