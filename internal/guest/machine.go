@@ -96,20 +96,6 @@ func (e *limitError) Error() string { return fmt.Sprintf("limit of %v", e.after)
 // Timeout reports true, as net.Error does.
 func (e *limitError) Timeout() bool { return true }
 
-// socketPair returns two connected sockets, the first one for Go's poller.
-func socketPair() (ours, theirs *os.File, err error) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
-	}
-	syscall.CloseOnExec(fds[0])
-	syscall.CloseOnExec(fds[1])
-	if err := syscall.SetNonblock(fds[0], true); err != nil {
-		return nil, nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "guest port"), os.NewFile(uintptr(fds[1]), "guest port"), nil
-}
-
 // launch starts QEMU and the goroutine that waits for it. That goroutine keeps
 // its thread, for the parent-death signal is bound to the thread that forked:
 // a thread that ends earlier would take the guest with it.
@@ -181,30 +167,31 @@ func orDiscard(w io.Writer) io.Writer {
 func (m *machine) serve(stdin io.Reader, stdout, stderr io.Writer) (*exit, error) {
 	in := bufio.NewReader(m.port)
 	var failed error
-	for {
+	for started := false; ; {
 		kind, payload, err := readFrame(in)
 		if err != nil {
 			return nil, err
 		}
-		switch kind {
-		case frameReady:
+		switch {
+		case kind == frameReady && !started:
+			started = true
 			close(m.ready)
 			if err := m.frames.sendJSON(frameJob, m.job); err != nil {
 				return nil, err
 			}
 			go m.feed(stdin)
-		case frameStdout:
+		case kind == frameStdout:
 			failed = firstError(failed, writeAll(stdout, payload))
-		case frameStderr:
+		case kind == frameStderr:
 			failed = firstError(failed, writeAll(stderr, payload))
-		case frameExit:
+		case kind == frameExit:
 			end := new(exit)
 			if err := json.Unmarshal(payload, end); err != nil {
 				return nil, err
 			}
 			return end, failed
 		default:
-			return nil, fmt.Errorf("guest: frame %q from the guest: none of its kinds", kind)
+			return nil, fmt.Errorf("guest: frame %q from the guest: not one that may come now", kind)
 		}
 	}
 }
