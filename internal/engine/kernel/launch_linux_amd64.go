@@ -195,7 +195,8 @@ func awaitStage(r *os.File, path string) error {
 // MaybeInit becomes the init stage, and never returns, in the process that start
 // has made for it; elsewhere it does nothing. Call it first in main.
 func MaybeInit() {
-	if len(os.Args) != 2 || os.Args[0] != Marker {
+	// A set-user-id program must not execute what its caller hands it.
+	if len(os.Args) != 2 || os.Args[0] != Marker || elevated() {
 		return
 	}
 	first, err := strconv.Atoi(os.Args[1])

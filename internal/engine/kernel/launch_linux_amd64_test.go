@@ -208,3 +208,31 @@ func TestRelocated(t *testing.T) {
 		t.Errorf("relocated %v from %v: descriptor 77 in the first load alone expected", got, p.Insns)
 	}
 }
+
+// A set-user-id program is no stage: its caller would say what it executes.
+func TestElevated(t *testing.T) {
+	plain := victim("elevated")
+	if out, err := plain.Output(); err != nil || string(out) != "false\n" {
+		t.Errorf("executed as it is: %q, %v, expected false", out, err)
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root: to make a program of another user")
+	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := t.TempDir() + "/setuid"
+	for _, err := range []error{
+		os.WriteFile(path, self, 0o755), os.Chown(path, guest.Nobody, guest.Nobody), os.Chmod(path, 0o755|os.ModeSetuid),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	setuid := victim("elevated")
+	setuid.Path = path
+	if out, err := setuid.Output(); err != nil || string(out) != "true\n" {
+		t.Errorf("executed as another user: %q, %v, expected true", out, err)
+	}
+}

@@ -63,8 +63,14 @@ func Probe() error {
 
 // unavailable explains why a trivial filter is not loaded.
 func unavailable(err error) error {
-	level, _ := os.ReadFile(levelFile)
+	level, unread := os.ReadFile(levelFile)
 	switch {
+	case errors.Is(err, syscall.EPERM) && unread != nil:
+		return &UnavailableError{
+			Reason: "bpf(2) is denied, and there is no sysctl kernel.seccomp.ebpf that would allow it",
+			Remedy: "leave the outer sandbox, boot the kernel that linux/build makes, or use the agent engine",
+			Cause:  err,
+		}
 	case errors.Is(err, syscall.EPERM):
 		return &UnavailableError{
 			Reason: "this process may not load filters (kernel.seccomp.ebpf is " + strings.TrimSpace(string(level)) + ")",
