@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 
 	"portcullis/internal/engine/agent/launch"
 	"portcullis/internal/engine/kernel"
@@ -22,9 +23,13 @@ func Probe() []Feature {
 const userNotif = 0x7fc00000
 
 func notifications() Feature {
-	f := Feature{Engine: Agent, Name: "seccomp notifications", Needed: true, Have: sys.ActionKnown(userNotif) && sys.NotifSizes() == nil}
-	f.Detail = "Linux " + sys.Release()
-	if !f.Have {
+	f := Feature{Engine: Agent, Name: "seccomp notifications", Needed: true, Detail: "Linux " + sys.Release()}
+	err := sys.NotifSizes()
+	f.Have = err == nil && sys.ActionKnown(userNotif)
+	switch {
+	case errors.Is(err, syscall.EPERM):
+		f.Remedy = "an outer sandbox seems to deny seccomp(2): no filter can be installed here"
+	case !f.Have:
 		f.Remedy = "filters that keep state need Linux 5.19 with CONFIG_SECCOMP_FILTER; static ones work"
 	}
 	return f
