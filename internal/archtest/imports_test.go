@@ -26,6 +26,7 @@ var order = []string{
 	"internal/record",
 	"internal/why",
 	"internal/effect",
+	"internal/golden",
 	"internal/sys",
 	"internal/engine",
 	"internal/serve",

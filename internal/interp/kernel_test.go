@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux && amd64
 
 package interp
 
@@ -14,35 +14,17 @@ import (
 
 	"portcullis/internal/maps"
 	"portcullis/internal/prog"
+	"portcullis/internal/sys"
 )
 
-// bpf calls bpf(2) with a command's part of union bpf_attr.
-func bpf[T any](cmd uintptr, attr *T) (int, error) {
-	n, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
-	runtime.KeepAlive(attr)
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(n), nil
-}
-
-func pointer(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
-
 func kernelMap(m *prog.Map) (int, error) {
-	return bpf(unix.BPF_MAP_CREATE, &struct{ typ, key, value, max, flags uint32 }{
-		uint32(m.Type), m.KeySize, m.ValueSize, m.MaxEntries, m.Flags,
+	return sys.MapCreate(sys.MapAttr{
+		Type: uint32(m.Type), KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries, Flags: m.Flags,
 	})
 }
 
 // maxCPUs bounds the processors whose slots a per-CPU map has.
 const maxCPUs = 8192
-
-type elemAttr struct {
-	fd         uint32
-	_          uint32
-	key, value uint64
-	flags      uint64
-}
 
 // kernelLoad loads p with its maps as a socket filter.
 func kernelLoad(p *prog.Program, fds []int) (fd int, log string, err error) {
@@ -52,32 +34,26 @@ func kernelLoad(p *prog.Program, fds []int) (fd int, log string, err error) {
 			insns[i].Imm = int32(fds[in.Imm])
 		}
 	}
-	code, license, text := prog.Encode(insns), []byte("GPL\x00"), make([]byte, 1<<20)
-	fd, err = bpf(unix.BPF_PROG_LOAD, &struct {
-		typ, n            uint32
-		insns, license    uint64
-		logLevel, logSize uint32
-		log               uint64
-		version, flags    uint32
-	}{
-		typ: unix.BPF_PROG_TYPE_SOCKET_FILTER, n: uint32(len(insns)), insns: pointer(code), license: pointer(license),
-		logLevel: 1, logSize: uint32(len(text)), log: pointer(text),
+	text := make([]byte, 1<<20)
+	fd, err = sys.ProgLoad(sys.ProgAttr{
+		Type: unix.BPF_PROG_TYPE_SOCKET_FILTER, Insns: prog.Encode(insns), License: "GPL", Log: text,
 	})
-	runtime.KeepAlive(code)
-	runtime.KeepAlive(license)
 	return fd, string(bytes.TrimRight(text, "\x00")), err
 }
 
+// kernelRun is BPF_PROG_TEST_RUN.
 func kernelRun(fd int) (uint32, error) {
-	data := make([]byte, 64)
-	attr := &struct {
+	var data [64]byte
+	attr := struct {
 		fd, ret, sizeIn, sizeOut uint32
-		in, out                  uint64
+		in, out                  unsafe.Pointer
 		repeat, duration         uint32
-	}{fd: uint32(fd), sizeIn: 64, sizeOut: 0, in: pointer(data), repeat: 1}
-	_, err := bpf(unix.BPF_PROG_TEST_RUN, attr)
-	runtime.KeepAlive(data)
-	return attr.ret, err
+	}{fd: uint32(fd), sizeIn: uint32(len(data)), in: unsafe.Pointer(&data), repeat: 1}
+	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	if errno != 0 {
+		return 0, errno
+	}
+	return attr.ret, nil
 }
 
 // kernel is the host's eBPF with the maps of generated programs.
@@ -110,27 +86,22 @@ func newKernel(t *testing.T) *kernel {
 // reset empties the maps.
 func (k *kernel) reset() {
 	copy(k.cons[:8], k.prod[:8])
-	out, key := make([]byte, outSize), make([]byte, 4)
-	bpf(unix.BPF_MAP_UPDATE_ELEM, &elemAttr{fd: uint32(k.fds[0]), key: pointer(key), value: pointer(out)})
-	zeroes := make([]byte, 8*maxCPUs)
+	key, zeroes := make([]byte, 4), make([]byte, 8*maxCPUs)
+	_ = sys.MapUpdate(k.fds[0], key, make([]byte, outSize), 0)
 	for i := 0; i < hashMax+2; i++ {
 		binary.LittleEndian.PutUint32(key, uint32(i))
 		for _, m := range keyedMaps { // one of the two does nothing
-			bpf(unix.BPF_MAP_DELETE_ELEM, &elemAttr{fd: uint32(k.fds[m]), key: pointer(key)})
-			bpf(unix.BPF_MAP_UPDATE_ELEM, &elemAttr{fd: uint32(k.fds[m]), key: pointer(key), value: pointer(zeroes), flags: maps.Exist})
+			_ = sys.MapDelete(k.fds[m], key)
+			_ = sys.MapUpdate(k.fds[m], key, zeroes, maps.Exist)
 		}
 	}
-	runtime.KeepAlive(zeroes)
-	runtime.KeepAlive(out)
-	runtime.KeepAlive(key)
 }
 
 func (k *kernel) output(t *testing.T) []byte {
-	out, key := make([]byte, outSize), make([]byte, 4)
-	if _, err := bpf(unix.BPF_MAP_LOOKUP_ELEM, &elemAttr{fd: uint32(k.fds[0]), key: pointer(key), value: pointer(out)}); err != nil {
+	out := make([]byte, outSize)
+	if err := sys.MapLookup(k.fds[0], make([]byte, 4), out); err != nil {
 		t.Fatal(err)
 	}
-	runtime.KeepAlive(key)
 	return out
 }
 

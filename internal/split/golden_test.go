@@ -1,77 +1,26 @@
 package split_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
-	"golang.org/x/tools/txtar"
-
 	"portcullis/internal/abi"
-	"portcullis/internal/absint/bpfasm"
+	"portcullis/internal/golden"
+	"portcullis/internal/prog"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
 )
 
-var update = flag.Bool("update", false, "write what is found into testdata")
-
-// TestGolden runs the cases in testdata: each file of an archive is a program
-// that begins with the expected ranges of x86-64, a line each. A range of i386
-// is named where it differs.
+// TestGolden runs the cases in testdata: what is expected of each are the ranges
+// of x86-64, a line each. A range of i386 is named where it differs.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("expected cases in testdata, found %v, %v", files, err)
-	}
-	for _, file := range files {
-		a, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range a.Files {
-			golden(t, file, &a.Files[i])
-		}
-		if *update {
-			if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-}
-
-func golden(t *testing.T, file string, c *txtar.File) {
-	t.Run(filepath.Base(file)+"/"+c.Name, func(t *testing.T) {
-		want, text := expectation(string(c.Data))
-		p, err := bpfasm.Assemble("p", text)
-		if err != nil {
-			t.Fatal(err)
-		}
+	golden.Run(t, func(t *testing.T, p *prog.Program) string {
 		v, err := verify.Program(p, verify.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := table(split.Split(v))
-		if *update {
-			c.Data = []byte(got + text)
-			return
-		}
-		if got != want {
-			t.Errorf("found\n%s\nexpected\n%s", got, want)
-		}
+		return table(split.Split(v))
 	})
-}
-
-// expectation splits the leading comment off.
-func expectation(data string) (want, text string) {
-	for strings.HasPrefix(data, "# ") {
-		line, rest, _ := strings.Cut(data, "\n")
-		want += line + "\n"
-		data = rest
-	}
-	return want, data
 }
 
 func table(t *split.Tree) string {

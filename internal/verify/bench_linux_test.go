@@ -9,18 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"portcullis/internal/absint/bpfasm"
-	"portcullis/internal/prog"
 	"portcullis/internal/verify"
 )
-
-func assemble(t testing.TB, text string) *prog.Program {
-	p, err := bpfasm.Assemble("p", text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
 
 // long is a filter of some 4,000 instructions: a decision list of calls, each
 // with tests of arguments and a counter.

@@ -3,14 +3,11 @@ package verify_test
 import (
 	"errors"
 	"math/rand"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"golang.org/x/tools/txtar"
-
-	"portcullis/internal/absint/bpfasm"
 	"portcullis/internal/absint/bpfgen"
+	"portcullis/internal/golden"
 	"portcullis/internal/prog"
 	"portcullis/internal/verify"
 )
@@ -50,23 +47,9 @@ func answer(t *testing.T, p *prog.Program) string {
 
 // corpus is the golden cases and some random programs.
 func corpus(t testing.TB) []*prog.Program {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var ps []*prog.Program
-	for _, file := range files {
-		a, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, c := range a.Files {
-			p, err := bpfasm.Assemble("p", string(c.Data))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ps = append(ps, p)
-		}
+	for _, c := range golden.Programs(t) {
+		ps = append(ps, c.Program)
 	}
 	r := rand.New(rand.NewSource(1))
 	for i := 0; i < 50; i++ {

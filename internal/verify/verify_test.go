@@ -4,9 +4,18 @@ import (
 	"errors"
 	"testing"
 
+	"portcullis/internal/absint/bpfasm"
 	"portcullis/internal/prog"
 	"portcullis/internal/verify"
 )
+
+func assemble(t testing.TB, text string) *prog.Program {
+	p, err := bpfasm.Assemble("p", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
 
 // What was proven stays as it was, whatever happens to the program.
 func TestVerifiedIsACopy(t *testing.T) {

@@ -1,3 +1,5 @@
+//go:build linux && amd64
+
 package verify_test
 
 import (
@@ -5,34 +7,20 @@ import (
 	"errors"
 	"math/rand"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
-	"golang.org/x/tools/txtar"
 
-	"portcullis/internal/absint/bpfasm"
 	"portcullis/internal/absint/bpfgen"
+	"portcullis/internal/golden"
 	"portcullis/internal/helper"
 	"portcullis/internal/prog"
+	"portcullis/internal/sys"
 	"portcullis/internal/verify"
 )
-
-// bpf calls bpf(2) with a command's part of union bpf_attr.
-func bpf[T any](cmd uintptr, attr *T) (int, error) {
-	n, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(unsafe.Pointer(attr)), unsafe.Sizeof(*attr))
-	runtime.KeepAlive(attr)
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(n), nil
-}
-
-func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
 
 // kernelMaps creates maps; a frozen one gets its contents.
 func kernelMaps(t *testing.T, ms []*prog.Map) []int {
@@ -42,7 +30,9 @@ func kernelMaps(t *testing.T, ms []*prog.Map) []int {
 		if m.Frozen {
 			flags |= prog.FlagRdonlyProg
 		}
-		fd, err := bpf(unix.BPF_MAP_CREATE, &struct{ typ, key, value, max, flags uint32 }{uint32(m.Type), m.KeySize, m.ValueSize, m.MaxEntries, flags})
+		fd, err := sys.MapCreate(sys.MapAttr{
+			Type: uint32(m.Type), KeySize: m.KeySize, ValueSize: m.ValueSize, MaxEntries: m.MaxEntries, Flags: flags,
+		})
 		if err != nil {
 			t.Skipf("needs bpf(2): creating map %s: %v", m.Name, err)
 		}
@@ -53,21 +43,16 @@ func kernelMaps(t *testing.T, ms []*prog.Map) []int {
 	}
 	t.Cleanup(func() {
 		for _, fd := range fds {
-			unix.Close(fd)
+			sys.Close(fd)
 		}
 	})
 	return fds
 }
 
 func freeze(t *testing.T, fd int, m *prog.Map) {
-	key := make([]byte, 4)
-	_, err := bpf(unix.BPF_MAP_UPDATE_ELEM, &struct {
-		fd, _             uint32
-		key, value, flags uint64
-	}{fd: uint32(fd), key: address(key), value: address(m.Contents)})
-	runtime.KeepAlive(key)
+	err := sys.MapUpdate(fd, make([]byte, 4), m.Contents, 0)
 	if err == nil {
-		_, err = bpf(unix.BPF_MAP_FREEZE, &struct{ fd uint32 }{uint32(fd)})
+		err = sys.MapFreeze(fd)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -99,23 +84,11 @@ func kernelVerify(p *prog.Program, fds []int) (accepted bool, log string) {
 // kernelLoad loads and closes a program; the log is written where there is room
 // for one.
 func kernelLoad(insns []prog.Insn, log []byte) error {
-	code, license := prog.Encode(insns), []byte("GPL\x00")
-	attr := &struct {
-		typ, n            uint32
-		insns, license    uint64
-		logLevel, logSize uint32
-		log               uint64
-		version, flags    uint32
-	}{typ: unix.BPF_PROG_TYPE_SOCKET_FILTER, n: uint32(len(insns)), insns: address(code), license: address(license)}
-	if log != nil {
-		attr.logLevel, attr.logSize, attr.log = 1, uint32(len(log)), address(log)
-	}
-	fd, err := bpf(unix.BPF_PROG_LOAD, attr)
-	runtime.KeepAlive(code)
-	runtime.KeepAlive(license)
-	runtime.KeepAlive(log)
+	fd, err := sys.ProgLoad(sys.ProgAttr{
+		Type: unix.BPF_PROG_TYPE_SOCKET_FILTER, Insns: prog.Encode(insns), License: "GPL", Log: log,
+	})
 	if err == nil {
-		unix.Close(fd)
+		sys.Close(fd)
 	}
 	return err
 }
@@ -293,33 +266,18 @@ func listing(p *prog.Program) string {
 // TestGoldenAgainstKernel asks the kernel about the cases of testdata that mean
 // the same to it.
 func TestGoldenAgainstKernel(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
 	kernelMaps(t, bpfgen.Maps(rand.New(rand.NewSource(1)))) // skips here, not on the other goroutine
-	compared := 0
+	cases, compared := golden.Programs(t), 0
 	unprivileged(t, func() {
-		for _, file := range files {
-			a, err := txtar.ParseFile(file)
-			if err != nil {
-				t.Error(err)
-				return
+		for _, c := range cases {
+			if _, differs := goldenDifferences()[c.Name]; differs || !comparable(c.Program) || len(c.Insns) == 0 {
+				continue
 			}
-			for _, c := range a.Files {
-				p, err := bpfasm.Assemble("p", string(c.Data))
-				if err != nil || !comparable(p) || len(p.Insns) == 0 {
-					continue
-				}
-				if _, differs := goldenDifferences()[c.Name]; differs {
-					continue
-				}
-				compared++
-				_, here := verify.Program(p, verify.Options{})
-				ok, log := kernelVerify(p, kernelMaps(t, p.Maps))
-				if ok != (here == nil) {
-					t.Errorf("%s/%s: the kernel accepts: %v, here: %v\n%s", file, c.Name, ok, here, log)
-				}
+			compared++
+			_, here := verify.Program(c.Program, verify.Options{})
+			ok, log := kernelVerify(c.Program, kernelMaps(t, c.Maps))
+			if ok != (here == nil) {
+				t.Errorf("%s: the kernel accepts: %v, here: %v\n%s", c.Name, ok, here, log)
 			}
 		}
 	})
