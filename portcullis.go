@@ -20,6 +20,7 @@ package portcullis
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -59,7 +60,13 @@ type LoadError struct {
 }
 
 // Error is one line.
-func (e *LoadError) Error() string { return fmt.Sprintf("filter %q: %v", e.Spec, e.Err) }
+func (e *LoadError) Error() string {
+	var in *object.Error
+	if errors.As(e.Err, &in) && in.Path == e.Spec { // it begins with the path
+		return "filter " + in.Error()
+	}
+	return fmt.Sprintf("filter %q: %v", e.Spec, e.Err)
+}
 
 // Unwrap gives the cause.
 func (e *LoadError) Unwrap() error { return e.Err }
@@ -128,11 +135,24 @@ func readFile(name string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("expected an ELF object, found a %s", info.Mode().Type())
+		return nil, fmt.Errorf("expected an ELF object, found a %s", kindOf(info.Mode()))
 	case info.Size() > maxObject:
 		return nil, fmt.Errorf("%d bytes: expected an object of at most %d", info.Size(), maxObject)
 	}
 	return os.ReadFile(name)
+}
+
+// kindOf names what is no regular file.
+func kindOf(m os.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "directory"
+	case m&os.ModeNamedPipe != 0:
+		return "named pipe"
+	case m&os.ModeSocket != 0:
+		return "socket"
+	}
+	return "device"
 }
 
 func choose(ps []*prog.Program, name string) (*prog.Program, error) {

@@ -75,11 +75,14 @@ func checkOne(s *specFlags, specs []string, spec string) checked {
 
 func printChecked(out, errOut io.Writer, all []checked) {
 	for _, c := range all {
-		if !c.OK {
+		switch {
+		case c.OK:
+			printReport(out, c.Spec, c.Report)
+		case c.code == exitUsage: // it names the filter
+			fmt.Fprintln(errOut, c.Error)
+		default:
 			fmt.Fprintf(errOut, "%s: %s\n", c.Spec, c.Error)
-			continue
 		}
-		printReport(out, c.Spec, c.Report)
 	}
 }
 

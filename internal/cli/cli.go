@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,14 +63,15 @@ func Main(args []string, s Streams) int {
 	if err == nil {
 		return exitYes
 	}
-	if text := err.Error(); text != "" {
-		fmt.Fprintf(s.Err, "portcullis: %s\n", text)
-	}
 	var st *status
-	switch {
-	case errors.As(err, &st):
+	if errors.As(err, &st) {
+		if text := err.Error(); text != "" {
+			fmt.Fprintf(s.Err, "portcullis: %s\n", text)
+		}
 		return st.code
-	case cmd.Annotations[runsCommand] != "":
+	}
+	fmt.Fprintf(s.Err, "portcullis: %v; see %s --help\n", err, cmd.CommandPath())
+	if cmd.Annotations[runsCommand] != "" {
 		return exitOurs
 	}
 	return exitUsage
@@ -108,16 +110,25 @@ func (a *app) withJSON(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// print writes v as JSON under --json, else what human writes.
-func (a *app) print(v interface{}, human func(w io.Writer)) error {
-	if !a.json {
-		human(a.Out)
-		return nil
+// print writes v as JSON under --json, else what human writes. An answer that
+// could not be written whole must not look like one.
+func (a *app) print(v any, human func(w io.Writer)) error {
+	out, err := bufio.NewWriter(a.Out), error(nil)
+	if a.json {
+		enc := json.NewEncoder(out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		err = enc.Encode(v)
+	} else {
+		human(out)
 	}
-	enc := json.NewEncoder(a.Out)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
+	if flushed := out.Flush(); err == nil {
+		err = flushed
+	}
+	if err != nil {
+		return exit(exitUsage, fmt.Errorf("standard output: %w", err))
+	}
+	return nil
 }
 
 // examples joins the lines of a command's examples.

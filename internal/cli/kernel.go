@@ -23,7 +23,7 @@ func (a *app) kernel() *cobra.Command {
 		Example: examples("portcullis kernel build", "portcullis kernel run -- uname -r", "portcullis kernel shell"),
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return errors.New("kernel: expected build, run or shell: see portcullis kernel --help")
+			return errors.New("kernel: expected build, run or shell")
 		},
 	}
 	cmd.AddCommand(a.kernelBuild(), a.kernelRun(), a.kernelShell())

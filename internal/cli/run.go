@@ -64,7 +64,7 @@ func (o *runFlags) run(a *app, args []string) error {
 	if watch.needed() {
 		cmd.Events, cmd.Observe = watch.event, portcullis.ObserveDenials
 	}
-	return startStatus(a.launch(cmd, watch))
+	return startStatus(cmd, a.launch(cmd, watch))
 }
 
 // suggested are built-in filters that do something by themselves.
@@ -148,19 +148,22 @@ func (w *watcher) close() {
 	}
 }
 
-// startStatus is run's exit status for the error of running CMD.
-func startStatus(err error) error {
+// startStatus is run's exit status for the error of running cmd. Only what went
+// wrong with CMD itself is 126 or 127: that a file which the launch needs is not
+// there says nothing about CMD.
+func startStatus(cmd *portcullis.Cmd, err error) error {
 	var ended *exec.ExitError
-	var notFound *exec.Error
-	var notExecuted *fs.PathError
+	var lookup *exec.Error
+	var at *fs.PathError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &ended):
 		return exit(endStatus(ended.ProcessState), nil)
-	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist):
-		return exit(exitNotFound, err)
-	case errors.As(err, &notFound) || errors.As(err, &notExecuted):
+	case errors.As(err, &lookup), errors.As(err, &at) && at.Path == cmd.Path:
+		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+			return exit(exitNotFound, err)
+		}
 		return exit(exitCannotInvoke, err)
 	}
 	return exit(exitOurs, err)

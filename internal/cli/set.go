@@ -66,8 +66,8 @@ func apply(fs []*portcullis.Filter, s setting) error {
 	case 1:
 		return meant[0].Set(s.name, s.value)
 	}
-	if s.filter != "" {
-		return fmt.Errorf("%d filters of the stack are named %s: expected one", len(meant), s.filter)
+	if s.filter != "" || meant[0].Name() == meant[1].Name() {
+		return fmt.Errorf("%d filters of the stack are named %s: expected one, for a variable to be set in it", len(meant), meant[0].Name())
 	}
 	return fmt.Errorf("%s have a variable %s: expected one to be named, as in %s.%s=%s",
 		join(meant, " and "), s.name, meant[0].Name(), s.name, s.value)

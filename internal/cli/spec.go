@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"portcullis"
@@ -20,6 +22,9 @@ func (s *specFlags) add(cmd *cobra.Command) {
 
 // load finds the filters of specs, with their variables set.
 func (s *specFlags) load(specs []string) ([]*portcullis.Filter, error) {
+	if s.budget < 0 {
+		return nil, fmt.Errorf("--budget %d: expected a number of instructions, or 0 for the default", s.budget)
+	}
 	fs, err := load(specs, s.set)
 	for _, f := range fs {
 		f.SetBudget(s.budget)

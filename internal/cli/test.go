@@ -134,7 +134,7 @@ func (a *app) testCases(o *testFlags, spec, file string) (int, error) {
 	return exitYes, err
 }
 
-// readScript reads a regular file up to the largest that is taken.
+// readScript reads a file, or a pipe, up to the largest that is taken.
 func readScript(file string) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
