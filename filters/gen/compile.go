@@ -51,7 +51,11 @@ func findTool(name, ask, want string) (string, error) {
 
 // folders are where sources in C of the filters are.
 func folders() []string {
-	return []string{"filters", filepath.Join("internal", "object", "testdata")}
+	return []string{
+		"filters",
+		filepath.Join("internal", "object", "testdata"),
+		filepath.Join("internal", "bench", "testdata", "filters"),
+	}
 }
 
 // findSources lists the filters in C below root, as paths relative to it.

@@ -24,16 +24,30 @@ const calls = 50_000
 // operations with the two floors: a C notifier and a Go loop that answer
 // without looking.
 func decide(l *lab) error {
+	victim, err := l.compile("victim", "-static")
+	if err != nil {
+		return err
+	}
+	agent := func(program string) func() (float64, error) {
+		return func() (float64, error) {
+			return l.agent(victim, "filters/testdata/bench/bench.o:"+program, portcullis.Agent)
+		}
+	}
 	ways := []struct {
 		name string
 		run  func() (float64, error)
+		bars bool
 	}{
-		{"C notifier", func() (float64, error) { return nanoseconds(exec.Command(l.victim, "floor", strconv.Itoa(calls))) }},
-		{"Go loop", l.goLoop},
-		{"agent, counter", func() (float64, error) { return l.agent("bench/bench.o:counter", portcullis.Agent) }},
-		{"agent, 100 instructions, 2 map operations", func() (float64, error) { return l.agent("bench/bench.o:hundred", portcullis.Agent) }},
-		{"agent, static", func() (float64, error) { return l.agent("bench/bench.o:static", portcullis.Agent) }},
-		{"no filter", func() (float64, error) { return nanoseconds(exec.Command(l.victim, "call", strconv.Itoa(20*calls))) }},
+		{name: "C notifier", run: func() (float64, error) {
+			return nanoseconds(exec.Command(victim, "floor", strconv.Itoa(calls)))
+		}},
+		{name: "Go loop", run: func() (float64, error) { return goLoop(victim) }},
+		{name: "agent, counter", run: agent("counter")},
+		{name: "agent, 100 instructions, 2 map operations", run: agent("hundred"), bars: true},
+		{name: "agent, static", run: agent("static")},
+		{name: "no filter", run: func() (float64, error) {
+			return nanoseconds(exec.Command(victim, "call", strconv.Itoa(20*calls)))
+		}},
 	}
 	figures := make([][]float64, len(ways))
 	for i := 0; i < l.rounds; i++ {
@@ -46,8 +60,12 @@ func decide(l *lab) error {
 		}
 	}
 	for w, way := range ways {
-		row(way.name, "%8.1f ns/call  %5.2f x Go loop  %5.2f x C notifier", median(figures[w]),
-			median(ratios(figures[w], figures[1])), median(ratios(figures[w], figures[0])))
+		loop := times(median(ratios(figures[w], figures[1])), "Go loop")
+		notifier := times(median(ratios(figures[w], figures[0])), "C notifier")
+		if way.bars {
+			loop, notifier = loop.atMost(1.15), notifier.atMost(1.4)
+		}
+		l.row(way.name, perCall(median(figures[w])), loop, notifier)
 	}
 	return nil
 }
@@ -58,55 +76,70 @@ func nanoseconds(cmd *exec.Cmd) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return figure(out)
+	return figureOf(out)
 }
 
-func figure(out []byte) (float64, error) {
+func figureOf(out []byte) (float64, error) {
 	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
 }
 
 // agent runs the victim under a filter.
-func (l *lab) agent(spec string, engine portcullis.Engine) (float64, error) {
+func (l *lab) agent(victim, spec string, engine portcullis.Engine) (float64, error) {
 	f, err := l.load(spec)
 	if err != nil {
 		return 0, err
 	}
-	cmd := portcullis.Command(l.victim, "call", strconv.Itoa(calls))
+	cmd := portcullis.Command(victim, "call", strconv.Itoa(calls))
 	var out bytes.Buffer
 	cmd.Filters, cmd.Engine, cmd.Stdout, cmd.Stderr = []*portcullis.Filter{f}, engine, &out, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return 0, err
 	}
 	<-cmd.Done()
-	return figure(out.Bytes())
+	return figureOf(out.Bytes())
 }
 
 // goLoop answers the victim's calls with the least Go can do: the two system
 // calls of a notifier, on a locked thread.
-func (l *lab) goLoop() (float64, error) {
-	ours, theirs, err := sys.SocketPair()
-	if err != nil {
-		return 0, err
-	}
-	defer sys.Close(ours)
-	socket := os.NewFile(uintptr(theirs), "listener")
-	cmd := exec.Command(l.victim, "share", strconv.Itoa(calls))
+func goLoop(victim string) (float64, error) {
+	cmd := exec.Command(victim, "share", strconv.Itoa(calls))
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = &out, os.Stderr, []*os.File{socket}
-	err = cmd.Start()
-	socket.Close()
-	if err != nil {
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := notified(cmd); err != nil {
 		return 0, err
 	}
-	_, listener, err := sys.RecvMessage(ours, make([]byte, 1))
-	if err != nil {
-		return 0, err
-	}
-	go answer(listener)
 	if err := cmd.Wait(); err != nil {
 		return 0, err
 	}
-	return figure(out.Bytes())
+	return figureOf(out.Bytes())
+}
+
+// notified starts a command that hands its listener out over fd 3, and answers
+// what comes from it.
+func notified(cmd *exec.Cmd) error {
+	ours, theirs, err := sys.SocketPair()
+	if err != nil {
+		return err
+	}
+	defer sys.Close(ours)
+	socket := os.NewFile(uintptr(theirs), "listener")
+	cmd.ExtraFiles = []*os.File{socket}
+	err = cmd.Start()
+	socket.Close()
+	if err != nil {
+		return err
+	}
+	_, listener, err := sys.RecvMessage(ours, make([]byte, 1))
+	if err == nil && listener < 0 {
+		err = errors.New("expected a listener, found none")
+	}
+	if err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return err
+	}
+	go answer(listener)
+	return nil
 }
 
 // answer returns when the last filtered task is gone (6.11 and later).
@@ -121,7 +154,8 @@ func answer(listener int) {
 		case err == nil:
 			*r = sys.NotifResp{ID: n.ID, Flags: sys.NotifContinue}
 			_ = sys.NotifSend(listener, r)
-		case !errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ENOENT): // ENOENT: its task died
+		default:
 			return
 		}
 	}

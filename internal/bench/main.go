@@ -5,16 +5,16 @@
 //
 // Every figure that is compared with another is taken in turn with it, round by
 // round, and the median of the rounds' ratios is printed; absolute figures
-// depend on the machine and are medians too.
+// depend on the machine and are medians too. docs/BENCHMARKS.md says what each
+// subject is about.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"sort"
 	"strings"
 
 	"portcullis"
@@ -27,113 +27,117 @@ var subjects = []struct {
 	run  func(*lab) error
 }{
 	{"decide", decide},
+	{"static", static},
+	{"nginx", nginx},
 	{"launch", launch},
 	{"many", many},
 	{"verify", verifyAndSplit},
 }
 
-// lab is where measurements are made.
-type lab struct {
-	dir    string // for the compiled victim
-	victim string
-	rounds int
-	root   string // of the repository
-}
+const usage = `usage: bench [-rounds N] [-json] [SUBJECT]...
+
+Measures the subjects, all without one, and holds them against their bars:
+
+  decide   a decision with state, against a C notifier and an empty Go loop
+  static   a decision without, against libseccomp's programs for the same policy
+  nginx    requests per second under filters, libseccomp and a notifier
+  launch   what a filter adds to the start of a program
+  many     1,000 processes under one supervisor
+  verify   how long filters take to be proved, split and compiled
+
+A subject whose tools are missing is skipped with the line that installs them;
+where it was asked for by name, that is a failure.
+
+  bench                          everything, as make bench does
+  bench -rounds 3 static nginx   two of them, roughly
+  bench -json verify >out.json   for a program to read
+
+`
 
 func main() {
 	guest.MaybeInit()
 	portcullis.MaybeInit()
-	rounds := flag.Int("rounds", 15, "rounds a comparison takes")
+	rounds := flag.Int("rounds", 20, "how often each comparison is made; nginx and many take a third")
+	asJSON := flag.Bool("json", false, "print one JSON object in place of text")
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "usage: bench [-rounds N] [decide|launch|many|verify]...\n")
+		fmt.Fprint(flag.CommandLine.Output(), usage)
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if err := measure(*rounds, flag.Args()); err != nil {
+	if err := check(*rounds, flag.Args()); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(2)
+	}
+	if err := run(*rounds, *asJSON, flag.Args()); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func measure(rounds int, names []string) error {
-	l, err := newLab(rounds)
-	if err != nil {
-		return err
+// check refuses what would measure nothing.
+func check(rounds int, names []string) error {
+	if rounds < 1 {
+		return fmt.Errorf("-rounds %d: expected at least 1", rounds)
 	}
-	defer os.RemoveAll(l.dir)
+	var known []string
 	for _, s := range subjects {
-		if !wanted(s.name, names) {
-			continue
-		}
-		fmt.Printf("== %s\n", s.name)
-		if err := s.run(l); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+		known = append(known, s.name)
+	}
+	for _, n := range names {
+		if !contains(known, n) {
+			return fmt.Errorf("no subject %q: there are %s", n, strings.Join(known, ", "))
 		}
 	}
 	return nil
 }
 
-func wanted(name string, names []string) bool {
+func run(rounds int, asJSON bool, names []string) error {
+	out := io.Writer(os.Stdout)
+	if asJSON {
+		out = io.Discard
+	}
+	l, err := newLab(rounds, out)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	err = measure(l, names)
+	l.end()
+	if asJSON {
+		err = errors.Join(err, l.writeJSON(os.Stdout))
+	}
+	return err
+}
+
+// measure goes on after a subject that lacks something, so that a machine
+// without nginx still learns the rest.
+func measure(l *lab, names []string) error {
+	var lacking error
+	for _, s := range subjects {
+		if len(names) > 0 && !contains(names, s.name) {
+			continue
+		}
+		l.begin(s.name)
+		err := s.run(l)
+		var missing *missingError
+		switch {
+		case errors.As(err, &missing):
+			l.skip(err.Error())
+			if len(names) > 0 {
+				lacking = errors.Join(lacking, fmt.Errorf("%s: %w", s.name, err))
+			}
+		case err != nil:
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return lacking
+}
+
+func contains(names []string, name string) bool {
 	for _, n := range names {
 		if n == name {
 			return true
 		}
 	}
-	return len(names) == 0
-}
-
-// newLab compiles the victim; it takes a C compiler and the repository.
-func newLab(rounds int) (*lab, error) {
-	root, err := repository()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "portcullis-bench")
-	if err != nil {
-		return nil, err
-	}
-	l := &lab{dir: dir, victim: filepath.Join(dir, "victim"), rounds: rounds, root: root}
-	source := filepath.Join(root, "internal/bench/testdata/victim.c")
-	if out, err := exec.Command("gcc", "-O2", "-static", "-o", l.victim, source).CombinedOutput(); err != nil {
-		os.RemoveAll(dir)
-		return nil, fmt.Errorf("gcc: %w: %s", err, out)
-	}
-	return l, nil
-}
-
-func repository() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", err
-	}
-	mod := strings.TrimSpace(string(out))
-	if filepath.Base(mod) != "go.mod" {
-		return "", fmt.Errorf("expected to be run inside the repository")
-	}
-	return filepath.Dir(mod), nil
-}
-
-// load takes a program of one of the measured objects.
-func (l *lab) load(spec string) (*portcullis.Filter, error) {
-	return portcullis.Load(filepath.Join(l.root, "filters/testdata", spec))
-}
-
-// median is the middle of xs.
-func median(xs []float64) float64 {
-	s := append([]float64(nil), xs...)
-	sort.Float64s(s)
-	return s[len(s)/2]
-}
-
-// ratios divides round by round.
-func ratios(a, b []float64) []float64 {
-	r := make([]float64, len(a))
-	for i := range a {
-		r[i] = a[i] / b[i]
-	}
-	return r
-}
-
-func row(name string, format string, args ...any) {
-	fmt.Printf("%-44s %s\n", name, fmt.Sprintf(format, args...))
+	return false
 }

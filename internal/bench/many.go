@@ -20,27 +20,31 @@ const processes = 1000
 // many compares a thousand filtered processes with one: decisions per second,
 // and what the supervisor keeps for each.
 func many(l *lab) error {
+	victim, err := l.compile("victim", "-static")
+	if err != nil {
+		return err
+	}
 	var one, all, bytes []float64
 	for i := 0; i < (l.rounds+2)/3; i++ {
-		alone, _, err := l.herd(1, calls)
+		alone, _, err := l.herd(victim, 1, calls)
 		if err != nil {
 			return err
 		}
-		rate, each, err := l.herd(processes, 100)
+		rate, each, err := l.herd(victim, processes, 100)
 		if err != nil {
 			return err
 		}
 		one, all, bytes = append(one, alone), append(all, rate), append(bytes, each)
 	}
-	row("1 process", "%9.0f decisions/s", median(one))
-	row("1,000 processes", "%9.0f decisions/s  %5.2f x one process", median(all), median(ratios(all, one)))
-	row("supervisor memory of each", "%9.1f KB", median(bytes)/1024)
+	l.row("1 process", perSecond(median(one), "decisions"))
+	l.row("1,000 processes", perSecond(median(all), "decisions"), times(median(ratios(all, one)), "one process").atLeast(0.8))
+	l.row("supervisor memory of each", value(median(bytes)/1024, 1, "KB").atMost(20))
 	return nil
 }
 
 // herd runs n processes that each have state of their own in the supervisor.
-func (l *lab) herd(n, calls int) (rate, bytes float64, err error) {
-	f, err := l.load("conformance/conformance.o:process-count")
+func (l *lab) herd(victim string, n, calls int) (rate, bytes float64, err error) {
+	f, err := l.load("filters/testdata/conformance/conformance.o:process-count")
 	if err != nil {
 		return 0, 0, err
 	}
@@ -50,7 +54,7 @@ func (l *lab) herd(n, calls int) (rate, bytes float64, err error) {
 	before := resident()
 	in, inW := io.Pipe()
 	outR, out := io.Pipe()
-	cmd := portcullis.Command(l.victim, "many", strconv.Itoa(n), strconv.Itoa(calls))
+	cmd := portcullis.Command(victim, "many", strconv.Itoa(n), strconv.Itoa(calls))
 	cmd.Filters, cmd.Engine = []*portcullis.Filter{f}, portcullis.Agent
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, os.Stderr
 	if err := cmd.Start(); err != nil {

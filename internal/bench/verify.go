@@ -7,33 +7,86 @@ import (
 	"time"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/prefilter"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
 )
 
-// verifyAndSplit times the proof and the split of a filter of 4,000
-// instructions: a chain of comparisons of the number and of arguments with
-// arithmetic between them, as an allow-list with argument rules compiles to.
+// verifyAndSplit times the way of two filters from instructions to a program
+// for the kernel: one of 4,000 instructions, a chain of comparisons of the
+// number and of arguments with arithmetic between them, as an allow-list with
+// argument rules compiles to; and one of 400 rules as a C compiler emits it.
 func verifyAndSplit(l *lab) error {
-	p := &prog.Program{Name: "long", Insns: ladder(4000), Funcs: []prog.Func{{Name: "long"}}}
-	var proof, parts []float64
-	var v *verify.Verified
-	for i := 0; i < l.rounds; i++ {
-		start := time.Now()
-		var err error
-		if v, err = verify.Program(p, verify.Options{}); err != nil {
-			return err
-		}
-		between := time.Now()
-		split.Split(v).Ranges(abi.ArchX86_64) // what is asked for is split
-		proof = append(proof, float64(between.Sub(start))/1e6)
-		parts = append(parts, float64(time.Since(between))/1e6)
+	ruled, err := l.program("internal/bench/testdata/filters/rules400.o", "rules400")
+	if err != nil {
+		return err
 	}
-	row("verify, 4,000 instructions", "%.2f ms, %d visited", median(proof), v.Visited())
-	row("split, 4,000 instructions", "%.2f ms", median(parts))
+	long, err := l.prepare(&prog.Program{Name: "long", Insns: ladder(4000), Funcs: []prog.Func{{Name: "long"}}})
+	if err != nil {
+		return err
+	}
+	l.row("4,000 instructions: verify", millis(median(long.verify)).atMost(30), value(float64(long.visited), 0, "visited"))
+	l.row("4,000 instructions: split", millis(median(long.split)))
+	l.row("4,000 instructions: both", millis(median(sums(long.verify, long.split))).atMost(50))
+	l.prefilterRow("4,000 instructions: prefilter", long)
+	rules, err := l.prepare(ruled)
+	if err != nil {
+		return err
+	}
+	l.row("400 rules: verify", millis(median(rules.verify)), value(float64(rules.visited), 0, "visited"),
+		value(float64(len(ruled.Insns)), 0, "instructions"))
+	l.row("400 rules: split", millis(median(rules.split)))
+	l.prefilterRow("400 rules: prefilter", rules)
+	if rules.refused == nil {
+		l.row("400 rules: all three", millis(median(sums(rules.verify, rules.split, rules.prefilter))).atMost(20))
+	}
 	return nil
 }
+
+// stages are what the parts of the way took, in milliseconds, round by round.
+type stages struct {
+	verify, split, prefilter []float64
+	visited, classic         int
+	// refused is why there is no prefilter.
+	refused error
+}
+
+// prepare takes a program the whole way, again each round.
+func (l *lab) prepare(p *prog.Program) (*stages, error) {
+	s := &stages{}
+	for i := 0; i < l.rounds; i++ {
+		start := time.Now()
+		v, err := verify.Program(p, verify.Options{})
+		if err != nil {
+			return nil, err
+		}
+		verified := time.Now()
+		t := split.Split(v)
+		t.Ranges(abi.ArchX86_64) // what is asked for is split
+		parted := time.Now()
+		pre, err := prefilter.Build([]*split.Tree{t}, prefilter.Options{})
+		built := time.Now()
+		s.visited = v.Visited()
+		if s.refused = err; err == nil {
+			s.classic = pre.Program().Len()
+		}
+		s.verify = append(s.verify, elapsed(start, verified))
+		s.split = append(s.split, elapsed(verified, parted))
+		s.prefilter = append(s.prefilter, elapsed(parted, built))
+	}
+	return s, nil
+}
+
+func (l *lab) prefilterRow(name string, s *stages) {
+	if s.refused != nil {
+		l.note(name, "refused: "+s.refused.Error())
+		return
+	}
+	l.row(name, millis(median(s.prefilter)), value(float64(s.classic), 0, "classic instructions"))
+}
+
+func elapsed(from, to time.Time) float64 { return float64(to.Sub(from)) / float64(time.Millisecond) }
 
 // ladder is a filter of about n instructions, ten to a rule.
 func ladder(n int) []prog.Insn {

@@ -1,0 +1,117 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/split"
+	"portcullis/internal/verify"
+)
+
+// TestBarsAreHeldAgainstWhatIsPrinted keeps a table from saying that 1.15 is
+// more than 1.15.
+func TestBarsAreHeldAgainstWhatIsPrinted(t *testing.T) {
+	for want, f := range map[string]figure{
+		"1.15 x floor (bar: <= 1.15 met)":            times(1.1549, "floor").atMost(1.15),
+		"1.16 x floor (bar: <= 1.15 MISSED)":         times(1.1551, "floor").atMost(1.15),
+		"0.80 x floor (bar: >= 0.80 met)":            times(0.7951, "floor").atLeast(0.8),
+		"0.79 x floor (bar: >= 0.80 MISSED)":         times(0.794, "floor").atLeast(0.8),
+		"1.005 x other (bar: 0.990 to 1.010 met)":    value(1.005, 3, "x other").within(0.99, 1.01),
+		"1.020 x other (bar: 0.990 to 1.010 MISSED)": value(1.02, 3, "x other").within(0.99, 1.01),
+		"12.5 ns/call": perCall(12.49),
+	} {
+		if got := strings.TrimSpace(f.String()); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	var text bytes.Buffer
+	r := newReport(3, &text)
+	r.begin("part")
+	r.row("good", times(1, "floor").atMost(1))
+	r.row("bad", times(2, "floor").atMost(1))
+	r.begin("other")
+	r.skip("needs wrk: apt-get install wrk")
+	r.end()
+	for _, want := range []string{"bars: 1 met, 1 MISSED\n", "  part: bad:     2.00 x floor", "skipped: needs wrk"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, &text)
+		}
+	}
+	var out bytes.Buffer
+	if err := r.writeJSON(&out); err != nil {
+		t.Fatal(err)
+	}
+	var back report
+	if err := json.Unmarshal(out.Bytes(), &back); err != nil {
+		t.Fatal(err)
+	}
+	if b := back.Subjects[0].Rows[1].Figures[0].Bar; b == nil || b.Met || b.Want != "<= 1.00" {
+		t.Errorf("got the bar %+v", b)
+	}
+	if got := back.Subjects[1].Skipped; got == "" {
+		t.Errorf("the second subject is not skipped")
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	xs := []float64{5, 1, 4, 2, 3}
+	for q, want := range map[float64]float64{0: 1, 0.25: 2, 0.5: 3, 0.75: 4, 1: 5} {
+		if got := quantile(xs, q); got != want {
+			t.Errorf("quantile %v: got %v, want %v", q, got, want)
+		}
+	}
+	if xs[0] != 5 {
+		t.Error("the figures were put in another order")
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	if err := check(1, []string{"verify", "static"}); err != nil {
+		t.Error(err)
+	}
+	if err := check(0, nil); err == nil {
+		t.Error("no rounds at all were taken for a measurement")
+	}
+	if err := check(1, []string{"statics"}); err == nil || !strings.Contains(err.Error(), `no subject "statics"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPolicyIsThatOf200Calls holds the measured filter to what the tables call it.
+func TestPolicyIsThatOf200Calls(t *testing.T) {
+	l, err := newLab(1, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	p, err := l.program(allowObject, "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := verify.Program(p, verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, allowed := split.Split(v), 0
+	for _, c := range syscalls.All() {
+		leaf := tree.Leaf(abi.ArchX86_64, c.Nr)
+		if leaf.Kind != split.Static {
+			t.Fatalf("%s is not static", c.Name)
+		}
+		if leaf.Verdict == abi.Allow {
+			allowed++
+		}
+	}
+	if allowed != 200 {
+		t.Errorf("%d calls are allowed, want 200", allowed)
+	}
+}
