@@ -24,6 +24,9 @@ const calls = 50_000
 // operations with the two floors: a C notifier and a Go loop that answer
 // without looking.
 func decide(l *lab) error {
+	if err := need(compiler); err != nil {
+		return err
+	}
 	victim, err := l.compile("victim", "-static")
 	if err != nil {
 		return err
@@ -147,7 +150,7 @@ func answer(listener int) {
 	runtime.LockOSThread() // as the agent: a notifier owns its thread
 	defer runtime.UnlockOSThread()
 	defer sys.Close(listener)
-	_ = sys.NotifSyncWakeUp(listener)
+	_ = sys.NotifWaking(listener, sys.WakeHere)
 	n, r := new(sys.Notif), new(sys.NotifResp)
 	for {
 		switch err := sys.NotifRecv(listener, n); {

@@ -116,9 +116,18 @@ func NotifValid(fd int, id uint64) bool {
 	return ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&id)) == nil
 }
 
-// NotifSyncWakeUp keeps caller and listener on one processor (6.6 and later).
-func NotifSyncWakeUp(fd int) error {
-	return ioctlValue(fd, unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+// Waking says where the two sides of a listener are woken.
+type Waking uintptr
+
+// The places.
+const (
+	WakeAnywhere Waking = 0
+	WakeHere     Waking = unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP // on the processor of who wakes
+)
+
+// NotifWaking sets where callers and listener are woken (6.6 and later).
+func NotifWaking(fd int, where Waking) error {
+	return ioctlValue(fd, unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, uintptr(where))
 }
 
 // ioctl tells the scheduler that it may block: a thread that waits in RECV

@@ -34,6 +34,7 @@ type Loop struct {
 	call    decide.Call
 	logf    func(format string, args ...any)
 
+	pace  pace
 	notif sys.Notif
 	resp  sys.NotifResp
 
@@ -54,7 +55,7 @@ func New(listener int, d Decider, t *task.Table, logf func(format string, args .
 	if err != nil {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
-	_ = sys.NotifSyncWakeUp(listener) // before 6.6 it is merely slower
+	_ = sys.NotifWaking(listener, sys.WakeHere) // before 6.6 it is merely slower
 	l := &Loop{listener: listener, wake: wake, polls: !sys.RecvEnds(), decider: d, table: t, logf: logf}
 	l.caller = task.NewCaller(t, listener)
 	l.call.Caller = l.caller
@@ -129,9 +130,26 @@ func (l *Loop) ready(timeout int) (more bool, err error) {
 
 // serve answers the notification that was taken.
 func (l *Loop) serve() error {
+	if l.pace.due() {
+		l.adapt()
+	}
 	l.call.Data = abi.Data(l.notif.Data)
 	l.caller.Reset(l.notif.ID, int(l.notif.Pid))
 	return l.enforce(l.decide())
+}
+
+// adapt wakes callers here or anywhere. That another call waits while this one is
+// not answered is a sure sign of two callers.
+func (l *Loop) adapt() {
+	waiting, _, err := sys.Poll(l.listener, -1, 0)
+	if !l.pace.sample(l.notif.Pid, err == nil && waiting&sys.Readable != 0) {
+		return
+	}
+	where := sys.WakeHere
+	if l.pace.spread {
+		where = sys.WakeAnywhere
+	}
+	_ = sys.NotifWaking(l.listener, where)
 }
 
 // routine tells whether a failure only says that a caller died or was
