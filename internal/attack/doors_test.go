@@ -45,6 +45,20 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// TestProbeCalls attacks the promise that nothing can be had from the two calls
+// that newer kernels let pass every filter, uretprobe and uprobe, since probes put
+// them into programs: made otherwise they fail or kill their caller.
+func TestProbeCalls(t *testing.T) {
+	for _, nr := range []string{"335", "336"} {
+		switch got := attack(t, "count max=0 calls="+nr, "number", nr); got {
+		case result{"EPERM", 0}: // the filter was asked
+		case result{"ENXIO", 0}, result{"", 128 + int(syscall.SIGILL)}:
+		default:
+			t.Errorf("call %s: %+v, expected an error or SIGILL", nr, got)
+		}
+	}
+}
+
 // TestHalvesOfArguments attacks the promise that a verdict over an argument is one
 // over all its 64 bits, whichever half the kernel's classic BPF looks at first.
 func TestHalvesOfArguments(t *testing.T) {
