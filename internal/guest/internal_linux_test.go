@@ -3,6 +3,7 @@ package guest
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"os/exec"
@@ -151,5 +152,25 @@ func TestWithin(t *testing.T) {
 		if got := within(c.path, c.dir); got != c.want {
 			t.Errorf("within(%q, %q) = %v", c.path, c.dir, got)
 		}
+	}
+}
+
+// A guest that says twice that it is up is broken: an error, and no panic.
+func TestSecondHello(t *testing.T) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	defer ours.Close()
+	m := newMachine(context.Background(), Config{}, &job{}, ours)
+	defer m.cancel()
+	for i := 0; i < 2; i++ {
+		if err := (&frameWriter{w: theirs}).send(frameReady, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if end, err := m.serve(nil, io.Discard, io.Discard); end != nil || err == nil {
+		t.Errorf("%+v, %v: expected an error", end, err)
 	}
 }
