@@ -293,6 +293,16 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 			t.Errorf("%s on a command that is not there: %v", name, err)
 		}
 	}
+	for _, name := range []string{"dynamic-trap", "inherited-count"} {
+		cmd := exec.Command("/bin/sh", "-c", "exit 3")
+		_, err := Start(&Stack{[]Filter{conformance(t, name)}}, cmd, Options{Engine: Agent})
+		if err == nil || cmd.ProcessState != nil && cmd.ProcessState.Exited() {
+			t.Errorf("%s: %v, %v: expected a refusal before anything runs", name, err, cmd.ProcessState)
+		}
+		if cmd.Process != nil && cmd.ProcessState == nil {
+			t.Errorf("%s: process %d was not waited for", name, cmd.Process.Pid)
+		}
+	}
 	if after := open(t); after > before {
 		t.Errorf("%d descriptors are open after, %d before", after, before)
 	}
