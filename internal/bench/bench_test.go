@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -113,5 +114,17 @@ func TestPolicyIsThatOf200Calls(t *testing.T) {
 	}
 	if allowed != 200 {
 		t.Errorf("%d calls are allowed, want 200", allowed)
+	}
+}
+
+func TestNeedNamesAllThatIsMissing(t *testing.T) {
+	t.Setenv("PATH", "") // seccomp.h is asked for from a compiler in PATH
+	lacking := &missingError{}
+	if err := need(scmpH); !errors.As(err, &lacking) {
+		t.Fatalf("got %v, want a *missingError", err)
+	}
+	lacking.tools, lacking.packages = append(lacking.tools, "wrk"), append(lacking.packages, "wrk")
+	if got, want := lacking.Error(), "needs seccomp.h, wrk: apt-get install libseccomp-dev wrk"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -53,42 +53,75 @@ func repository() (string, error) {
 	return filepath.Dir(mod), nil
 }
 
-// missingError is a tool that a subject needs and this machine lacks.
-type missingError struct{ tool, packages string }
+// missingError is what a subject needs and this machine lacks.
+type missingError struct{ tools, packages []string }
 
 func (e *missingError) Error() string {
-	return fmt.Sprintf("needs %s: apt-get install %s", e.tool, e.packages)
+	return fmt.Sprintf("needs %s: apt-get install %s", strings.Join(e.tools, ", "), strings.Join(e.packages, " "))
 }
 
-// tool finds a program, also where servers are.
-func tool(name, packages string) (string, error) {
-	for _, dir := range []string{"", "/usr/sbin", "/usr/local/sbin", "/usr/bin"} {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path, nil
+// tool is a program, or a header, and Debian's package of it.
+type tool struct{ name, pkg string }
+
+// The tools that subjects need.
+const (
+	compiler  = "gcc"
+	scmpH     = "seccomp.h"
+	webServer = "nginx"
+	webClient = "wrk"
+	pinner    = "taskset"
+)
+
+func tools() []tool {
+	return []tool{
+		{compiler, "gcc libc6-dev"},
+		{scmpH, "libseccomp-dev"},
+		{webServer, "nginx-light"},
+		{webClient, "wrk"},
+		{pinner, "util-linux"},
+	}
+}
+
+// need fails with all that is missing at once: a *missingError.
+func need(names ...string) error {
+	lacking := &missingError{}
+	for _, t := range tools() {
+		if contains(names, t.name) && !t.present() {
+			lacking.tools, lacking.packages = append(lacking.tools, t.name), append(lacking.packages, t.pkg)
 		}
 	}
-	return "", &missingError{name, packages}
+	if len(lacking.tools) > 0 {
+		return lacking
+	}
+	return nil
+}
+
+func (t tool) present() bool {
+	if strings.HasSuffix(t.name, ".h") {
+		return exec.Command(compiler, "-E", "-x", "c", "-include", t.name, os.DevNull).Run() == nil
+	}
+	return find(t.name) != ""
+}
+
+// find looks for a program also where servers are; "" if there is none.
+func find(name string) string {
+	for _, dir := range []string{"", "/usr/sbin", "/usr/local/sbin", "/usr/bin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 // compile makes the program of testdata/NAME.c and returns its path.
 func (l *lab) compile(name string, flags ...string) (string, error) {
-	gcc, err := tool("gcc", "gcc libc6-dev")
-	if err != nil {
-		return "", err
-	}
 	out := filepath.Join(l.dir, name)
 	source := filepath.Join(l.root, "internal/bench/testdata", name+".c")
 	args := append([]string{"-O2", "-Wall", "-Werror", "-o", out, source}, flags...)
-	if text, err := exec.Command(gcc, args...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("gcc: %w: %s", err, text)
+	if text, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", compiler, err, text)
 	}
 	return out, nil
-}
-
-// hasHeader tells whether C programs can include a header.
-func hasHeader(name string) bool {
-	cmd := exec.Command("gcc", "-E", "-x", "c", "-include", name, os.DevNull)
-	return cmd.Run() == nil
 }
 
 // load takes a filter of one of the measured objects, given as FILE:PROGRAM

@@ -20,6 +20,9 @@ const processes = 1000
 // many compares a thousand filtered processes with one: decisions per second,
 // and what the supervisor keeps for each.
 func many(l *lab) error {
+	if err := need(compiler); err != nil {
+		return err
+	}
 	victim, err := l.compile("victim", "-static")
 	if err != nil {
 		return err

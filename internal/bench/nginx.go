@@ -41,6 +41,9 @@ type way struct {
 // nginx compares requests per second of one worker that serves a small file,
 // with connections that are kept and with one for each request.
 func nginx(l *lab) error {
+	if err := need(compiler, scmpH, webServer, webClient, pinner); err != nil {
+		return err
+	}
 	b, err := l.newServing()
 	if err != nil {
 		return err
@@ -151,19 +154,9 @@ type serving struct {
 }
 
 func (l *lab) newServing() (*serving, error) {
-	server, err := tool("nginx", "nginx-light")
-	if err != nil {
-		return nil, err
+	b := &serving{
+		nginx: find(webServer), wrk: find(webClient), taskset: find(pinner), dir: filepath.Join(l.dir, "nginx"),
 	}
-	client, err := tool("wrk", "wrk")
-	if err != nil {
-		return nil, err
-	}
-	pin, err := tool("taskset", "util-linux")
-	if err != nil {
-		return nil, err
-	}
-	b := &serving{nginx: server, wrk: client, taskset: pin, dir: filepath.Join(l.dir, "nginx")}
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		return nil, err
 	}

@@ -143,6 +143,7 @@ func (r *report) end() {
 func (r *report) writeJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // bars hold < and >
 	return e.Encode(r)
 }
 

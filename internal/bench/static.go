@@ -62,6 +62,9 @@ const (
 // static compares calls that the kernel decides by itself under our program and
 // under libseccomp's for the same policy.
 func static(l *lab) error {
+	if err := need(compiler, scmpH); err != nil {
+		return err
+	}
 	cost, err := l.compile("cost", "-static")
 	if err != nil {
 		return err
