@@ -91,7 +91,7 @@ func (m *Machine) Explore(start *State, v Visitor, l Limits) (visits int, err er
 // end keeps the memory of an exploration, and nothing else of it.
 func (x *explorer) end() {
 	for _, p := range x.todo {
-		x.m.drop(p.state)
+		x.m.Drop(p.state)
 	}
 	x.todo = x.todo[:0]
 	x.seen.forget(x.m)
@@ -135,14 +135,14 @@ func (x *explorer) path(p pending) error {
 			break
 		}
 		if jumped != nil {
-			if jumped.Nr.same(s.Nr) {
+			if jumped.Nr.Same(s.Nr) {
 				x.v.Fork(pc, from)
 			}
 			x.push(jumped, at)
 		}
 	}
 	at.close()
-	x.m.drop(s)
+	x.m.Drop(s)
 	return nil
 }
 
@@ -247,7 +247,7 @@ func (x *explorer) meet(s *State, from *node) (*node, bool, error) {
 	x.bytes += n.state.size()
 	if dropped := x.seen.add(here, have, n); dropped != nil {
 		x.bytes -= dropped.size()
-		x.m.drop(dropped)
+		x.m.Drop(dropped)
 	}
 	return n, false, nil
 }

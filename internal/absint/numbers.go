@@ -21,15 +21,15 @@ func (n Numbers) hull() Scalar {
 	return Between(uint64(n[0].Min), uint64(n[len(n)-1].Max))
 }
 
-// same tells whether two sets are one and the same; equal sets may be two.
-func (n Numbers) same(o Numbers) bool {
+// Same tells whether two sets are one and the same; equal sets may be two.
+func (n Numbers) Same(o Numbers) bool {
 	return len(n) == len(o) && (len(n) == 0 || &n[0] == &o[0])
 }
 
 // covers tells whether every number of o is one of n's. A nil set says nothing,
 // and so covers and is covered.
 func (n Numbers) covers(o Numbers) bool {
-	if n == nil || o == nil || n.same(o) {
+	if n == nil || o == nil || n.Same(o) {
 		return true
 	}
 	i := 0
@@ -62,8 +62,8 @@ func (n Numbers) meets(o Numbers) bool {
 	return false
 }
 
-// cut parts n into what lies in the intervals of by, and what does not.
-func (n Numbers) cut(by Numbers) (in, out Numbers) {
+// Cut parts n into what lies in the intervals of by, and what does not.
+func (n Numbers) Cut(by Numbers) (in, out Numbers) {
 	if len(n) == 1 && n[0].Min == n[0].Max {
 		if by.contains(n[0].Min) {
 			return n, nil
@@ -223,7 +223,7 @@ func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok 
 	if !ok {
 		return nil, nil, false
 	}
-	if jump, on = s.Nr.cut(pass.r[:pass.n]); negated {
+	if jump, on = s.Nr.Cut(pass.r[:pass.n]); negated {
 		jump, on = on, jump
 	}
 	return jump, on, true
@@ -231,7 +231,7 @@ func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok 
 
 // keep leaves s with the calls n, in every copy of the number.
 func (s *State) keep(n Numbers) {
-	if s.Nr.same(n) {
+	if s.Nr.Same(n) {
 		return
 	}
 	hull := n.hull()

@@ -63,7 +63,7 @@ func TestCutByTests(t *testing.T) {
 			continue
 		}
 		tested++
-		in, out := set.cut(pass.r[:pass.n])
+		in, out := set.Cut(pass.r[:pass.n])
 		wellFormed(t, in)
 		wellFormed(t, out)
 		for j := 0; j < 40; j++ {

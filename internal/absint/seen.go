@@ -181,7 +181,7 @@ func (x *seen) forget(m *Machine) (bytes int) {
 	for _, r := range x.newest {
 		for n := r.first; n != nil; n = n.older {
 			bytes += n.state.size()
-			m.drop(n.state)
+			m.Drop(n.state)
 			n.state = nil
 		}
 	}

@@ -177,8 +177,8 @@ func (m *Machine) clone(s *State) *State {
 	return c
 }
 
-// drop takes back a state that nobody refers to any more.
-func (m *Machine) drop(s *State) { m.dropped = append(m.dropped, s) }
+// Drop takes back a state that nobody refers to any more.
+func (m *Machine) Drop(s *State) { m.dropped = append(m.dropped, s) }
 
 // size estimates the memory of s in bytes.
 func (s *State) size() int {

@@ -68,7 +68,7 @@ func (s *splitter) divide(c cell) {
 	leaf := c.leaf()
 	single := c.from == c.to
 	if leaf.Kind == Static || single && c.alone || !c.divisible() || s.probes < 2 || s.left <= 0 {
-		s.emit(Range{c.from, c.to, leaf})
+		s.emit(Range{From: c.from, To: c.to, Leaf: leaf})
 		return
 	}
 	otherwise := c.summary

@@ -12,9 +12,9 @@ import (
 
 // summary is what an exploration found out about calls that it does not tell apart.
 type summary struct {
-	// verdict is the first constant returned; exits counts the exits seen.
+	// verdict is the first constant returned; ends counts the exits seen.
 	verdict abi.Verdict
-	exits   int
+	ends    int
 	// open is why more than one constant may be returned.
 	open *Reason
 	// state is the first effect or read of state.
@@ -41,7 +41,7 @@ func (s *summary) leaf() Leaf {
 	switch {
 	case s.trace != nil:
 		return Leaf{Kind: Trace, Why: *s.trace}
-	case s.state == nil && s.open == nil && s.exits > 0:
+	case s.state == nil && s.open == nil && s.ends > 0:
 		return Leaf{Kind: Static, Verdict: s.verdict}
 	case s.action != nil:
 		return Leaf{Kind: Trace, Why: *s.action}
@@ -103,7 +103,7 @@ func (c *collector) access(s *absint.State, n uint8, does string) {
 	if _, known := r.Const(); !known {
 		c.dependsOnNr(r.Origin)
 	}
-	if r.Kind != absint.Value || c.p.Maps[r.Map].Frozen {
+	if !c.shared(r) {
 		return
 	}
 	c.touch(s, func() *Reason { return c.reason(s.PC, "%s map %s", does, c.p.Maps[r.Map].Name) })
@@ -183,11 +183,11 @@ func (c *collector) Exit(s *absint.State) {
 	several := (*Reason)(nil)
 	c.each(c.nr, func(x *summary) {
 		x.pure = x.pure || !s.Touched
-		if x.exits++; x.open != nil {
+		if x.ends++; x.open != nil {
 			return
 		}
 		switch {
-		case known && x.exits == 1:
+		case known && x.ends == 1:
 			x.verdict = abi.Verdict(v)
 		case known && abi.Verdict(v) == x.verdict:
 		case known && x.fork != nil:

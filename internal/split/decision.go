@@ -1,9 +1,10 @@
 package split
 
 import (
+	"sort"
+
 	"portcullis/internal/abi"
 	"portcullis/internal/absint"
-	"portcullis/internal/prog"
 	"portcullis/internal/verify"
 )
 
@@ -59,6 +60,8 @@ func (d *Decision) static() bool {
 // equal compares what d and o decide, apart from why.
 func (d *Decision) equal(o *Decision) bool {
 	switch {
+	case d == o:
+		return true
 	case (d.Then == nil) != (o.Then == nil):
 		return false
 	case d.Then == nil:
@@ -67,101 +70,90 @@ func (d *Decision) equal(o *Decision) bool {
 	return d.Test == o.Test && d.Then.equal(o.Then) && d.Else.equal(o.Else)
 }
 
-const (
-	// maxTests bounds a decision; what lies deeper is a leaf.
-	maxTests = 64
-	// unfoldVisits bounds the instructions visited for one decision.
-	unfoldVisits = 20_000
-)
-
-// Arguments follows the program for one call number through the tests it makes
-// of the call's data, as far as classic BPF can make them. No leaf below is dearer
-// than the Leaf of the number, which holds for all of them. nil says that the
-// tests separate nothing: that the number's own leaf is all there is to say.
-func (t *Tree) Arguments(arch abi.Arch, nr uint32) *Decision {
-	own := t.Leaf(arch, nr)
-	if own.Kind == Static || t.Ranges(arch) == nil {
+// Decisions is Ranges, parted further by what the program tests of the call's
+// data, as far as classic BPF can make such tests. Neighbours may be alike.
+func (t *Tree) Decisions(arch abi.Arch) []Range {
+	r, ok := t.arch[arch]
+	if !ok {
 		return nil
 	}
-	f := newFollower(t.v)
-	f.reset(arch, absint.NumbersBetween(nr, nr), absint.Limits{Bytes: stateBytes})
-	u := &unfolder{v: t.v, own: own, left: unfoldVisits, tests: maxTests, follower: f, m: f.machine(t.v)}
-	if d := u.unfold(u.m.Start()); d.static() {
-		return d
+	r.decided.Do(func() { r.decisions = decide(t.v, arch, t.Ranges(arch)) })
+	return r.decisions
+}
+
+// Arguments is the Decision of one call; nil if its leaf is all there is to say.
+func (t *Tree) Arguments(arch abi.Arch, nr uint32) *Decision {
+	rs := t.Decisions(arch)
+	if i := sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr }); i < len(rs) {
+		return rs[i].Decision
 	}
 	return nil
 }
 
-// unfolder turns a program into decisions without joining paths.
-type unfolder struct {
-	*follower
-	v           *verify.Verified
-	m           *absint.Machine
-	own         Leaf
-	left, tests int
-}
-
-// unfold follows a path until the program tests, touches state or ends.
-func (u *unfolder) unfold(s *absint.State) *Decision {
-	p := u.v.Program()
-	for {
-		in := p.Insns[s.PC]
-		c := newCollector(u.v, s.Nr)
-		u.left--
-		if err := c.Visit(s); err != nil || c.partition[0].state != nil || c.partition[0].tails != nil || u.left <= 0 || in.Op == prog.OpExitInsn && len(s.Frames) == 1 {
-			return u.rest(s)
+// decide replaces the leaves that are not static by decisions with leaves that
+// are, where there are any.
+func decide(v *verify.Verified, arch abi.Arch, all []Range) []Range {
+	open := openOf(all)
+	if open == nil {
+		return all
+	}
+	var pieces []Range
+	for _, c := range unfold(v, arch, all, open) {
+		for _, n := range c.nr {
+			pieces = append(pieces, c.over(n.Min, n.Max))
 		}
-		if !absint.IsBranch(in) {
-			u.m.Step(s)
+	}
+	sort.Slice(pieces, func(i, j int) bool { return pieces[i].From < pieces[j].From })
+	var out []Range
+	for _, r := range all {
+		if r.Leaf.Kind == Static {
+			out = append(out, r)
 			continue
 		}
-		test, negated, ok := branchTest(p, s)
-		before := s.Clone()
-		switch jumped, end := u.m.Step(s); {
-		case end:
-			return u.rest(before)
-		case jumped == nil:
-		case !ok || u.tests <= 0:
-			return u.either(before, jumped, s)
-		default:
-			u.tests--
-			return choose(test, negated, u.unfold(jumped), u.unfold(s))
+		for len(pieces) > 0 && pieces[0].From <= r.To {
+			out = append(out, r.with(pieces[0]))
+			if pieces[0].To > r.To {
+				pieces[0].From = r.To + 1
+				break
+			}
+			pieces = pieces[1:]
 		}
 	}
+	return out
 }
 
-// choose makes a node, unless both ways lead to the same.
-func choose(t Test, negated bool, jumped, on *Decision) *Decision {
-	if jumped.equal(on) {
-		return on
+// openOf is the numbers whose leaf is not static.
+func openOf(all []Range) (open absint.Numbers) {
+	for _, r := range all {
+		switch n := len(open); {
+		case r.Leaf.Kind == Static:
+		case n > 0 && open[n-1].Max+1 == r.From:
+			open[n-1].Max = r.To
+		default:
+			open = append(open, absint.NumbersBetween(r.From, r.To)...)
+		}
 	}
-	if negated {
-		jumped, on = on, jumped
-	}
-	return &Decision{Test: t, Then: jumped, Else: on}
+	return open
 }
 
-// either is where a test cannot be made outside the program: it matters only
-// if what follows differs.
-func (u *unfolder) either(before, jumped, on *absint.State) *Decision {
-	if a, b := u.rest(jumped), u.rest(on); a.equal(b) && a.Leaf.Kind == Static {
-		return a
+// over is c as a range; a decision that is one leaf is that leaf.
+func (c choice) over(from, to uint32) Range {
+	r := Range{From: from, To: to, Leaf: c.d.Leaf}
+	if c.d.Then != nil {
+		r.Decision = c.d
 	}
-	return u.rest(before)
+	return r
 }
 
-// rest is the leaf for everything that can follow s.
-func (u *unfolder) rest(s *absint.State) *Decision {
-	u.limits.Visits, u.visits = max(u.left, unfoldVisits/10), 0
-	if !u.certain {
-		clear(u.done)
+// with is the part of r that a decision is about, with it: its single leaf if
+// that is cheaper than r's, its tests if some of what they lead to is static.
+func (r Range) with(d Range) Range {
+	part := Range{From: max(r.From, d.From), To: min(r.To, d.To), Leaf: r.Leaf}
+	switch {
+	case d.Decision == nil && d.Leaf.Kind < r.Leaf.Kind:
+		part.Leaf = d.Leaf
+	case d.Decision != nil && d.Decision.static():
+		part.Decision = d.Decision
 	}
-	start := s.Clone()
-	start.Touched = false // what touched state is visited again
-	found, err := u.explore(u.v, start)
-	u.left -= u.visits
-	if err != nil {
-		return &Decision{Leaf: u.own} // holds for every part
-	}
-	return &Decision{Leaf: found[0].leaf()}
+	return part
 }

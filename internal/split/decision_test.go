@@ -42,7 +42,13 @@ func argumentProgram(r *rand.Rand) string {
 		}
 		ops := []string{"==", "!=", "<", "<=", ">", ">=", "s<", "s<=", "s>", "s>=", "&"}
 		op, reg := ops[r.Intn(len(ops))], [...]string{"r", "w"}[r.Intn(2)]
-		switch r.Intn(4) {
+		switch r.Intn(5) {
+		case 4:
+			fmt.Fprintf(&b, "r3 = *(%s *)(r6 +%d)\n", [...]string{"u32", "s32", "u64"}[r.Intn(3)], 8+8*r.Intn(7))
+			for k := r.Intn(3); k > 0; k-- {
+				b.WriteString(strings.ReplaceAll(strings.ReplaceAll(transform(r), "r2", "r3"), "w2", "w3"))
+			}
+			fmt.Fprintf(&b, "if %s2 %s %s3 goto v%d\n", reg, op, reg, i)
 		case 0:
 			fmt.Fprintf(&b, "r3 = %#x ll\nif %s2 %s %s3 goto v%d\n", interesting(r), reg, op, reg, i)
 		case 1:
@@ -172,6 +178,40 @@ exit`, `if args[1].low s>= 0x0
   ALLOW
 else
   TRAP
+`},
+		{"one argument against another", `
+r2 = *(u64 *)(r1 +16)
+r3 = *(u64 *)(r1 +24)
+r0 = 0x7fff0000
+if r2 s> r3 goto out
+r2 >>= 36
+w3 &= 0xff
+if r2 == r3 goto out
+r0 = 0x50001
+out:
+exit`, `if args[0] s> args[1]
+  ALLOW
+else
+  if args[0].high & 0xfffffff0 >> 4 == args[1].low & 0xff
+    ALLOW
+  else
+    ERRNO(1)
+`},
+		{"a test made twice", `
+r2 = *(u64 *)(r1 +16)
+r0 = 0x7fff0000
+if r2 == 7 goto more
+exit
+more:
+r2 = *(u64 *)(r1 +16)
+r0 = 0x50001
+if r2 != 7 goto out
+r0 = 0x50002
+out:
+exit`, `if args[0] == 0x7
+  ERRNO(2)
+else
+  ALLOW
 `},
 		{"the upper half", `
 r2 = *(u64 *)(r1 +32)

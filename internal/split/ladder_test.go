@@ -43,6 +43,6 @@ func BenchmarkSplitLadder(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := 0; i < b.N; i++ {
-		split.Split(v).Ranges(abi.ArchX86_64)
+		split.Split(v).Decisions(abi.ArchX86_64)
 	}
 }

@@ -65,6 +65,9 @@ type Reason struct {
 type Range struct {
 	From, To uint32
 	Leaf     Leaf
+	// Decision says more than Leaf, which then is the dearest that holds whatever
+	// the call's data are. It is nil from Ranges, and where there is no more to say.
+	Decision *Decision
 }
 
 // Tree is a program's decisions. It may be used by several goroutines.
@@ -76,8 +79,8 @@ type Tree struct {
 // ranges are computed when they are first asked for: most filters are never
 // asked about i386.
 type ranges struct {
-	once sync.Once
-	all  []Range
+	once, decided  sync.Once
+	all, decisions []Range
 }
 
 // Split splits v for the architectures of an x86-64 kernel.

@@ -133,7 +133,7 @@ func (f *follower) target(v *verify.Verified) (partition, error) {
 	}
 	circle := newPartition(f.in.Calls)
 	for i := range circle {
-		circle[i].summary = summary{exits: 1, open: &Reason{Text: "tail calls go in a circle"}}
+		circle[i].summary = summary{ends: 1, open: &Reason{Text: "tail calls go in a circle"}}
 	}
 	f.done[v] = circle
 	found, err := f.explore(v, f.machine(v).Start())
@@ -167,18 +167,18 @@ func (s *summary) merge(w *wording, found *summary) {
 	}
 	s.byNr, s.pure = s.byNr || found.byNr, s.pure || found.pure
 	switch {
-	case found.exits == 0:
+	case found.ends == 0:
 	case s.open != nil:
 	case found.open != nil:
 		s.open = w.within(found.open)
-	case s.exits == 0:
+	case s.ends == 0:
 		s.verdict = found.verdict
 	case s.verdict != found.verdict:
 		if s.open = s.fork; s.open == nil {
 			s.open = w.c.reason(w.t.pc, "there are several verdicts")
 		}
 	}
-	s.exits += found.exits
+	s.ends += found.ends
 }
 
 // wording words reasons in another program as ones at a tail call.

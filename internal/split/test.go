@@ -9,38 +9,78 @@ import (
 	"portcullis/internal/prog"
 )
 
-// Test is a comparison of a part of the call's data with a constant:
+// Part is a part of the call's data, as a number:
 //
-//	(the Size bytes of struct seccomp_data at Off) & Mask  Op  Value
+//	(the Size bytes of struct seccomp_data at Off) & Mask >> Right
+//
+// Off and Size, 4 or 8, are a whole field or an aligned half of one. Only a Size
+// of 4 has a Right other than 0. The zero Part is none.
+type Part struct {
+	Off, Size, Right uint8
+	Mask             uint64
+}
+
+// Of is the number in d.
+func (p Part) Of(d *abi.SeccompData) uint64 {
+	v := uint64(0)
+	switch {
+	case p.Off == abi.OffNr:
+		v = uint64(uint32(d.Nr))
+	case p.Off == abi.OffArch:
+		v = uint64(d.Arch)
+	case p.Off < abi.OffArgs:
+		v = d.InstructionPointer >> (8 * (p.Off & 4))
+	default:
+		v = d.Args[(p.Off-abi.OffArgs)/8] >> (8 * (p.Off & 4))
+	}
+	return v & p.Mask & full(p.Size) >> p.Right
+}
+
+// String writes the part in C, such as "args[0].low & 0xff".
+func (p Part) String() string {
+	name := fieldName(p.Off, p.Size)
+	if p.Mask != full(p.Size) {
+		name += fmt.Sprintf(" & %#x", p.Mask)
+	}
+	if p.Right != 0 {
+		name += fmt.Sprintf(" >> %d", p.Right)
+	}
+	return name
+}
+
+// Test is a comparison of a part of the call's data with a constant, or with
+// another part:
+//
+//	Part  Op  Value    or    Part  Op  With
 type Test struct {
-	// Off and Size, 4 or 8, are a whole field or an aligned half of one.
-	Off, Size uint8
-	Mask      uint64
+	// Part is not shifted where it is compared with a constant.
+	Part
 	// Op is OpJeq, OpJgt, OpJge or OpJset of package prog, or OpJsgt or OpJsge,
-	// which compare Size bytes as signed numbers and have a full Mask.
+	// which compare Size bytes as signed numbers and have full masks and equal
+	// sizes.
 	Op    uint8
 	Value uint64
+	// With is what Part is compared with, unless it is none.
+	With Part
 }
 
 // Holds tells whether d passes the test.
 func (t Test) Holds(d *abi.SeccompData) bool {
-	b := d.Bytes()
-	v := uint64(0)
-	for i := int(t.Size) - 1; i >= 0; i-- {
-		v = v<<8 | uint64(b[int(t.Off)+i])
+	v, k := t.Part.Of(d), t.Value
+	if t.With.Size != 0 {
+		k = t.With.Of(d)
 	}
-	v &= t.Mask
 	shift := 64 - 8*int(t.Size)
-	sv, sk := int64(v<<shift)>>shift, int64(t.Value<<shift)>>shift
+	sv, sk := int64(v<<shift)>>shift, int64(k<<shift)>>shift
 	switch t.Op {
 	case prog.OpJeq:
-		return v == t.Value
+		return v == k
 	case prog.OpJgt:
-		return v > t.Value
+		return v > k
 	case prog.OpJge:
-		return v >= t.Value
+		return v >= k
 	case prog.OpJset:
-		return v&t.Value != 0
+		return v&k != 0
 	case prog.OpJsgt:
 		return sv > sk
 	}
@@ -49,14 +89,26 @@ func (t Test) Holds(d *abi.SeccompData) bool {
 
 // String writes the test in C, such as "args[0] & 0xff == 0x10".
 func (t Test) String() string {
-	name := fieldName(t.Off, t.Size)
-	if t.Mask != full(t.Size) {
-		name += fmt.Sprintf(" & %#x", t.Mask)
+	if t.With.Size != 0 {
+		return fmt.Sprintf("%s %s %s", t.Part, operator(t.Op), t.With)
 	}
-	op := map[uint8]string{
-		prog.OpJeq: "==", prog.OpJgt: ">", prog.OpJge: ">=", prog.OpJset: "&", prog.OpJsgt: "s>", prog.OpJsge: "s>=",
-	}[t.Op]
-	return fmt.Sprintf("%s %s %#x", name, op, t.Value)
+	return fmt.Sprintf("%s %s %#x", t.Part, operator(t.Op), t.Value)
+}
+
+func operator(op uint8) string {
+	switch op {
+	case prog.OpJeq:
+		return "=="
+	case prog.OpJgt:
+		return ">"
+	case prog.OpJge:
+		return ">="
+	case prog.OpJset:
+		return "&"
+	case prog.OpJsgt:
+		return "s>"
+	}
+	return "s>="
 }
 
 func fieldName(off, size uint8) string {
@@ -83,20 +135,93 @@ func full(size uint8) uint64 { return math.MaxUint64 >> (64 - 8*size) }
 func branchTest(p *prog.Program, s *absint.State) (t Test, negated, ok bool) {
 	in := p.Insns[s.PC]
 	f := s.Top()
-	op, field := in.Op&prog.OpMask, f.Regs[in.Dst].Field
-	k := uint64(int64(in.Imm))
-	if in.Op&prog.SrcMask == prog.SrcX {
-		if k, ok = f.Regs[in.Src].Const(); !ok || f.Regs[in.Src].Kind != absint.Number {
-			if k, ok = f.Regs[in.Dst].Const(); !ok || f.Regs[in.Dst].Kind != absint.Number {
-				return t, false, false
-			}
-			op, field = absint.Mirrored(op), f.Regs[in.Src].Field
+	narrow := in.Class() == prog.ClassJMP32
+	op, a := in.Op&prog.OpMask, &f.Regs[in.Dst]
+	if in.Op&prog.SrcMask != prog.SrcX {
+		return constantTest(narrow, op, a.Field, uint64(int64(in.Imm)))
+	}
+	b := &f.Regs[in.Src]
+	if k, known := b.Const(); known && b.Kind == absint.Number {
+		return constantTest(narrow, op, a.Field, k)
+	}
+	if k, known := a.Const(); known && a.Kind == absint.Number {
+		return constantTest(narrow, absint.Mirrored(op), b.Field, k)
+	}
+	return partsTest(narrow, op, a.Field, b.Field)
+}
+
+func constantTest(narrow bool, op uint8, f absint.Field, k uint64) (t Test, negated, ok bool) {
+	if narrow {
+		return narrowTest(op, f, k)
+	}
+	return wideTest(op, f, k)
+}
+
+// partsTest compares two fields.
+func partsTest(narrow bool, op uint8, f, g absint.Field) (t Test, negated, ok bool) {
+	op, negated = absint.Positive(op)
+	if narrow {
+		f, g = narrowed(f), narrowed(g)
+	}
+	if f.Sign != g.Sign {
+		return t, false, false
+	}
+	signed, halves := op == prog.OpJsgt || op == prog.OpJsge, narrow || f.Sign != 0
+	switch {
+	case f.Sign != 0 && !signed && op != prog.OpJeq:
+		return t, false, false // sign-extended halves compare as unsigned like nothing else
+	case f.Sign != 0:
+		f, g = narrowed(f), narrowed(g)
+	}
+	a, okA := partOf(f)
+	b, okB := partOf(g)
+	if !okA || !okB {
+		return t, false, false
+	}
+	if signed && !(halves && plainHalves(a, b)) && !plainWholes(a, b) {
+		limit := uint64(math.MaxInt64)
+		if halves {
+			limit = math.MaxInt32
 		}
+		if a.Mask>>a.Right > limit || b.Mask>>b.Right > limit {
+			return t, false, false
+		}
+		op = unsigned(op)
 	}
-	if in.Class() == prog.ClassJMP32 {
-		return narrowTest(op, field, k)
+	return Test{Part: a, Op: op, With: b}, negated, true
+}
+
+// plainHalves tells whether two parts can be compared as signed 32-bit numbers,
+// plainWholes as signed 64-bit numbers.
+func plainHalves(a, b Part) bool {
+	return a.Size == 4 && b.Size == 4 && a.Right|b.Right == 0 && a.Mask&b.Mask == math.MaxUint32
+}
+
+func plainWholes(a, b Part) bool {
+	return a.Size == 8 && b.Size == 8 && a.Mask&b.Mask == math.MaxUint64
+}
+
+// narrowed is the lower half of what a field is.
+func narrowed(f absint.Field) absint.Field {
+	f.Sign = 0
+	f.Mask &= math.MaxUint32 << f.Right
+	return f
+}
+
+// partOf is a field as a Part: a half where that is all there is of it.
+func partOf(f absint.Field) (Part, bool) {
+	if f.Size < 4 || f.Left != 0 || f.Sign != 0 || f.Right > 63 {
+		return Part{}, false
 	}
-	return wideTest(op, field, k)
+	p := Part{Off: f.Off, Size: f.Size, Right: f.Right, Mask: f.Mask &^ (1<<f.Right - 1) & full(f.Size)}
+	switch {
+	case p.Size == 4:
+	case p.Mask <= math.MaxUint32:
+		p.Size = 4
+	case uint32(p.Mask) == 0 && p.Right >= 32:
+		p.Off, p.Size, p.Right, p.Mask = p.Off+4, 4, p.Right-32, p.Mask>>32
+	}
+	return p, p.Size == 4 && p.Right < 32 || p.Right == 0
 }
 
 // wideTest compares all 64 bits of a field with k.
@@ -109,7 +234,7 @@ func wideTest(op uint8, f absint.Field, k uint64) (t Test, negated, ok bool) {
 		}
 		f.Sign, k = 0, uint64(uint32(k))
 		if op != prog.OpJeq {
-			return Test{f.Off, 4, math.MaxUint32, op, k}, negated, f.Size >= 4
+			return Test{Part: Part{Off: f.Off, Size: 4, Mask: math.MaxUint32}, Op: op, Value: k}, negated, f.Size >= 4
 		}
 	}
 	if op == prog.OpJsgt || op == prog.OpJsge {
@@ -135,7 +260,7 @@ func narrowTest(op uint8, f absint.Field, k uint64) (t Test, negated, ok bool) {
 		case f.Mask != math.MaxUint32 || f.Right != 0 || f.Left != 0:
 			return t, false, false
 		default:
-			return Test{f.Off, 4, math.MaxUint32, op, k}, negated, f.Size >= 4
+			return Test{Part: Part{Off: f.Off, Size: 4, Mask: math.MaxUint32}, Op: op, Value: k}, negated, f.Size >= 4
 		}
 	}
 	return shiftedTest(op, f, k, negated)
@@ -161,7 +286,7 @@ func shiftedTest(op uint8, f absint.Field, k uint64, negated bool) (Test, bool, 
 	} else if value>>f.Right != k {
 		return Test{}, false, false
 	}
-	t := Test{Off: f.Off, Size: f.Size, Mask: mask & full(f.Size), Op: op, Value: value}
+	t := Test{Part: Part{Off: f.Off, Size: f.Size, Mask: mask & full(f.Size)}, Op: op, Value: value}
 	if t.Size == 8 && op != prog.OpJsgt && op != prog.OpJsge {
 		t = t.half()
 	}
