@@ -148,8 +148,8 @@ func (x *explorer) path(p pending) error {
 
 // operands is where the operands of a conditional jump come from.
 func (m *Machine) operands(s *State) Origin {
-	in := m.code.Prog.Insns[s.PC]
-	if !IsBranch(in) {
+	in := &m.code.Prog.Insns[s.PC]
+	if class := in.Op & prog.ClassMask; class != prog.ClassJMP && class != prog.ClassJMP32 || !IsBranch(*in) {
 		return 0
 	}
 	f := s.Top()

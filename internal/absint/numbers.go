@@ -133,6 +133,27 @@ func passing(op uint8, w Width, k uint64) (few, bool) {
 	return few{}, false
 }
 
+// holds is "nr op k" for one number.
+func holds(op uint8, w Width, nr uint32, k uint64) bool {
+	a, sa, sk := uint64(nr), int64(nr), int64(k)
+	if w == W32 {
+		k, sa, sk = uint64(uint32(k)), int64(int32(nr)), int64(int32(k))
+	}
+	switch op {
+	case prog.OpJeq:
+		return a == k
+	case prog.OpJgt:
+		return a > k
+	case prog.OpJge:
+		return a >= k
+	case prog.OpJset:
+		return a&k != 0
+	case prog.OpJsgt:
+		return sa > sk
+	}
+	return sa >= sk
+}
+
 // few is a set of at most eight intervals, like Numbers.
 type few struct {
 	r [8]Range[uint32]
@@ -219,6 +240,12 @@ func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok 
 		return nil, nil, false
 	}
 	op, negated := Positive(op)
+	if v, single := nr.Const(); single {
+		if holds(op, w, uint32(v), k) != negated {
+			return s.Nr, nil, true
+		}
+		return nil, s.Nr, true
+	}
 	pass, ok := passing(op, w, k)
 	if !ok {
 		return nil, nil, false

@@ -8,29 +8,6 @@ import (
 	"portcullis/internal/prog"
 )
 
-// holds is "nr op k" as the machine compares.
-func holds(op uint8, w Width, nr uint32, k uint64) bool {
-	a, b := uint64(nr), k
-	sa, sb := int64(a), int64(b)
-	if w == W32 {
-		b = uint64(uint32(k))
-		sa, sb = int64(int32(nr)), int64(int32(k))
-	}
-	switch op {
-	case prog.OpJeq:
-		return a == b
-	case prog.OpJgt:
-		return a > b
-	case prog.OpJge:
-		return a >= b
-	case prog.OpJset:
-		return a&b != 0
-	case prog.OpJsgt:
-		return sa > sb
-	}
-	return sa >= sb
-}
-
 // turning are the numbers around which comparisons change.
 func turning(r *rand.Rand) uint64 {
 	some := []uint64{
