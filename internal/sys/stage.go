@@ -25,32 +25,33 @@ import (
 // Where a stage lies in memory, apart from what the kernel adds.
 const (
 	stageCodeAt  = 0x400000
-	stagePathAt  = 0x500000
+	stageTextAt  = 0x500000
 	stageBlockAt = 0x600000
 )
-
-// maxFilter is BPF_MAXINSNS.
-const maxFilter = 4096
 
 // stageBlock is the memory of a stage. Its first part is in the image; the
 // assembly knows the fields by name.
 type stageBlock struct {
 	path    uint64 // address
-	first   uint32 // of the descriptors that are the stage's own: the socket
-	files   uint32 // how many they are
+	own     uint64 // address of the descriptors that are the stage's own
+	owned   uint32 // how many they are
+	socket  uint32 // the first of them
+	texts   uint64 // address of stageTexts, 0 for a stage that reports to the socket
+	said    [3]stageIovec
 	message stageMessage
-	iov     struct{ base, len uint64 }
+	iov     stageIovec
 	pause   struct{ sec, nsec uint64 }
 	rights  stageRights
 	report  StageReport
 	// What follows is zero in the image.
-	installed uint32
-	gate      uint32
-	failed    uint32
-	_         uint32
-	order     stageOrder
-	stack     [1024]byte
+	gate   uint32
+	failed uint32
+	order  stageOrder
+	stack  [1024]byte
 }
+
+// stageIovec is the kernel's struct iovec.
+type stageIovec struct{ base, len uint64 }
 
 // stageMessage is the kernel's struct msghdr.
 type stageMessage struct{ name, nameLen, iov, iovLen, control, controlLen, flags uint64 }
@@ -59,22 +60,15 @@ type stageMessage struct{ name, nameLen, iov, iovLen, control, controlLen, flags
 type stageRights struct {
 	len         uint64
 	level, kind uint32
-	listener    uint32
+	listener    int32
 	_           uint32
-}
-
-// stageOrder is the message that a stage waits for.
-type stageOrder struct {
-	token uint64
-	flags uint64
-	prog  struct{ len, insns uint64 } // the kernel's struct sock_fprog
-	insns [maxFilter]FilterInsn
 }
 
 // StageReport is what a stage has to say.
 type StageReport struct {
-	Step  StageStep
-	Errno uint32 // 0: Step has been done
+	Step      StageStep
+	Installed uint32 // how many filters are in place
+	Errno     uint32 // 0: Step has been done
 }
 
 // StageStep is how far a stage has come.
@@ -107,12 +101,24 @@ func stageCode() []byte {
 }
 
 // NewStage is a program that executes path with its own arguments and
-// environment under the filter it is sent as StageOrder. Descriptor first, of
-// its files own ones, is the socket for that. The file can be executed, by a
-// child, and not be read by ordinary users: the kernel makes a process that
-// executes such a file non-dumpable before its first instruction (would_dump in
-// fs/exec.c), so nobody can take the token or the listener from it.
-func NewStage(path string, first, files int) (*os.File, error) {
+// environment under the filters it is sent as a StageOrder. The descriptors own
+// are the stage's and not the target's; the first is the socket for that, to
+// which it reports. The file can be executed, by a child, and not be read by
+// ordinary users: the kernel makes a process that executes such a file
+// non-dumpable before its first instruction (would_dump in fs/exec.c), so nobody
+// can take the token or the listener from it. EINVAL: path has a NUL.
+func NewStage(path string, own []int) (*os.File, error) {
+	return newStage(path, own, "")
+}
+
+// NewLastStage is NewStage for a process that nobody waits for: what fails is
+// printed behind prefix on standard error, and the process exits as a shell
+// does, with 125 where the target is not to blame.
+func NewLastStage(path string, own []int, prefix string) (*os.File, error) {
+	return newStage(path, own, prefix)
+}
+
+func newStage(path string, own []int, prefix string) (*os.File, error) {
 	if strings.IndexByte(path, 0) >= 0 {
 		return nil, syscall.EINVAL
 	}
@@ -121,78 +127,117 @@ func NewStage(path string, first, files int) (*os.File, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if _, err := f.Write(stageImage(path, first, files)); err != nil {
+	if _, err := f.Write(stageImage(path, own, prefix)); err != nil {
 		return nil, err
 	}
 	return unreadable(f)
 }
 
-func newStageBlock(first, files int) *stageBlock {
-	b := &stageBlock{first: uint32(first), files: uint32(files)}
-	at := func(offset uintptr) uint64 { return stageBlockAt + uint64(offset) }
-	b.path = stagePathAt + pathOffset
-	b.message.iov, b.message.iovLen = at(unsafe.Offsetof(b.iov)), 1
-	b.message.control, b.message.controlLen = at(unsafe.Offsetof(b.rights)), uint64(unix.CmsgSpace(4))
-	b.iov.base, b.iov.len = at(unsafe.Offsetof(b.report)), uint64(unsafe.Sizeof(b.report))
-	b.pause.nsec = 200_000
-	b.rights.len = uint64(unix.CmsgLen(4))
-	b.rights.level, b.rights.kind = unix.SOL_SOCKET, unix.SCM_RIGHTS
-	return b
+// textOffset is where a stage's texts are in their page, behind what the image
+// has of the block.
+const textOffset = 512
+
+// stageText is what a stage only reads.
+type stageText struct{ bytes.Buffer }
+
+// add is the address of data.
+func (t *stageText) add(data any) uint64 {
+	at := uint64(stageTextAt + textOffset + t.Len())
+	_ = binary.Write(t, binary.LittleEndian, data) // a Buffer takes all
+	return at
 }
 
-// pathOffset is where the path is in its page, behind what the image has of the block.
-const pathOffset = 256
+func (t *stageText) iovec(s string) stageIovec { return stageIovec{t.add([]byte(s)), uint64(len(s))} }
+
+func newStageBlock(path string, own []int, prefix string) (*stageBlock, []byte) {
+	var text stageText
+	at := func(offset uintptr) uint64 { return stageBlockAt + uint64(offset) }
+	b := &stageBlock{owned: uint32(len(own)), socket: uint32(own[0])}
+	b.path = text.add([]byte(path + "\x00"))
+	b.own = text.add(descriptors(own))
+	if prefix != "" {
+		b.texts = text.add(stageTexts())
+		b.said[0], b.said[1] = text.iovec(prefix), text.iovec("installing the filter: ")
+	}
+	b.message.iov, b.message.iovLen = at(unsafe.Offsetof(b.iov)), 1
+	b.message.control, b.message.controlLen = at(unsafe.Offsetof(b.rights)), uint64(unix.CmsgSpace(4))
+	b.iov = stageIovec{at(unsafe.Offsetof(b.report)), uint64(unsafe.Sizeof(b.report))}
+	b.pause.nsec = 200_000
+	b.rights = stageRights{len: uint64(unix.CmsgLen(4)), level: unix.SOL_SOCKET, kind: unix.SCM_RIGHTS, listener: -1}
+	return b, text.Bytes()
+}
+
+func descriptors(fds []int) []uint32 {
+	list := make([]uint32, len(fds))
+	for i, fd := range fds {
+		list[i] = uint32(fd)
+	}
+	return list
+}
+
+// errnos is above every errno that is not a filter's invention.
+const errnos = 134
+
+// errnoText is a line for an errno, and the exit status where it says why the
+// target could not be executed.
+type errnoText struct {
+	len, exit uint8
+	line      [62]byte
+}
+
+// stageTexts is a line for each errno; the first is for all others.
+func stageTexts() []byte {
+	var texts [errnos]errnoText
+	for i := range texts {
+		line := syscall.Errno(i).Error() + "\n"
+		if i == 0 {
+			line = "an error without a name\n"
+		}
+		texts[i] = errnoText{len: uint8(len(line)), exit: exitNotExecuted}
+		copy(texts[i].line[:], line)
+	}
+	texts[syscall.ENOENT].exit = exitNotFound
+	return unsafe.Slice(&texts[0].len, unsafe.Sizeof(texts))
+}
+
+// The exit statuses of a shell, and of env(1), for what it cannot execute.
+const (
+	exitNotExecuted = 126
+	exitNotFound    = 127
+)
 
 // stageImage is the ELF file: a page with headers and code, then the block as
-// far as it is not zero, then the path.
-func stageImage(path string, first, files int) []byte {
+// far as it is not zero, then the texts.
+func stageImage(path string, own []int, prefix string) []byte {
 	const headers, page = 64 + 4*56, 4096
-	block := newStageBlock(first, files)
-	memory := unsafe.Slice((*byte)(unsafe.Pointer(block)), unsafe.Offsetof(block.installed))
+	block, text := newStageBlock(path, own, prefix)
+	memory := unsafe.Slice((*byte)(unsafe.Pointer(block)), unsafe.Offsetof(block.gate))
 	var b bytes.Buffer
-	write := func(v any) { _ = binary.Write(&b, binary.LittleEndian, v) } // a Buffer takes all
+	write := func(v any) { _ = binary.Write(&b, binary.LittleEndian, v) }
 	code := stageCode()
 	write(elf.Header64{
 		Ident: [elf.EI_NIDENT]byte{0x7f, 'E', 'L', 'F', byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), byte(elf.EV_CURRENT)},
 		Type:  uint16(elf.ET_EXEC), Machine: uint16(elf.EM_X86_64), Version: uint32(elf.EV_CURRENT),
 		Entry: stageCodeAt + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 4,
 	})
-	write(elf.Prog64{
-		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: stageCodeAt,
-		Filesz: headers + uint64(len(code)), Memsz: headers + uint64(len(code)), Align: page,
-	})
-	write(elf.Prog64{
-		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R), Off: page + pathOffset, Vaddr: stagePathAt + pathOffset,
-		Filesz: uint64(len(path) + 1), Memsz: uint64(len(path) + 1), Align: page,
-	})
-	write(elf.Prog64{
-		Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_W), Off: page, Vaddr: stageBlockAt,
-		Filesz: uint64(len(memory)), Memsz: uint64(unsafe.Sizeof(*block)), Align: page,
-	})
+	write(segment(elf.PF_R|elf.PF_X, 0, stageCodeAt, headers+len(code), 0))
+	write(segment(elf.PF_R, page+textOffset, stageTextAt+textOffset, len(text), 0))
+	write(segment(elf.PF_R|elf.PF_W, page, stageBlockAt, len(memory), int(unsafe.Sizeof(*block))-len(memory)))
 	write(elf.Prog64{Type: uint32(elf.PT_GNU_STACK), Flags: uint32(elf.PF_R | elf.PF_W)})
 	b.Write(code)
 	b.Write(make([]byte, page-b.Len()))
 	b.Write(memory)
-	b.Write(make([]byte, page+pathOffset-b.Len()))
-	b.WriteString(path)
-	b.WriteByte(0)
+	b.Write(make([]byte, page+textOffset-b.Len()))
+	b.Write(text)
 	return b.Bytes()
 }
 
-// StageOrder tells a stage to install insns with flags, see InstallFilter; the
-// token goes into the sixth argument of its execveat, which the kernel ignores
-// and the filter may recognise. With FlagNewListener the stage then sends the
-// listener with its report, and waits for a message before it executes.
-func StageOrder(insns []FilterInsn, flags uint, token uint64) ([]byte, error) {
-	if len(insns) > maxFilter {
-		return nil, syscall.EINVAL // as the kernel says
+// segment maps size bytes of the file, and zeroes behind them.
+func segment(flags elf.ProgFlag, offset, at uint64, size, zeroes int) elf.Prog64 {
+	return elf.Prog64{
+		Type: uint32(elf.PT_LOAD), Flags: uint32(flags), Off: offset, Vaddr: at,
+		Filesz: uint64(size), Memsz: uint64(size + zeroes), Align: 4096,
 	}
-	o := stageOrder{token: token, flags: uint64(flags)}
-	o.prog.len = uint64(len(insns))
-	o.prog.insns = stageBlockAt + uint64(unsafe.Offsetof(stageBlock{}.order)+unsafe.Offsetof(o.insns))
-	copy(o.insns[:], insns)
-	size := unsafe.Offsetof(o.insns) + uintptr(len(insns))*unsafe.Sizeof(insns[0])
-	return unsafe.Slice((*byte)(unsafe.Pointer(&o)), size), nil
 }
 
 // ReadStageReport reads a stage's message.
@@ -201,7 +246,8 @@ func ReadStageReport(b []byte) (StageReport, error) {
 	if len(b) != int(unsafe.Sizeof(r)) {
 		return r, fmt.Errorf("the stage said %q: expected a report", b)
 	}
-	r.Step, r.Errno = StageStep(binary.LittleEndian.Uint32(b)), binary.LittleEndian.Uint32(b[4:])
+	r.Step = StageStep(binary.LittleEndian.Uint32(b))
+	r.Installed, r.Errno = binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint32(b[8:])
 	if r.Step > StageExec || r.Errno > math.MaxInt16 {
 		return r, fmt.Errorf("the stage said %+v: expected a step and an errno", r)
 	}

@@ -3,6 +3,7 @@
 
 // Numbers of system calls.
 #define READ      0
+#define WRITEV    20
 #define NANOSLEEP 35
 #define SENDMSG   46
 #define CLONE     56
@@ -32,17 +33,17 @@ TEXT ·stageProgram(SB), NOSPLIT|NOFRAME, $0-0
 	MOVL $4, DI // PR_SET_DUMPABLE, for root, to whom every file is readable
 	XORL SI, SI
 	CALL(PRCTL)
-	MOVL stageBlock_first(BX), R13
-	MOVL stageBlock_files(BX), R14
+	MOVQ stageBlock_own(BX), R13
+	MOVL stageBlock_owned(BX), R14
 closeOnExec:
-	MOVL R13, DI
+	MOVL (R13), DI
 	MOVL $2, SI // F_SETFD
 	MOVL $1, DX // FD_CLOEXEC
 	CALL(FCNTL)
-	INCL R13
+	ADDQ $4, R13
 	DECL R14
 	JNZ  closeOnExec
-	MOVL stageBlock_first(BX), DI
+	MOVL stageBlock_socket(BX), DI
 	LEAQ stageBlock_order(BX), SI
 	MOVL $stageOrder__size, DX
 	CALL(READ)
@@ -69,14 +70,25 @@ closeOnExec:
 	JS   report
 
 	// From here on the filtered thread.
+	LEAQ stageBlock_order+stageOrder_installs(BX), R13
+	MOVQ stageBlock_order+stageOrder_count(BX), R14
+	TESTQ R14, R14
+	JZ   gate
+install:
 	MOVL $1, DI // SECCOMP_SET_MODE_FILTER
-	MOVQ stageBlock_order+stageOrder_flags(BX), SI
-	LEAQ stageBlock_order+stageOrder_prog(BX), DX
+	MOVQ stageInstall_flags(R13), SI
+	MOVQ stageInstall_arg(R13), DX
 	CALL(SECCOMP)
 	TESTL AX, AX
 	JS   failed
-	MOVL AX, stageBlock_rights+stageRights_listener(BX) // the listener, if there is one
-	MOVL $1, stageBlock_installed(BX)
+	TESTL $8, stageInstall_flags(R13) // SECCOMP_FILTER_FLAG_NEW_LISTENER
+	JZ   installed
+	MOVL AX, stageBlock_rights+stageRights_listener(BX)
+installed:
+	INCL stageBlock_report+StageReport_Installed(BX)
+	ADDQ $stageInstall__size, R13
+	DECQ R14
+	JNZ  install
 gate:
 	PAUSE
 	MOVL stageBlock_gate(BX), AX
@@ -105,26 +117,27 @@ installing:
 	MOVL stageBlock_failed(BX), AX
 	NEGL AX
 	JNZ  report
-	MOVL stageBlock_installed(BX), AX
+	MOVL stageBlock_report+StageReport_Installed(BX), AX
+	CMPL AX, stageBlock_order+stageOrder_count(BX)
+	JNE  installing
+	MOVL stageBlock_rights+stageRights_listener(BX), AX
 	TESTL AX, AX
-	JZ   installing
-	MOVQ stageBlock_order+stageOrder_flags(BX), AX
-	TESTL $8, AX // SECCOMP_FILTER_FLAG_NEW_LISTENER
-	JZ   open
-	MOVL stageBlock_first(BX), DI
+	JS   open // there is none
+	MOVL stageBlock_socket(BX), DI
 	LEAQ stageBlock_message(BX), SI
 	MOVL $0x4000, DX // MSG_NOSIGNAL
 	CALL(SENDMSG)
 	TESTL AX, AX
 	JS   gone
-	MOVL stageBlock_first(BX), DI // wait for the word
-	LEAQ stageBlock_order+stageOrder_insns(BX), SI
+	MOVL stageBlock_socket(BX), DI // wait for the word
+	LEAQ stageBlock_order+stageOrder_data(BX), SI
 	MOVL $1, DX
 	CALL(READ)
 	TESTL AX, AX
 	JLE  gone
 open:
 	MOVL $const_StageExec, stageBlock_report+StageReport_Step(BX)
+	MOVQ $0, stageBlock_said+(stageIovec__size+stageIovec_len)(BX) // that it is installing
 	MOVL $1, stageBlock_gate(BX)
 executing:
 	LEAQ stageBlock_pause(BX), DI
@@ -138,13 +151,38 @@ executing:
 report:
 	NEGL AX
 	MOVL AX, stageBlock_report+StageReport_Errno(BX)
-	MOVL stageBlock_first(BX), DI
+	MOVQ stageBlock_texts(BX), R13
+	TESTQ R13, R13
+	JNZ  say
+	MOVL stageBlock_socket(BX), DI
 	LEAQ stageBlock_message(BX), SI
 	MOVQ $0, stageMessage_controlLen(SI) // no listener with it
 	MOVL $0x4000, DX
 	CALL(SENDMSG)
 gone:
 	MOVL $125, DI
+	CALL(EXIT)
+
+	// Nobody is there: print the text of the errno in AX.
+say:
+	CMPL AX, $const_errnos
+	JB   known
+	XORL AX, AX
+known:
+	SHLQ $6, AX // errnoText__size
+	ADDQ AX, R13
+	MOVBLZX errnoText_len(R13), AX
+	MOVQ AX, stageBlock_said+(2*stageIovec__size+stageIovec_len)(BX)
+	LEAQ errnoText_line(R13), AX
+	MOVQ AX, stageBlock_said+(2*stageIovec__size+stageIovec_base)(BX)
+	MOVL $2, DI // standard error
+	LEAQ stageBlock_said(BX), SI
+	MOVL $3, DX
+	CALL(WRITEV)
+	MOVL stageBlock_report+StageReport_Step(BX), AX
+	CMPL AX, $const_StageExec
+	JNE  gone
+	MOVBLZX errnoText_exit(R13), DI
 	CALL(EXIT)
 	// stageMark
 	UD2

@@ -4,18 +4,52 @@ package launch
 
 import (
 	"fmt"
+	"os"
 
 	"portcullis/internal/sys"
 )
 
-// Config is what a target is put under.
+// Config is what a target is put under: a classic filter, eBPF filters, or the
+// latter after the former.
 type Config struct {
-	// Filter is the classic BPF to install; at least one instruction.
+	// Filter is classic BPF; empty for none.
 	Filter []sys.FilterInsn
-	// Listen says whether the filter notifies.
+	// Listen says whether Filter notifies.
 	Listen Listen
-	// Token is in execveat's sixth argument, where the filter exempts it.
+	// Token is in execveat's sixth argument, where Filter exempts it.
 	Token uint64
+	// Programs are exempt for the launch by the kernel.
+	Programs []Program
+}
+
+// Program is an eBPF filter, loaded.
+type Program struct {
+	// Name is for errors.
+	Name string
+	// File is the program's; it stays the caller's.
+	File *os.File
+	// Native and Compat are bitmaps of what it always allows; see
+	// sys.ExtendedAttr.
+	Native, Compat []byte
+}
+
+func (c *Config) files() []*os.File {
+	var files []*os.File
+	for _, p := range c.Programs {
+		files = append(files, p.File)
+	}
+	return files
+}
+
+// step names the installation after n others.
+func (c *Config) step(n int) string {
+	if len(c.Filter) > 0 {
+		n--
+	}
+	if n < 0 || n >= len(c.Programs) {
+		return stepInstall
+	}
+	return "seccomp(EXTENDED) of " + c.Programs[n].Name
 }
 
 // Listen says whether a listener is made with the filter, and how its

@@ -28,7 +28,7 @@ func (e *InstallError) remedy() string {
 	case e.Step == stepProbe && e.Err == syscall.EINVAL:
 		return ": the kernel lacks SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: filters that keep state need Linux 5.19"
 	case e.Step == stepStage:
-		return ": a security module forbids it, or vm.memfd_noexec is 2 and the directory for temporary files is mounted noexec: allow one of them"
+		return ": a security module forbids it, vm.memfd_noexec is 2 and the directory for temporary files is mounted noexec, or the command's user may not enter its directory: allow one of them"
 	case e.Err == syscall.EMFILE:
 		return ": this process has as many descriptors open as it may"
 	case e.Err == syscall.ENOSYS, e.Err == syscall.EPERM:

@@ -23,28 +23,30 @@ const self = "/proc/self/exe"
 // while the process runs; 0 before the first launch.
 var probed atomic.Uint32
 
-// Start starts cmd, which describes the target, under cfg.Filter: Begin and
-// Install in one.
+// Start starts cmd, which describes the target, under the filters of cfg: Begin
+// and Install in one.
 func Start(cmd *exec.Cmd, cfg Config) (listener int, err error) {
-	stage, err := Begin(cmd)
+	stage, err := Begin(cmd, cfg.files()...)
 	if err != nil {
 		return -1, err
 	}
 	return stage.Install(cfg)
 }
 
-// Stage is a process that waits for its filter to become a command's target.
+// Stage is a process that waits for its filters to become a command's target.
 type Stage struct {
-	cmd  *exec.Cmd
-	path string // as the command has it
-	sock int
+	cmd      *exec.Cmd
+	path     string // as the command has it
+	sock     int
+	programs int // the first one's descriptor there
 }
 
 // Begin starts the process of cmd, which describes the target, and leaves cmd as
-// it was, so that its pipes, context and Wait work on the target. Install or
-// Abandon must follow. A target that cannot be started is an error as from
-// os/exec, what else goes wrong an *InstallError.
-func Begin(cmd *exec.Cmd) (*Stage, error) {
+// it was, so that its pipes, context and Wait work on the target. The programs
+// are those that Install will be told of. Install or Abandon must follow. A
+// target that cannot be started is an error as from os/exec, what else goes
+// wrong an *InstallError.
+func Begin(cmd *exec.Cmd, programs ...*os.File) (*Stage, error) {
 	if err := startable(cmd); err != nil {
 		return nil, err
 	}
@@ -54,12 +56,15 @@ func Begin(cmd *exec.Cmd) (*Stage, error) {
 	}
 	end := os.NewFile(uintptr(theirs), "stage")
 	defer end.Close()
-	if err := startStage(cmd, end); err != nil {
+	if err := startStage(cmd, append([]*os.File{end}, programs...)); err != nil {
 		sys.Close(ours)
 		return nil, err
 	}
-	return &Stage{cmd, cmd.Path, ours}, nil
+	return &Stage{cmd, cmd.Path, ours, firstExtra + len(cmd.ExtraFiles) + 1}, nil
 }
+
+// firstExtra is the descriptor of the first of exec.Cmd's ExtraFiles.
+const firstExtra = 3
 
 func startable(cmd *exec.Cmd) error {
 	a := cmd.SysProcAttr
@@ -74,12 +79,12 @@ func startable(cmd *exec.Cmd) error {
 	return nil
 }
 
-// startStage starts cmd's process as a stage that speaks to the other end of end.
-func startStage(cmd *exec.Cmd, end *os.File) error {
+// startStage starts cmd's process as a stage, with files that are not the
+// target's: the socket first.
+func startStage(cmd *exec.Cmd, files []*os.File) error {
 	path, args, extra := cmd.Path, cmd.Args, cmd.ExtraFiles
 	defer func() { cmd.Path, cmd.Args, cmd.ExtraFiles = path, args, extra }()
-	first := 3 + len(extra)
-	cmd.ExtraFiles = append(append([]*os.File(nil), extra...), end)
+	cmd.ExtraFiles = append(append([]*os.File(nil), extra...), files...)
 	target := path
 	if path == self { // the stage's own would be another file
 		program, err := os.Open(self)
@@ -89,10 +94,9 @@ func startStage(cmd *exec.Cmd, end *os.File) error {
 		defer program.Close()
 		target = pass(cmd, program)
 	}
-	files := len(cmd.ExtraFiles) + 1 - len(extra)
-	stage, err := sys.NewStage(target, first, files)
+	stage, err := sys.NewStage(target, own(len(extra), len(cmd.ExtraFiles)+1))
 	if err != nil {
-		return startError(err, path)
+		return stageError(err, path)
 	}
 	defer stage.Close()
 	if len(args) == 0 {
@@ -102,18 +106,36 @@ func startStage(cmd *exec.Cmd, end *os.File) error {
 	return startError(cmd.Start(), path)
 }
 
+// own is the descriptors of the extra files from one up to another.
+func own(from, to int) []int {
+	var fds []int
+	for i := from; i < to; i++ {
+		fds = append(fds, firstExtra+i)
+	}
+	return fds
+}
+
 // pass gives cmd's process one more file, and says under which path it finds it.
 func pass(cmd *exec.Cmd, f *os.File) string {
 	cmd.ExtraFiles = append(cmd.ExtraFiles, f)
-	return "/proc/self/fd/" + strconv.Itoa(2+len(cmd.ExtraFiles))
+	return pathOf(firstExtra + len(cmd.ExtraFiles) - 1)
 }
 
-// startError says what err means for the target path.
+// pathOf is a path to a descriptor, for the process that has it.
+func pathOf(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
+
+// stageError says what it means for the target path that there is no stage.
+func stageError(err error, path string) error {
+	if err == syscall.EINVAL {
+		return &fs.PathError{Op: "exec", Path: path, Err: err}
+	}
+	return &InstallError{stepStage, err}
+}
+
+// startError says what the error of starting a stage means for the target path.
 func startError(err error, path string) error {
 	var pe *fs.PathError
 	switch {
-	case err == syscall.EINVAL:
-		return &fs.PathError{Op: "exec", Path: path, Err: err}
 	case !errors.As(err, &pe) || pe.Op != "fork/exec":
 		return err
 	case pe.Err == syscall.EACCES:
@@ -129,7 +151,7 @@ func (s *Stage) Abandon() {
 	_ = s.cmd.Wait()
 }
 
-// Install puts the process under cfg.Filter, makes it the target, and returns
+// Install puts the process under the filters of cfg, makes it the target, and returns
 // the listener, or -1 with ListenNone. A target that cannot be executed is a
 // *fs.PathError as from os/exec; what goes wrong before is an *InstallError, and
 // the process is gone.
@@ -150,7 +172,7 @@ func (s *Stage) supervise(cfg *Config) (listener int, err error) {
 	}
 	listener = -1
 	if cfg.Listen != ListenNone {
-		if listener, err = s.receive(); err != nil {
+		if listener, err = s.receive(cfg); err != nil {
 			return -1, err
 		}
 		if err := sys.SendMessage(s.sock, []byte{0}, -1); err != nil {
@@ -158,7 +180,7 @@ func (s *Stage) supervise(cfg *Config) (listener int, err error) {
 			return -1, &InstallError{"resuming the stage", err}
 		}
 	}
-	if fd, err := s.receive(); err != errExecuted {
+	if fd, err := s.receive(cfg); err != errExecuted {
 		closeListener(listener)
 		closeListener(fd)
 		return -1, err
@@ -166,21 +188,36 @@ func (s *Stage) supervise(cfg *Config) (listener int, err error) {
 	return listener, nil
 }
 
-// order sends the filter. It hides this process before it tells anything: from
-// here on there is a token to be kept, and soon a listener.
+// order sends the filters. If there is a token to be kept, and soon perhaps a
+// listener, it hides this process before it tells anything.
 func (s *Stage) order(cfg *Config) error {
-	if err := sys.NotDumpable(); err != nil {
-		return &InstallError{"prctl(PR_SET_DUMPABLE)", err}
+	if cfg.Token != 0 || cfg.Listen != ListenNone {
+		if err := sys.NotDumpable(); err != nil {
+			return &InstallError{"prctl(PR_SET_DUMPABLE)", err}
+		}
 	}
 	if err := cfg.Listen.resolve(); err != nil {
 		return err
 	}
-	order, err := sys.StageOrder(cfg.Filter, cfg.Listen.flags(), cfg.Token)
-	if err != nil {
-		return &InstallError{stepInstall, err}
+	return sendOrder(s.sock, cfg, func(i int) int { return s.programs + i })
+}
+
+// sendOrder sends a stage the filters of cfg; fd is the descriptor that the
+// stage has of a program.
+func sendOrder(sock int, cfg *Config, fd func(i int) int) error {
+	order := sys.StageOrder{Token: cfg.Token}
+	if len(cfg.Filter) > 0 {
+		order.Classic(cfg.Filter, cfg.Listen.flags())
 	}
-	if err := sys.SendMessage(s.sock, order, -1); err != nil {
-		return &InstallError{"sending the filter to the stage", err}
+	for i, p := range cfg.Programs {
+		order.Extended(fd(i), p.Native, p.Compat)
+	}
+	message, err := order.Message()
+	if err == nil {
+		err = sys.SendMessage(sock, message, -1)
+	}
+	if err != nil {
+		return &InstallError{"telling the stage", err}
 	}
 	return nil
 }
@@ -212,7 +249,7 @@ func closeListener(fd int) {
 var errExecuted = errors.New("the stage ended before it installed the filter")
 
 // receive waits for the stage's next message.
-func (s *Stage) receive() (fd int, err error) {
+func (s *Stage) receive(cfg *Config) (fd int, err error) {
 	var buf [64]byte
 	n, fd, err := sys.RecvMessage(s.sock, buf[:])
 	if err == io.EOF {
@@ -226,14 +263,14 @@ func (s *Stage) receive() (fd int, err error) {
 	case err != nil:
 		return fd, err
 	case report.Errno != 0:
-		return fd, s.failure(report)
+		return fd, s.failure(report, cfg)
 	case fd < 0: // this process has as many as it may
 		return fd, &InstallError{"receiving the listener", syscall.EMFILE}
 	}
 	return fd, nil
 }
 
-func (s *Stage) failure(r sys.StageReport) error {
+func (s *Stage) failure(r sys.StageReport, cfg *Config) error {
 	errno := syscall.Errno(r.Errno)
 	switch r.Step {
 	case sys.StagePrivs:
@@ -241,7 +278,7 @@ func (s *Stage) failure(r sys.StageReport) error {
 	case sys.StageThread:
 		return &InstallError{"clone", errno}
 	case sys.StageInstall:
-		return &InstallError{stepInstall, errno}
+		return &InstallError{cfg.step(int(r.Installed)), errno}
 	}
 	return &fs.PathError{Op: "exec", Path: s.path, Err: errno}
 }
