@@ -93,7 +93,7 @@ func exportedReceiver(d *ast.FuncDecl) bool {
 
 // wellKnown are variables of packages that are state by nature, with the reason.
 var wellKnown = map[string]string{
-	"internal/engine/agent/launch.probed": "what a kernel does with a flag does not change while the process runs",
+	"internal/engine/launch.probed": "what a kernel does with a flag does not change while the process runs",
 }
 
 func TestNoPackageLevelState(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"syscall"
 
-	"portcullis/internal/engine/agent/launch"
 	"portcullis/internal/engine/kernel"
+	"portcullis/internal/engine/launch"
 	"portcullis/internal/sys"
 )
 

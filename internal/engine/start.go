@@ -10,10 +10,10 @@ import (
 	"os/exec"
 
 	"portcullis/internal/engine/agent/decide"
-	"portcullis/internal/engine/agent/launch"
 	"portcullis/internal/engine/agent/notify"
 	"portcullis/internal/engine/agent/task"
 	"portcullis/internal/engine/kernel"
+	"portcullis/internal/engine/launch"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/sys"
 )

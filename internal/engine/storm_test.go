@@ -18,7 +18,7 @@ import (
 
 	"portcullis/filters/testdata"
 	"portcullis/internal/abi"
-	"portcullis/internal/engine/agent/launch"
+	"portcullis/internal/engine/launch"
 	"portcullis/internal/event"
 	"portcullis/internal/object"
 	"portcullis/internal/prefilter"

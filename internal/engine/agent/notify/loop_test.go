@@ -19,8 +19,8 @@ import (
 
 	"portcullis/internal/abi"
 	"portcullis/internal/engine/agent/decide"
-	"portcullis/internal/engine/agent/launch"
 	"portcullis/internal/engine/agent/task"
+	"portcullis/internal/engine/launch"
 	"portcullis/internal/sys"
 )
 
