@@ -8,8 +8,13 @@ import (
 	"portcullis/internal/prog"
 )
 
-// maxFields is how many fields of a record are read.
-const maxFields = 256
+// maxFields is how many fields of a record are read, and maxMembers how many
+// members of its structs are looked at for them: those of a hostile object may
+// share their structs, so that there are more than anybody can count.
+const (
+	maxFields  = 256
+	maxMembers = 4096
+)
 
 // setRecord takes __type(value, struct …) of a ring buffer for the type of its
 // records. The kernel wants a ring buffer's value_size to be 0, and libbpf
@@ -42,11 +47,15 @@ type layout struct {
 	*object
 	m      *prog.Map
 	record *prog.Record
+	seen   int // members, of all structs
 }
 
 // add lists members, which are at base. Bit-fields are left out.
 func (l *layout) add(prefix string, base int, members []btf.Member, depth int) error {
 	for _, member := range members {
+		if l.seen++; l.seen > maxMembers {
+			return l.failAt(mapsSection, l.m.Name, fmt.Sprintf("records of more than %d members", maxMembers), "use arrays")
+		}
 		if member.BitfieldSize != 0 {
 			continue
 		}

@@ -2,7 +2,10 @@ package object
 
 import (
 	"encoding/binary"
+	"errors"
 	"testing"
+
+	"github.com/cilium/ebpf/btf"
 
 	"portcullis/internal/prog"
 )
@@ -20,5 +23,23 @@ func TestLinesThatAreLeftOut(t *testing.T) {
 		if err := o.addLine(code, record[:]); err != nil || len(code.lines) != c.want {
 			t.Errorf("line %d of instruction %d: %d lines kept (%v), want %d", c.line, c.insn, len(code.lines), err, c.want)
 		}
+	}
+}
+
+// A record of 30 structs, each of which has the next one twice, has a thousand
+// million members: they must not be looked at.
+func TestRecordOfSharedStructs(t *testing.T) {
+	bit := btf.Member{Name: "bit", Type: &btf.Int{Size: 4}, BitfieldSize: 1} // which is no field
+	s := &btf.Struct{Size: 4, Members: []btf.Member{bit}}
+	for i := 0; i < 30; i++ {
+		s = &btf.Struct{Size: 4, Members: []btf.Member{{Name: "a", Type: s}, {Name: "b", Type: s}}}
+	}
+	l := &layout{object: &object{}, m: &prog.Map{Name: "ring"}, record: &prog.Record{Size: 4}}
+	var e *Error
+	if err := l.add("", 0, s.Members, 0); !errors.As(err, &e) || e.Symbol != "ring" {
+		t.Errorf("%v: expected an *Error about the ring buffer", err)
+	}
+	if l.seen > maxMembers+1 {
+		t.Errorf("%d members were looked at: expected at most %d", l.seen, maxMembers)
 	}
 }
