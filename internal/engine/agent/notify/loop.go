@@ -36,7 +36,8 @@ type Loop struct {
 
 	pace  pace
 	notif sys.Notif
-	resp  sys.NotifResp
+	// held are answers that are not yet sent.
+	held []sys.NotifResp
 
 	spared uint64 // how often killing failed
 
@@ -57,6 +58,7 @@ func New(listener int, d Decider, t *task.Table, logf func(format string, args .
 	}
 	_ = sys.NotifWaking(listener, sys.WakeHere) // before 6.6 it is merely slower
 	l := &Loop{listener: listener, wake: wake, polls: !sys.RecvEnds(), decider: d, table: t, logf: logf}
+	l.held = make([]sys.NotifResp, 0, batch)
 	l.caller = task.NewCaller(t, listener)
 	l.call.Caller = l.caller
 	return l, nil
@@ -109,8 +111,11 @@ func (l *Loop) next() (more bool, err error) {
 		return false, nil // what was received stays unanswered: ENOSYS
 	case err == nil:
 		return true, l.serve()
-	case errors.Is(err, syscall.ENOENT):
-		return l.ready(0) // a caller that died, or no task that could call
+	case errors.Is(err, syscall.ENOENT): // a caller that died, or no task that could call
+		if err := l.send(); err != nil {
+			return false, err
+		}
+		return l.ready(0)
 	case errors.Is(err, syscall.EINTR):
 		return true, nil
 	}
@@ -141,8 +146,7 @@ func (l *Loop) serve() error {
 // adapt wakes callers here or anywhere. That another call waits while this one is
 // not answered is a sure sign of two callers.
 func (l *Loop) adapt() {
-	waiting, _, err := sys.Poll(l.listener, -1, 0)
-	if !l.pace.sample(l.notif.Pid, err == nil && waiting&sys.Readable != 0) {
+	if !l.pace.sample(l.notif.Pid, l.waiting()) {
 		return
 	}
 	where := sys.WakeHere
@@ -150,6 +154,13 @@ func (l *Loop) adapt() {
 		where = sys.WakeAnywhere
 	}
 	_ = sys.NotifWaking(l.listener, where)
+}
+
+// waiting tells whether there is a call to take. Taking it then does not block,
+// even if its caller dies before.
+func (l *Loop) waiting() bool {
+	call, _, err := sys.Poll(l.listener, -1, 0)
+	return err == nil && call&sys.Readable != 0
 }
 
 // routine tells whether a failure only says that a caller died or was
@@ -170,20 +181,36 @@ func (l *Loop) decide() (d decide.Decision) {
 }
 
 func (l *Loop) enforce(d decide.Decision) error {
-	l.resp = sys.NotifResp{ID: l.notif.ID}
+	resp := sys.NotifResp{ID: l.notif.ID}
 	switch d.Act() {
 	case decide.ActContinue:
-		l.resp.Flags = sys.NotifContinue
+		resp.Flags = sys.NotifContinue
 	case decide.ActErrno:
-		l.resp.Error = -int32(d.Errno())
+		resp.Error = -int32(d.Errno())
 	default:
 		if l.kill() {
-			return nil // unanswered: the signal ends the wait
+			return l.send() // unanswered: the signal ends the wait
 		}
-		l.resp.Error = -int32(syscall.EPERM)
+		resp.Error = -int32(syscall.EPERM)
 	}
-	if err := sys.NotifSend(l.listener, &l.resp); err != nil && !routine(err) {
-		return fmt.Errorf("answering a call: SECCOMP_IOCTL_NOTIF_SEND: %w", err)
+	l.held = append(l.held, resp)
+	if l.pace.spread && len(l.held) < batch && l.waiting() {
+		return nil
+	}
+	return l.send()
+}
+
+// batch is how many answers to a crowd are sent at once: waking a processor that
+// idles costs as much as a decision, and then it is awake for all of them.
+const batch = 16
+
+// send sends the answers that are held.
+func (l *Loop) send() error {
+	defer func() { l.held = l.held[:0] }()
+	for i := range l.held {
+		if err := sys.NotifSend(l.listener, &l.held[i]); err != nil && !routine(err) {
+			return fmt.Errorf("answering a call: SECCOMP_IOCTL_NOTIF_SEND: %w", err)
+		}
 	}
 	return nil
 }

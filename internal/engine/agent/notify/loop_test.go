@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "signalled" {
 		os.Exit(signalled())
 	}
+	if len(os.Args) > 1 && os.Args[1] == "crowd" {
+		os.Exit(crowd())
+	}
 	os.Exit(m.Run())
 }
 
@@ -204,6 +207,50 @@ func signalled() int {
 	<-tids
 	fmt.Println("signals arrived:", len(signals) > 0)
 	return 0
+}
+
+// crowd calls from many threads at once, each with numbers of its own, and says
+// how many answers were not meant for the call that got them.
+func crowd() int {
+	const threads, calls = 60, 300
+	runtime.GOMAXPROCS(threads + 1)
+	var wrong atomic.Int64
+	var all sync.WaitGroup
+	for i := 0; i < threads; i++ {
+		all.Add(1)
+		go func(i int) {
+			defer all.Done()
+			runtime.LockOSThread()
+			for k := 0; k < calls; k++ {
+				want := i*calls%4000 + k%90 + 1
+				if _, _, errno := syscall.Syscall(asked, uintptr(want), 0, 0); int(errno) != want {
+					wrong.Add(1)
+				}
+			}
+		}(i)
+	}
+	all.Wait()
+	fmt.Println("wrong answers:", wrong.Load())
+	return 0
+}
+
+// Answers to a crowd are held back and sent together.
+func TestCrowd(t *testing.T) {
+	most := 0
+	var r *running
+	ready := make(chan struct{})
+	r = start(t, func(c *decide.Call) decide.Decision {
+		<-ready
+		most = max(most, len(r.loop.held))
+		return decide.Errno(uint16(c.Data.Args[0]))
+	}, "crowd")
+	close(ready)
+	if w := r.end(t); w.ExitStatus() != 0 || r.out.String() != "wrong answers: 0\n" {
+		t.Errorf("status %v: %s", w, &r.out)
+	}
+	if most == 0 || most >= batch {
+		t.Errorf("at most %d answers were held: expected some, and fewer than %d", most, batch)
+	}
 }
 
 func TestSignalsDoNotDisturbWhatWasReceived(t *testing.T) {
