@@ -50,9 +50,6 @@ func treeDecision(l split.Leaf) Decision { return decision(l.Kind, l.Verdict, l.
 func leafDecision(l prefilter.Leaf) Decision {
 	d := decision(l.Kind, l.Verdict, l.Why)
 	d.Guard = string(l.Guard)
-	if l.First == prefilter.GuardListener {
-		d.Guard = string(l.First)
-	}
 	return d
 }
 

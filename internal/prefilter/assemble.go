@@ -17,52 +17,30 @@ const (
 	flagNewListener = 1 << 3
 )
 
-// newListener tells whether a seccomp call asks for a listener.
-func newListener(d *abi.SeccompData) bool {
-	return uint32(d.Args[0]) == setModeFilter && uint32(d.Args[1])&flagNewListener != 0
-}
-
-// ending is what a path of the program ends in.
+// ending is a place in the program: a verdict, or a test and what follows it.
+// What decides alike is one ending, whoever decided.
 type ending struct {
-	verdict abi.Verdict
-	first   Guard
-}
-
-func (l Leaf) ending() ending {
-	e := ending{l.Verdict, l.First}
-	if l.Kind == split.Notify {
-		e.verdict = abi.UserNotif
-	}
-	return e
+	verdict   abi.Verdict
+	test      split.Test
+	then, els *ending
+	label     cbpf.Label
 }
 
 // run is a run of numbers with the same ending.
 type run struct {
 	from, to uint32
-	end      ending
+	end      *ending
 }
 
-func runs(rs []Range) []run {
-	var out []run
-	for _, r := range rs {
-		e := r.Leaf.ending()
-		if n := len(out); n > 0 && out[n-1].end == e {
-			out[n-1].to = r.To
-		} else {
-			out = append(out, run{r.From, r.To, e})
-		}
-	}
-	return out
-}
-
-// emitter writes the program. Endings come last, each once, those that ask
-// about arguments before those they lead to; the assembler puts copies where a
-// jump does not reach.
+// emitter writes the program. Endings come last, each once, a test before what
+// follows it; the assembler puts copies and bridges where a jump does not reach.
 type emitter struct {
 	cbpf.Assembler
-	token         uint64
-	labels        map[ending]cbpf.Label
-	asking, plain []ending
+	// made has one of each ending; tests and plain list those with a test and
+	// those without, in ascending order of what they depend on.
+	made         map[ending]*ending
+	lowered      map[*Decision]*ending
+	tests, plain []*ending
 }
 
 // assemble compiles p's ranges: the architecture, a balanced search for the
@@ -70,16 +48,18 @@ type emitter struct {
 // architecture are loaded before an ending that asks nothing, so the kernel's
 // bitmap of constant actions holds every such ALLOW.
 func assemble(p *Prefilter) (cbpf.Program, *Error) {
-	e := &emitter{token: p.token, labels: make(map[ending]cbpf.Label)}
+	e := &emitter{made: map[ending]*ending{}, lowered: map[*Decision]*ending{}}
+	x86, i386 := e.runs(p.x86), e.runs(p.i386)
 	e.Emit(cbpf.LdAbs, abi.OffArch)
-	e.arch(abi.ArchX86_64, runs(p.x86))
-	e.arch(abi.ArchI386, runs(p.i386))
-	e.Goto(e.label(ending{verdict: GuardArch.verdict()}))
-	for _, end := range e.asking {
-		e.ask(end)
+	e.arch(abi.ArchX86_64, x86)
+	e.arch(abi.ArchI386, i386)
+	e.Goto(e.verdict(GuardArch.verdict()).label)
+	for i := len(e.tests) - 1; i >= 0; i-- {
+		e.Bind(e.tests[i].label)
+		e.test(e.tests[i])
 	}
 	for _, end := range e.plain {
-		e.Bind(e.labels[end])
+		e.Bind(end.label)
 		e.Ret(end.verdict)
 	}
 	prog, err := e.Assemble(cbpf.Passes()...)
@@ -92,20 +72,60 @@ func assemble(p *Prefilter) (cbpf.Program, *Error) {
 	return prog, nil
 }
 
-// label is where ending e begins.
-func (em *emitter) label(e ending) cbpf.Label {
-	l, ok := em.labels[e]
-	if ok {
-		return l
+func (em *emitter) runs(rs []Range) []run {
+	var out []run
+	for _, r := range rs {
+		end := em.ofLeaf(r.Leaf)
+		if r.Decision != nil {
+			end = em.lower(r.Decision)
+		}
+		if n := len(out); n > 0 && out[n-1].end == end {
+			out[n-1].to = r.To
+		} else {
+			out = append(out, run{r.From, r.To, end})
+		}
 	}
-	l = em.NewLabel()
-	em.labels[e] = l
-	if e.first == "" {
-		em.plain = append(em.plain, e)
+	return out
+}
+
+func (em *emitter) ofLeaf(l Leaf) *ending {
+	if l.Kind == split.Notify {
+		return em.verdict(abi.UserNotif)
+	}
+	return em.verdict(l.Verdict)
+}
+
+func (em *emitter) verdict(v abi.Verdict) *ending { return em.ending(ending{verdict: v}) }
+
+// lower is the ending of d; what follows a test is made before it.
+func (em *emitter) lower(d *Decision) *ending {
+	if d.Then == nil {
+		return em.ofLeaf(d.Leaf)
+	}
+	end := em.lowered[d]
+	if end == nil {
+		end = em.ending(ending{test: d.Test, then: em.lower(d.Then), els: em.lower(d.Else)})
+		em.lowered[d] = end
+	}
+	return end
+}
+
+func (em *emitter) ending(e ending) *ending {
+	if e.then != nil && e.then == e.els {
+		return e.then
+	}
+	known := em.made[e]
+	if known != nil {
+		return known
+	}
+	known = &ending{verdict: e.verdict, test: e.test, then: e.then, els: e.els, label: em.NewLabel()}
+	em.made[e] = known
+	if e.then == nil {
+		em.plain = append(em.plain, known)
 	} else {
-		em.asking = append(em.asking, e)
+		em.tests = append(em.tests, known)
 	}
-	return l
+	return known
 }
 
 // arch adds the search for calls of one architecture, with that of the call in A.
@@ -122,9 +142,9 @@ func (em *emitter) arch(a abi.Arch, rs []run) {
 func (em *emitter) search(rs []run) {
 	switch {
 	case len(rs) == 1:
-		em.Goto(em.label(rs[0].end))
+		em.Goto(rs[0].end.label)
 	case len(rs) == 3 && rs[1].from == rs[1].to && rs[0].end == rs[2].end:
-		em.Branch(cbpf.JeqK, rs[1].from, em.label(rs[1].end), em.label(rs[0].end))
+		em.Branch(cbpf.JeqK, rs[1].from, rs[1].end.label, rs[0].end.label)
 	default:
 		mid := (len(rs) + 1) / 2
 		right := em.NewLabel()
@@ -133,30 +153,4 @@ func (em *emitter) search(rs []run) {
 		em.Bind(right)
 		em.search(rs[mid:])
 	}
-}
-
-// ask writes ending e, which looks at arguments first.
-func (em *emitter) ask(e ending) {
-	em.Bind(em.labels[e])
-	plain := em.label(ending{verdict: e.verdict})
-	if e.first == Launch {
-		em.argIs(launchArg, 0, uint32(em.token), plain)
-		em.argIs(launchArg, 4, uint32(em.token>>32), plain)
-		em.Goto(em.label(ending{verdict: abi.Allow}))
-		return
-	}
-	em.argIs(0, 0, setModeFilter, plain)
-	em.load(1, 0)
-	em.Branch(cbpf.JsetK, flagNewListener, em.label(ending{verdict: GuardListener.verdict()}), plain)
-}
-
-// load loads half of an argument: the lower one at 0, the upper one at 4.
-func (em *emitter) load(arg, half uint32) {
-	em.Emit(cbpf.LdAbs, abi.OffArgs+8*arg+half)
-}
-
-// argIs goes on if half of an argument is v, else to l.
-func (em *emitter) argIs(arg, half, v uint32, l cbpf.Label) {
-	em.load(arg, half)
-	em.Branch(cbpf.JeqK, v, cbpf.Next, l)
 }

@@ -1,16 +1,18 @@
 package prefilter
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/cbpf"
 	"portcullis/internal/split"
 )
 
 // tree is what is needed of a split.Tree.
 type tree interface {
-	Ranges(abi.Arch) []split.Range
+	Decisions(abi.Arch) []split.Range
 	name() string
 }
 
@@ -41,58 +43,140 @@ func build(trees []tree, o Options) (*Prefilter, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{trees: trees, options: o, lift: lift}
-	p := &Prefilter{token: o.Token}
-	if p.x86, err = b.ranges(abi.ArchX86_64); err != nil {
-		return nil, err
+	p, err := compile(trees, o, lift, cbpf.MaxInsns)
+	// Tests of arguments can be left to the filters; numbers cannot.
+	for room := cbpf.MaxInsns / 2; tooLong(err) && room > 0; room /= 4 {
+		if p, err := compile(trees, o, lift, room); err == nil {
+			return p, nil
+		}
 	}
-	if p.i386, err = b.ranges(abi.ArchI386); err != nil {
-		return nil, err
-	}
-	if p.dynamic = anyNotify(p.x86) || anyNotify(p.i386); p.dynamic {
-		guardListener(abi.ArchX86_64, p.x86)
-		guardListener(abi.ArchI386, p.i386)
-	}
-	p.x86, p.i386 = merge(p.x86), merge(p.i386)
-	if p.program, err = assemble(p); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// builder holds what the leaves of a prefilter depend on.
+// tooLong tells whether a program has more instructions than the kernel takes.
+func tooLong(err *Error) bool {
+	var cause *cbpf.Error
+	return err != nil && errors.As(err, &cause)
+}
+
+// compile makes a prefilter whose decisions have room for so many tests.
+func compile(trees []tree, o Options, lift map[Guard]bool, room int) (*Prefilter, *Error) {
+	b := &builder{trees: trees, options: o, lift: lift, room: room, made: map[Decision]*Decision{}}
+	p := &Prefilter{}
+	var x86, i386 []rule
+	for _, pass := range []struct {
+		name string
+		run  func() *Error
+	}{
+		{"join the filters of the stack, with guards and observation", func() (err *Error) {
+			if x86, err = b.rules(abi.ArchX86_64); err == nil {
+				i386, err = b.rules(abi.ArchI386)
+			}
+			return err
+		}},
+		{"leave to the filters what does not fit", func() *Error { return b.fit(x86, i386) }},
+		{"guard the listener", func() *Error {
+			if p.dynamic = anyNotify(x86) || anyNotify(i386); p.dynamic {
+				b.guardListener(abi.ArchX86_64, x86)
+				b.guardListener(abi.ArchI386, i386)
+			}
+			return nil
+		}},
+		{"merge runs of numbers", func() *Error {
+			p.x86, p.i386 = merge(x86), merge(i386)
+			return nil
+		}},
+		{"assemble", func() (err *Error) {
+			p.program, err = assemble(p)
+			return err
+		}},
+	} {
+		if err := pass.run(); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// builder holds what the decisions of a prefilter depend on.
 type builder struct {
 	trees   []tree
 	options Options
 	lift    map[Guard]bool
+	// room is how many tests the decisions may have together.
+	room int
+	// made has one of each decision.
+	made map[Decision]*Decision
 }
 
-// ranges lists the leaves of arch, before guardListener and merge.
-func (b *builder) ranges(arch abi.Arch) ([]Range, *Error) {
+// rule is what a run of numbers is decided by.
+type rule struct {
+	from, to uint32
+	d        *Decision
+	// whole makes the leaf that does without tests of arguments.
+	// It takes the reason why those are not made, for the leaves they concern.
+	whole func(why string) (*Decision, *Error)
+}
+
+// rules lists what decides the calls of arch, before guardListener and merge.
+func (b *builder) rules(arch abi.Arch) ([]rule, *Error) {
 	if arch == abi.ArchI386 && !b.lift[GuardI386] {
-		return []Range{{0, ^uint32(0), guardLeaf(GuardI386)}}, nil
+		return []rule{{from: 0, to: ^uint32(0), d: b.leafOf(guardLeaf(GuardI386))}}, nil
 	}
 	trees := make([][]split.Range, len(b.trees))
 	for i, t := range b.trees {
-		trees[i] = t.Ranges(arch)
+		trees[i] = t.Decisions(arch)
 		if err := covers(t.name(), arch, trees[i]); err != nil {
 			return nil, err
 		}
 	}
-	var out []Range
+	var out []rule
 	starts := boundaries(trees)
 	for i, from := range starts {
 		to := ^uint32(0)
 		if i+1 < len(starts) {
 			to = starts[i+1] - 1
 		}
-		leaf, err := b.leaf(arch, from, at(trees, from))
+		r, err := b.rule(arch, from, to, at(trees, from))
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Range{from, to, leaf})
+		out = append(out, r)
 	}
 	return out, nil
+}
+
+// rule decides the calls from … to, of which each tree says one thing.
+func (b *builder) rule(arch abi.Arch, from, to uint32, parts []split.Range) (rule, *Error) {
+	n := &numbered{builder: b, arch: arch, nr: from, left: maxNodes}
+	r := rule{from: from, to: to}
+	r.whole = func(why string) (*Decision, *Error) {
+		d, err := n.leaf(parts, why)
+		return n.exempt(d), err
+	}
+	if isX32(arch, from) && !b.lift[GuardX32] {
+		r.d = b.leafOf(guardLeaf(GuardX32))
+		return r, nil
+	}
+	decisions := make([]*split.Decision, len(parts))
+	for i, p := range parts {
+		if decisions[i] = p.Decision; p.Decision == nil {
+			decisions[i] = &split.Decision{Leaf: p.Leaf}
+		}
+	}
+	d, err := n.join(decisions, nil)
+	switch {
+	case err != nil:
+		return r, err
+	case n.left <= 0:
+		r.d, err = r.whole(tooManyTests)
+	default:
+		r.d = n.exempt(d)
+	}
+	return r, err
 }
 
 // covers holds a tree to its promise, on which soundness rests: every number
@@ -137,40 +221,20 @@ func boundaries(trees [][]split.Range) []uint32 {
 	return out
 }
 
-// at is the leaf of each tree for nr.
-func at(trees [][]split.Range, nr uint32) []split.Leaf {
-	leaves := make([]split.Leaf, len(trees))
+// at is what each tree says about nr.
+func at(trees [][]split.Range, nr uint32) []split.Range {
+	parts := make([]split.Range, len(trees))
 	for i, rs := range trees {
-		leaves[i] = rs[sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr })].Leaf
+		parts[i] = rs[sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr })]
 	}
-	return leaves
+	return parts
 }
 
-// leaf decides one call number: guards, then the stack, then observation.
-func (b *builder) leaf(arch abi.Arch, nr uint32, leaves []split.Leaf) (Leaf, *Error) {
-	if isX32(arch, nr) && !b.lift[GuardX32] {
-		return guardLeaf(GuardX32), nil
-	}
-	l := b.join(leaves)
-	switch {
-	case isIOUring(arch, nr) && !b.lift[GuardIOUring]:
-		return b.underGuard(l), nil
-	case l.Kind == split.Trace:
-		return Leaf{}, traced(arch, nr, l)
-	case observed(b.options.Observe, l):
-		l.Kind, l.Observed = split.Notify, true
-	}
-	if b.options.Token != 0 && arch == abi.ArchX86_64 && nr == number("execveat") && l.ending().verdict != abi.Allow {
-		l.First = Launch
-	}
-	return l, nil
-}
-
-// join is seccomp_run_filters over static leaves; one that is not static makes
+// joinLeaves is seccomp_run_filters over static leaves; one that is not static makes
 // the whole call so, because its state must see every attempt. A call that
 // would be delivered to a listener which does not exist fails with ENOSYS, an
 // unknown action kills: both after the join, as in the kernel.
-func (b *builder) join(leaves []split.Leaf) Leaf {
+func (b *builder) joinLeaves(leaves []split.Leaf) Leaf {
 	l := Leaf{Kind: split.Static, Verdict: abi.Allow, Filter: -1}
 	for i, s := range leaves {
 		switch {
@@ -244,9 +308,9 @@ func traced(arch abi.Arch, nr uint32, l Leaf) *Error {
 	}
 }
 
-func anyNotify(rs []Range) bool {
+func anyNotify(rs []rule) bool {
 	for _, r := range rs {
-		if r.Leaf.Kind == split.Notify {
+		if r.d.any(func(l Leaf) bool { return l.Kind == split.Notify }) {
 			return true
 		}
 	}
@@ -255,24 +319,32 @@ func anyNotify(rs []Range) bool {
 
 // guardListener adds the guard to the seccomp call, where the stack is not
 // stricter in any case.
-func guardListener(arch abi.Arch, rs []Range) {
+func (b *builder) guardListener(arch abi.Arch, rs []rule) {
 	for i := range rs {
-		l := &rs[i].Leaf
-		if l.Guard == "" && isSeccomp(arch, rs[i].From) && stricter(*l, GuardListener).Guard != "" {
-			l.First = GuardListener
+		d := rs[i].d
+		if !isSeccomp(arch, rs[i].from) || d.Then == nil && d.Leaf.Guard != "" {
+			continue
 		}
+		guarded := b.each(d, func(l Leaf) Leaf { return stricter(l, GuardListener) })
+		rs[i].d = b.choose(argument(0, 4, setModeFilter), b.choose(flagged(1, flagNewListener), guarded, d), d)
 	}
 }
 
-// merge joins neighbours with equal leaves.
-func merge(rs []Range) []Range {
-	out := rs[:1]
-	for _, r := range rs[1:] {
-		if last := &out[len(out)-1]; last.Leaf == r.Leaf {
-			last.To = r.To
-		} else {
-			out = append(out, r)
+// merge joins neighbours that are decided alike.
+func merge(rs []rule) []Range {
+	var out []Range
+	last := (*Decision)(nil)
+	for _, r := range rs {
+		if r.d == last {
+			out[len(out)-1].To = r.to
+			continue
 		}
+		last = r.d
+		next := Range{From: r.from, To: r.to, Leaf: r.d.dearest()}
+		if r.d.Then != nil {
+			next.Decision = r.d
+		}
+		out = append(out, next)
 	}
 	return out
 }

@@ -19,8 +19,8 @@ type fakeTree struct {
 	rs      map[abi.Arch][]split.Range
 }
 
-func (f *fakeTree) name() string                    { return f.program }
-func (f *fakeTree) Ranges(a abi.Arch) []split.Range { return f.rs[a] }
+func (f *fakeTree) name() string                       { return f.program }
+func (f *fakeTree) Decisions(a abi.Arch) []split.Range { return f.rs[a] }
 
 // leaf is the leaf of nr, found without the code under test.
 func (f *fakeTree) leaf(a abi.Arch, nr uint32) split.Leaf {
@@ -96,7 +96,7 @@ func randomLeaf(r *rand.Rand, dynamic int) split.Leaf {
 // and LEAF is a verdict, or "notify REASON" or "trace REASON".
 func parseStack(text string) ([]tree, error) {
 	var stack []tree
-	var rules []rule
+	var rules []fakeRule
 	flush := func() {
 		if len(stack) > 0 {
 			f := stack[len(stack)-1].(*fakeTree)
@@ -120,15 +120,16 @@ func parseStack(text string) ([]tree, error) {
 	return stack, nil
 }
 
-type rule struct {
+// fakeRule is a line of a stack.
+type fakeRule struct {
 	arch     abi.Arch
 	from, to uint32
 	fallback bool
 	leaf     split.Leaf
 }
 
-func parseRule(line string) (rule, error) {
-	r := rule{arch: abi.ArchX86_64}
+func parseRule(line string) (fakeRule, error) {
+	r := fakeRule{arch: abi.ArchX86_64}
 	if rest := strings.TrimPrefix(line, "i386 "); rest != line {
 		r.arch, line = abi.ArchI386, rest
 	}
@@ -172,7 +173,7 @@ func parseLeaf(s string) (split.Leaf, error) {
 }
 
 // lay turns rules, none of which overlap, into ranges that cover every number.
-func lay(rules []rule, arch abi.Arch) []split.Range {
+func lay(rules []fakeRule, arch abi.Arch) []split.Range {
 	other := split.Leaf{Verdict: abi.Allow}
 	var out []split.Range
 	for _, r := range rules {
@@ -204,6 +205,9 @@ func printed(p *Prefilter) string {
 	for _, a := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
 		for _, r := range p.Ranges(a) {
 			fmt.Fprintf(&b, "%-6s %10d-%-10d %s\n", a, r.From, r.To, leafText(r.Leaf))
+			if r.Decision != nil {
+				outline(&b, r.Decision, "       ")
+			}
 		}
 	}
 	return b.String()
@@ -223,8 +227,17 @@ func leafText(l Leaf) string {
 	if l.Filter >= 0 {
 		s += fmt.Sprintf(" by filter %d %s", l.Filter, l.Program)
 	}
-	if l.First != "" {
-		s += ", after " + string(l.First)
-	}
 	return s
+}
+
+// outline writes a decision as nested tests.
+func outline(b *strings.Builder, d *Decision, indent string) {
+	if d.Then == nil {
+		b.WriteString(indent + leafText(d.Leaf) + "\n")
+		return
+	}
+	b.WriteString(indent + "if " + d.Test.String() + "\n")
+	outline(b, d.Then, indent+"  ")
+	b.WriteString(indent + "else\n")
+	outline(b, d.Else, indent+"  ")
 }

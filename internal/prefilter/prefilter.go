@@ -51,7 +51,7 @@ type Options struct {
 	Token uint64
 }
 
-// Leaf is what happens to a call, and who decided it.
+// Leaf is what happens to a call, and who decided it. Leaves can be compared.
 type Leaf struct {
 	// Kind is Static or Notify.
 	Kind split.Kind
@@ -69,14 +69,27 @@ type Leaf struct {
 	Observed bool
 	// Why says why that filter cannot decide statically; zero if it can.
 	Why split.Reason
-	// First is Launch or GuardListener where arguments decide before this leaf.
-	First Guard
 }
 
-// Range is a run of system-call numbers with the same leaf, both ends included.
+// Decision is tests of a call's data, with leaves below them. Equal ones of one
+// prefilter are the same.
+type Decision struct {
+	// Leaf is what happens to the call if Then is nil.
+	Leaf Leaf
+	// Test chooses between Then, if it holds, and Else.
+	Test       split.Test
+	Then, Else *Decision
+}
+
+// Range is a run of system-call numbers that are decided alike, both ends
+// included.
 type Range struct {
 	From, To uint32
-	Leaf     Leaf
+	// Leaf is what happens to these calls; where there is a Decision, the dearest
+	// and then strictest of its leaves.
+	Leaf Leaf
+	// Decision is how their arguments decide, nil if they do not matter.
+	Decision *Decision
 }
 
 // Prefilter is the classic BPF half of an installation.
@@ -107,32 +120,38 @@ func (p *Prefilter) ranges(arch abi.Arch) []Range {
 	case abi.ArchI386:
 		return p.i386
 	}
-	return []Range{{0, ^uint32(0), guardLeaf(GuardArch)}}
+	return []Range{{To: ^uint32(0), Leaf: guardLeaf(GuardArch)}}
 }
 
-// Leaf is what happens to call nr of arch. Where First is set, arguments may
-// decide otherwise: see Decide.
-func (p *Prefilter) Leaf(arch abi.Arch, nr uint32) Leaf {
+// Find is the range of call nr of arch, with nr alone in it.
+func (p *Prefilter) Find(arch abi.Arch, nr uint32) Range {
 	rs := p.ranges(arch)
 	i := sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr })
 	if i == len(rs) {
-		return guardLeaf(GuardArch) // the zero Prefilter
+		return Range{From: nr, To: nr, Leaf: guardLeaf(GuardArch)} // the zero Prefilter
 	}
-	return rs[i].Leaf
+	return Range{From: nr, To: nr, Leaf: rs[i].Leaf, Decision: rs[i].Decision}
 }
 
-// Decide is the leaf of one call with its arguments: First is resolved.
+// Leaf is what happens to call nr of arch whatever its arguments are, or what may:
+// see Range.
+func (p *Prefilter) Leaf(arch abi.Arch, nr uint32) Leaf { return p.Find(arch, nr).Leaf }
+
+// Decide is the leaf of one call with its arguments.
 func (p *Prefilter) Decide(d *abi.SeccompData) Leaf {
-	l := p.Leaf(d.Arch, uint32(d.Nr))
-	first := l.First
-	l.First = ""
-	switch {
-	case first == Launch && d.Args[launchArg] == p.token:
-		return Leaf{Kind: split.Static, Verdict: abi.Allow, Guard: Launch, Filter: -1}
-	case first == GuardListener && newListener(d):
-		return guardLeaf(GuardListener)
+	r := p.Find(d.Arch, uint32(d.Nr))
+	if r.Decision == nil {
+		return r.Leaf
 	}
-	return l
+	at := r.Decision
+	for at.Then != nil {
+		if at.Test.Holds(d) {
+			at = at.Then
+		} else {
+			at = at.Else
+		}
+	}
+	return at.Leaf
 }
 
 // Recheck runs the program on d. A supervisor calls it for every notification,

@@ -290,11 +290,17 @@ func shiftedTest(op uint8, f absint.Field, k uint64, negated bool) (Test, bool, 
 	if t.Size == 8 && op != prog.OpJsgt && op != prog.OpJsge {
 		t = t.half()
 	}
+	if op == prog.OpJset {
+		t.Mask = full(t.Size)
+	}
 	return t, negated, t.Size == 8 || t.Value <= math.MaxUint32
 }
 
 // half tests one half where the other does not matter.
 func (t Test) half() Test {
+	if t.Op == prog.OpJset {
+		t.Mask = t.Value // the other bits do not matter
+	}
 	switch {
 	case t.Mask <= math.MaxUint32 && t.Value <= math.MaxUint32:
 		t.Size = 4
