@@ -161,9 +161,11 @@ func (c *Cmd) Wait() error {
 func (c *Cmd) Done() <-chan struct{} { return c.done }
 
 // Exec replaces the calling process by the command, without a supervisor: for
-// stacks that are all static, else it fails with *DynamicError and nothing has
-// happened. After any other error the process can only report it and exit.
-// Stdin, Stdout, Stderr, Dir, ExtraFiles and Events have no meaning here.
+// stacks that are all static, else it fails with *DynamicError. After an error
+// nothing has happened. What cannot be known beforehand, such as a file that is
+// no program, is printed on standard error by what then is no longer the calling
+// program, which exits with status 126 or 127, or with 125 if installing the
+// filters failed. Stdin, Stdout, Stderr, Dir, ExtraFiles and Events have no meaning here.
 func (c *Cmd) Exec() error {
 	stack, target, err := c.prepare()
 	if err != nil {

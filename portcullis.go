@@ -4,14 +4,11 @@
 // A filter is loaded by name or from an object file, given its constants, and
 // put on a command, which then runs as with os/exec:
 //
-//	func main() {
-//		portcullis.MaybeInit() // first: the program starts itself again to launch CMD
-//		f, err := portcullis.Load("count-exec")
-//		…
-//		cmd := portcullis.Command("bash", "-c", "make")
-//		cmd.Filters = []*portcullis.Filter{f}
-//		err = cmd.Run()
-//	}
+//	f, err := portcullis.Load("count-exec")
+//	…
+//	cmd := portcullis.Command("bash", "-c", "make")
+//	cmd.Filters = []*portcullis.Filter{f}
+//	err = cmd.Run()
 //
 // Nothing here needs privilege. Where a filter cannot be enforced, Start fails
 // and CMD does not run.
@@ -26,18 +23,15 @@ import (
 	"strings"
 
 	"portcullis/filters"
-	"portcullis/internal/engine"
 	"portcullis/internal/object"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
 )
 
-// MaybeInit must be the first call in main of every program that starts
-// commands under filters: such a program executes itself again as the stage
-// that installs the filter and then becomes CMD. In that stage MaybeInit does
-// not return; otherwise it does nothing.
-func MaybeInit() { engine.MaybeInit() }
+// MaybeInit does nothing: no engine needs the cooperation of main at present.
+// Programs that call it first in main stay right should one ever do.
+func MaybeInit() {}
 
 // Filter is one eBPF program with its maps and constants, not yet verified.
 // A Filter may be put on several commands; each starts with state of its own.

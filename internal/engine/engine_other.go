@@ -10,9 +10,6 @@ import (
 // Process is never made on this system.
 type Process struct{}
 
-// MaybeInit does nothing on this system.
-func MaybeInit() {}
-
 // Start fails with *PlatformError.
 func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) { return nil, &PlatformError{} }
 

@@ -18,10 +18,6 @@ import (
 	"portcullis/internal/sys"
 )
 
-// MaybeInit is the init stage of the kernel engine: in a process that Start
-// started it does not return. Call it first in main.
-func MaybeInit() { kernel.MaybeInit() }
-
 // errNoFilters is an empty stack.
 var errNoFilters = &OptionError{"no filter given: expected at least one; to run a command without, use os/exec"}
 
@@ -149,9 +145,8 @@ func decideFilters(s *Stack) []decide.Filter {
 
 // Exec installs a stack on the calling process and executes path in its place,
 // without a supervisor; on the agent engine the stack must be all static, else
-// *DynamicError. It returns only if that fails. Once the filter is in place a failure leaves a
-// filtered thread behind and signals at their defaults, so that the caller can
-// do no more than report it and exit.
+// *DynamicError. It returns only if that fails, and then nothing has changed;
+// what is only known later the process prints, and exits as launch.Exec says.
 func Exec(s *Stack, path string, argv, env []string, o Options) error {
 	kind, err := o.kind()
 	switch {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"syscall"
 	"unsafe"
 
@@ -68,23 +67,6 @@ func rights(oob []byte) (int, error) {
 	return fds[0], nil
 }
 
-// MemFile is an anonymous file that holds data, positioned at its start.
-func MemFile(name string, data []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("memfd_create: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), name)
-	if _, err = f.Write(data); err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 // EventFD is a counter that wakes pollers up when WakeUp is called on it.
 func EventFD() (int, error) { return unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK) }
 
@@ -139,6 +121,9 @@ func ReadAt(dir int, name string, buf []byte) (int, error) {
 func Executable(path string) error {
 	return unix.Faccessat(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
 }
+
+// atFdCwd is AT_FDCWD (-100) as a register holds it.
+const atFdCwd = ^uintptr(99)
 
 // ReadFile reads a small file into buf. The path ends in a NUL; nothing is
 // allocated, as it is read for single decisions.

@@ -4,7 +4,6 @@ package sys
 
 import (
 	"fmt"
-	"os"
 	"syscall"
 	"unsafe"
 
@@ -42,72 +41,19 @@ func ThreadSignal(tid int, sig syscall.Signal) error {
 	return unix.Tgkill(unix.Getpid(), tid, unix.Signal(sig))
 }
 
-// sigaction is the kernel's struct sigaction.
-type sigaction struct {
-	handler  uintptr
-	flags    uint64
-	restorer uintptr
-	mask     uint64
-}
-
-// lastSignal is _NSIG.
-const lastSignal = 64
-
-// ResetHandlers puts every caught signal back to its default, for the whole
-// process; ignored signals stay ignored. After it the Go runtime can neither
-// preempt nor turn a fault into a panic: it is for processes about to execute.
-func ResetHandlers() {
-	for sig := uintptr(1); sig <= lastSignal; sig++ {
-		if h, ok := handler(sig); ok && h > sigIgn {
-			setHandler(sig, sigDfl)
+// ExecKeeping executes path in place of this process, and leaves the descriptors
+// keep open, which are closed on exec. It returns only if that fails.
+func ExecKeeping(path string, argv, env []string, keep []int) error {
+	syscall.ForkLock.RLock() // no child gets them
+	defer syscall.ForkLock.RUnlock()
+	for _, fd := range keep {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return err
 		}
+		defer syscall.CloseOnExec(fd)
 	}
+	return syscall.Exec(path, argv, env)
 }
-
-// IgnoreSignals ignores a set of signals, as from IgnoredSignals. It is for
-// processes about to execute, too: the Go runtime is not told.
-func IgnoreSignals(set uint64) {
-	for sig := uintptr(1); sig <= lastSignal; sig++ {
-		if set>>(sig-1)&1 != 0 {
-			setHandler(sig, sigIgn)
-		}
-	}
-}
-
-// SIG_DFL and SIG_IGN; everything above is a handler.
-const (
-	sigDfl = 0
-	sigIgn = 1
-)
-
-// IgnoredSignals is the set of signals this process ignores, bit n-1 for signal
-// n: what a program that it executes inherits.
-func IgnoredSignals() (set uint64) {
-	for sig := uintptr(1); sig <= lastSignal; sig++ {
-		if h, ok := handler(sig); ok && h == sigIgn {
-			set |= 1 << (sig - 1)
-		}
-	}
-	return set
-}
-
-func setHandler(sig, to uintptr) {
-	a := sigaction{handler: to}
-	syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig,
-		uintptr(unsafe.Pointer(&a)), 0, unsafe.Sizeof(a.mask), 0, 0)
-}
-
-func handler(sig uintptr) (uintptr, bool) {
-	var old sigaction
-	_, _, errno := syscall.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0,
-		uintptr(unsafe.Pointer(&old)), unsafe.Sizeof(old.mask), 0, 0)
-	return old.handler, errno == 0
-}
-
-// RestoreOpenFiles undoes what package os did to the soft limit of open files
-// when the process started. The only door to the original value is a failing
-// syscall.Exec, which restores it first.
-func RestoreOpenFiles() { _ = syscall.Exec("", []string{""}, nil) }
 
 // OpenFiles is the soft limit of open files.
 func OpenFiles() (uint64, error) {
@@ -116,41 +62,10 @@ func OpenFiles() (uint64, error) {
 	return r.Cur, err
 }
 
-// ExitGroup ends the process without running anything.
-func ExitGroup(code int) {
-	syscall.RawSyscall(unix.SYS_EXIT_GROUP, uintptr(code), 0, 0)
-}
-
 // Pause gives up the processor for about d nanoseconds.
 func Pause(ns int64) {
 	ts := unix.NsecToTimespec(ns)
 	syscall.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
-}
-
-// AT_SECURE, and PR_GET_AUXV of Linux 6.4.
-const (
-	auxSecure = 23
-	prGetAuxv = 0x41555856
-)
-
-// auxiliary is the auxiliary vector. A process that is not dumpable cannot read
-// its own in /proc.
-func auxiliary() []byte {
-	var buf [1024]byte
-	n, _, errno := syscall.RawSyscall6(unix.SYS_PRCTL, prGetAuxv, uintptr(unsafe.Pointer(&buf)), uintptr(len(buf)), 0, 0, 0)
-	if errno != 0 {
-		aux, _ := os.ReadFile("/proc/self/auxv")
-		return aux
-	}
-	return buf[:min(int(n), len(buf))]
-}
-
-// gotCapabilities tells whether a user other than root has capabilities.
-func gotCapabilities() bool {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	err := unix.Capget(&hdr, &data[0])
-	return unix.Getuid() != 0 && (err != nil || data[0].Permitted|data[1].Permitted != 0)
 }
 
 // Monotonic is CLOCK_MONOTONIC in nanoseconds, what bpf_ktime_get_ns returns.

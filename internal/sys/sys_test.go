@@ -42,11 +42,13 @@ func TestMessagesCarryADescriptor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := MemFile("test", []byte("content"))
+	f, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	io.WriteString(w, "content")
+	w.Close()
 	if err := SendMessage(a, []byte{7}, int(f.Fd())); err != nil {
 		t.Fatal(err)
 	}

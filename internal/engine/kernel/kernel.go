@@ -15,9 +15,6 @@ import (
 	"portcullis/internal/prog"
 )
 
-// Marker is argv[0] of the init stage, the process that installs and executes.
-const Marker = "portcullis-kernel-init"
-
 // UnavailableError says that this process cannot use the kernel engine.
 type UnavailableError struct {
 	Reason string // what was found
@@ -125,17 +122,6 @@ func statistics(line string) bool {
 	return strings.HasPrefix(line, "processed ") || strings.HasPrefix(line, "verification time") ||
 		strings.HasPrefix(line, "stack depth")
 }
-
-// LaunchError says that the init stage failed before it executed the target.
-type LaunchError struct {
-	Step  string
-	Cause error
-}
-
-func (e *LaunchError) Error() string { return "kernel engine: " + e.Step + ": " + e.Cause.Error() }
-
-// Unwrap returns the cause.
-func (e *LaunchError) Unwrap() error { return e.Cause }
 
 // objectName makes a name the kernel accepts for a program or map: at most 15
 // letters, digits, '_' and '.' (bpf_obj_name_cpy in kernel/bpf/syscall.c).

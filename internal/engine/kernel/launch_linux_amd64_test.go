@@ -19,7 +19,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	MaybeInit()
 	if os.Args[0] == victimMark {
 		runVictim()
 	}
@@ -101,35 +100,6 @@ func TestTargetNotExecutable(t *testing.T) {
 	}
 }
 
-func TestRefusedAttributes(t *testing.T) {
-	for _, attr := range []*syscall.SysProcAttr{{Chroot: "/"}, {Ptrace: true}} {
-		cmd := exec.Command("true")
-		cmd.SysProcAttr = attr
-		var u *UnsupportedError
-		if err := start(nil, guards(t), cmd); !errors.As(err, &u) {
-			t.Errorf("%+v: %v: an UnsupportedError expected", attr, err)
-		}
-	}
-}
-
-// A program that does not call MaybeInit is told so.
-func TestNoInit(t *testing.T) {
-	cmd := exec.Command("/bin/true")
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	cmd.ExtraFiles = []*os.File{w}
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	w.Close()
-	if err := awaitStage(r, "x"); err == nil || !strings.Contains(err.Error(), "MaybeInit") {
-		t.Errorf("%v: the word MaybeInit expected", err)
-	}
-}
-
 // Every type of map is one that a kernel creates, with our type information.
 func TestCreateMaps(t *testing.T) {
 	for _, m := range []prog.Map{
@@ -206,33 +176,5 @@ func TestRelocated(t *testing.T) {
 	}
 	if got[0].Imm != 77 || got[1].Imm != 9 || got[2].Imm != 1 || p.Insns[0].Imm != 1 {
 		t.Errorf("relocated %v from %v: descriptor 77 in the first load alone expected", got, p.Insns)
-	}
-}
-
-// A set-user-id program is no stage: its caller would say what it executes.
-func TestElevated(t *testing.T) {
-	plain := victim("elevated")
-	if out, err := plain.Output(); err != nil || string(out) != "false\n" {
-		t.Errorf("executed as it is: %q, %v, expected false", out, err)
-	}
-	if os.Getuid() != 0 {
-		t.Skip("needs root: to make a program of another user")
-	}
-	self, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := t.TempDir() + "/setuid"
-	for _, err := range []error{
-		os.WriteFile(path, self, 0o755), os.Chown(path, guest.Nobody, guest.Nobody), os.Chmod(path, 0o755|os.ModeSetuid),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	setuid := victim("elevated")
-	setuid.Path = path
-	if out, err := setuid.Output(); err != nil || string(out) != "true\n" {
-		t.Errorf("executed as another user: %q, %v, expected true", out, err)
 	}
 }

@@ -99,7 +99,8 @@ func knowsBitmaps() bool {
 // loaded is a stack in the kernel: descriptors, all closed on exec.
 type loaded struct {
 	progs   []int
-	bitmaps []bitmaps // of each of progs
+	names   []string  // of each of progs
+	bitmaps []bitmaps // likewise
 	maps    map[*prog.Map]int
 	tails   []int // programs that tail calls go on in
 }
@@ -116,9 +117,10 @@ func load(filters []filter) (*loaded, error) {
 				return nil, err
 			}
 			if !cache {
-				f.native, f.compat = nil, nil
+				f.bitmaps = bitmaps{}
 			}
-			l.bitmaps = append(l.bitmaps, bitmaps{f.native, f.compat})
+			l.names = append(l.names, f.program.Name)
+			l.bitmaps = append(l.bitmaps, f.bitmaps)
 		}
 		return l, nil
 	})

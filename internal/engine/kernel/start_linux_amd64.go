@@ -15,14 +15,29 @@ import (
 // that cmd describes under guards and stack. It is cmd that is started: its
 // pipes, context, streams and Wait are its own; SysProcAttr.Chroot and Ptrace are
 // refused. Once the target runs, no descriptor of a filter or map is left, so it
-// outlives this process. Errors are those of this package, or what cmd.Start
-// would have returned of the target.
+// outlives this process. Errors are those of this package and of package launch,
+// or what cmd.Start would have returned of the target.
 func Start(stack []*split.Tree, guards cbpf.Program, cmd *exec.Cmd) error {
 	filters, err := newFilters(stack)
 	if err != nil {
 		return err
 	}
 	return start(filters, guards, cmd)
+}
+
+// Exec loads the filters of stack and executes path in place of this process,
+// under guards and stack; see launch.Exec.
+func Exec(stack []*split.Tree, guards cbpf.Program, path string, argv, env []string) error {
+	filters, err := newFilters(stack)
+	if err != nil {
+		return err
+	}
+	l, err := load(filters)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	return l.execute(guards, path, argv, env)
 }
 
 func newFilters(stack []*split.Tree) ([]filter, error) {
@@ -46,14 +61,17 @@ func newFilters(stack []*split.Tree) ([]filter, error) {
 type filter struct {
 	program *prog.Program
 	// verified is what program is of; nil if it has no tail calls.
-	verified       *verify.Verified
-	native, compat []byte
+	verified *verify.Verified
+	bitmaps
 }
+
+// bitmaps are those of sys.ExtendedAttr.
+type bitmaps struct{ native, compat []byte }
 
 func newFilter(t *split.Tree) filter {
 	return filter{
 		program: t.Verified().Program(), verified: t.Verified(),
-		native: allowed(t.Ranges(abi.ArchX86_64)), compat: allowed(t.Ranges(abi.ArchI386)),
+		bitmaps: bitmaps{allowed(t.Ranges(abi.ArchX86_64)), allowed(t.Ranges(abi.ArchI386))},
 	}
 }
 

@@ -58,8 +58,6 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, tampered()...)
 		case "children":
 			seen = append(seen, children(24))
-		case "elevated":
-			seen = append(seen, fmt.Sprint(elevated()))
 		case "fds":
 			seen = append(seen, descriptors())
 		case "thread":

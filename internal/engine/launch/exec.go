@@ -5,32 +5,60 @@ package launch
 import (
 	"io/fs"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"portcullis/internal/sys"
 )
 
-// Exec installs cfg.Filter on the calling process and executes path in its
-// place, without a listener. What can be known beforehand, such as a target
-// that is not there, fails harmlessly. A later failure leaves behind a thread
-// that is filtered and spins, a stopped garbage collector and signals at their
-// defaults: the caller reports it and exits.
+// Exec puts the calling process under the filters of cfg, without a listener,
+// and executes path in its place. What can be known beforehand, such as a target
+// that is not there, is an error and has changed nothing. What fails later, when
+// the process is a stage already, it prints on standard error, and exits with
+// 127 or 126 where the target cannot be executed and 125 otherwise.
 func Exec(path string, argv, env []string, cfg Config) error {
 	if err := executable(path); err != nil {
 		return &fs.PathError{Op: "exec", Path: path, Err: err}
 	}
-	l, err := sys.NewLaunch(cfg.Filter, 0, path, argv, env, cfg.Token)
+	ours, theirs, err := sys.SocketPair()
 	if err != nil {
-		return &fs.PathError{Op: "exec", Path: path, Err: err}
+		return &InstallError{"socketpair", err}
 	}
-	debug.SetGCPercent(-1) // nothing may disturb the filtered thread
-	runtime.GOMAXPROCS(2)
-	sys.RestoreOpenFiles()
-	refused := make(chan error, 1)
-	go execFiltered(l, refused)
-	return awaitExec(l, path, refused)
+	defer sys.Close(theirs)
+	defer sys.Close(ours)
+	if err := sendOrder(ours, &cfg, func(i int) int { return int(cfg.Programs[i].File.Fd()) }); err != nil {
+		return err
+	}
+	return become(path, argv, env, cfg.files(), theirs)
+}
+
+// become executes the stage, which finds its order in sock.
+func become(path string, argv, env []string, files []*os.File, sock int) error {
+	target := path
+	if path == self { // the stage's own would be another file
+		program, err := os.Open(self)
+		if err != nil {
+			return err
+		}
+		defer program.Close()
+		files, target = append(files, program), pathOf(int(program.Fd()))
+	}
+	keep := []int{sock}
+	for _, f := range files {
+		keep = append(keep, int(f.Fd()))
+	}
+	stage, err := sys.NewLastStage(target, keep, "portcullis: exec "+path+": ")
+	if err != nil {
+		return stageError(err, "exec", path)
+	}
+	defer stage.Close()
+	if len(argv) == 0 {
+		argv = []string{path}
+	}
+	err = sys.ExecKeeping(pathOf(int(stage.Fd())), argv, env, keep)
+	if err == syscall.EACCES {
+		return &InstallError{stepStage, err}
+	}
+	return &fs.PathError{Op: "exec", Path: path, Err: err}
 }
 
 func executable(path string) error {
@@ -42,31 +70,4 @@ func executable(path string) error {
 		return syscall.EACCES
 	}
 	return sys.Executable(path)
-}
-
-// execFiltered becomes the filtered thread, and the target.
-func execFiltered(l *sys.Launch, refused chan<- error) {
-	runtime.LockOSThread()
-	if err := sys.NoNewPrivs(); err != nil {
-		refused <- &InstallError{stepPrivs, err}
-		return
-	}
-	sys.ResetHandlers()
-	l.Run()
-}
-
-func awaitExec(l *sys.Launch, path string, refused <-chan error) error {
-	_, installed, errno := l.Installed()
-	for ; !installed; _, installed, errno = l.Installed() {
-		if errno != 0 {
-			return &InstallError{stepInstall, errno}
-		}
-		select {
-		case err := <-refused:
-			return err
-		default:
-			sys.Pause(20_000)
-		}
-	}
-	return &fs.PathError{Op: "exec", Path: path, Err: l.Open()}
 }

@@ -277,23 +277,38 @@ func TestExecStage(t *testing.T) {
 	os.Exit(1)
 }
 
-// What is only known after the installation is reported as well.
+// What is only known later is printed by the stage, which exits as a shell does.
 func TestExecThatFailsLate(t *testing.T) {
-	if script := os.Getenv("EXEC_LATE"); script != "" {
-		fmt.Println(Exec(script, []string{script}, nil, static()))
+	if path := os.Getenv("EXEC_LATE"); path != "" {
+		cfg := static()
+		if path == "/bin/true" {
+			cfg.Filter = cfg.Filter[:1] // which the kernel refuses
+		}
+		fmt.Println(Exec(path, []string{path}, nil, cfg))
 		os.Exit(1)
 	}
-	script := t.TempDir() + "/no-interpreter"
-	if err := os.WriteFile(script, []byte("neither ELF nor script"), 0o755); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := dir + "/" + name
+		if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
-	cmd := exec.Command(self, "-test.run=^TestExecThatFailsLate$")
-	cmd.Env = append(os.Environ(), "EXEC_LATE="+script)
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	_ = cmd.Run()
-	if want := "exec " + script + ": exec format error\n"; out.String() != want {
-		t.Errorf("%q, want %q", &out, want)
+	for _, c := range []struct {
+		path, want string
+		status     int
+	}{
+		{file("garbage", "neither ELF nor script"), "exec format error", 126},
+		{file("script", "#!/nowhere/at/all\n"), "no such file or directory", 127},
+		{"/bin/true", "installing the filter: invalid argument", 125},
+	} {
+		cmd := exec.Command(self, "-test.run=^TestExecThatFailsLate$")
+		cmd.Env = append(os.Environ(), "EXEC_LATE="+c.path)
+		out, _ := cmd.CombinedOutput()
+		if want := "portcullis: exec " + c.path + ": " + c.want + "\n"; string(out) != want || cmd.ProcessState.ExitCode() != c.status {
+			t.Errorf("status %d, %q: expected %d, %q", cmd.ProcessState.ExitCode(), out, c.status, want)
+		}
 	}
 }
 

@@ -96,7 +96,7 @@ func startStage(cmd *exec.Cmd, files []*os.File) error {
 	}
 	stage, err := sys.NewStage(target, own(len(extra), len(cmd.ExtraFiles)+1))
 	if err != nil {
-		return stageError(err, path)
+		return stageError(err, opStart, path)
 	}
 	defer stage.Close()
 	if len(args) == 0 {
@@ -124,10 +124,13 @@ func pass(cmd *exec.Cmd, f *os.File) string {
 // pathOf is a path to a descriptor, for the process that has it.
 func pathOf(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
-// stageError says what it means for the target path that there is no stage.
-func stageError(err error, path string) error {
+// opStart is what os/exec calls it in errors.
+const opStart = "fork/exec"
+
+// stageError says what it means for op on the target path that there is no stage.
+func stageError(err error, op, path string) error {
 	if err == syscall.EINVAL {
-		return &fs.PathError{Op: "exec", Path: path, Err: err}
+		return &fs.PathError{Op: op, Path: path, Err: err}
 	}
 	return &InstallError{stepStage, err}
 }
@@ -136,7 +139,7 @@ func stageError(err error, path string) error {
 func startError(err error, path string) error {
 	var pe *fs.PathError
 	switch {
-	case !errors.As(err, &pe) || pe.Op != "fork/exec":
+	case !errors.As(err, &pe) || pe.Op != opStart:
 		return err
 	case pe.Err == syscall.EACCES:
 		return &InstallError{stepStage, pe.Err}
@@ -280,5 +283,5 @@ func (s *Stage) failure(r sys.StageReport, cfg *Config) error {
 	case sys.StageInstall:
 		return &InstallError{cfg.step(int(r.Installed)), errno}
 	}
-	return &fs.PathError{Op: "exec", Path: s.path, Err: errno}
+	return &fs.PathError{Op: opStart, Path: s.path, Err: errno}
 }
