@@ -16,9 +16,9 @@ import (
 	"portcullis/internal/verify"
 )
 
-// Env is the caller of the system call as helpers see it. Each method is
+// Task is the caller of the system call as helpers see it. Each method is
 // called only when a program asks, and may be slow.
-type Env interface {
+type Task interface {
 	// PidTgid is tgid<<32 | tid in the installer's pid namespace.
 	PidTgid() uint64
 	// UidGid is gid<<32 | uid in the installer's user namespace.
@@ -37,6 +37,11 @@ type Env interface {
 	// ReadUser reads the task's memory as it is at this moment. It fills dst
 	// as far as memory is readable and returns how far that is.
 	ReadUser(dst []byte, addr uint64) (n int, err error)
+}
+
+// Env is what a program can ask and tell.
+type Env interface {
+	Task
 	// Printk takes a line for the log. It must not keep line.
 	Printk(line []byte)
 }

@@ -14,20 +14,13 @@ import (
 	"portcullis/internal/verify"
 )
 
-// Caller is what a filter can ask about the task that makes a call. Each method
-// finds out only when called. Err is what could not be found out, nil if all.
+// Caller is the task that makes a call. Each method finds out only when called.
 type Caller interface {
-	PidTgid() uint64
-	UidGid() uint64
-	Comm() [16]byte
-	Process() uint64
-	Thread() uint64
-	Now() uint64
-	BootNow() uint64
-	Rand() uint32
-	ReadUser(dst []byte, addr uint64) (n int, err error)
+	interp.Task
+	// Tid and Pid are its thread and process ids, for events; 0 if not known.
 	Tid() int
 	Pid() int
+	// Err is what could not be found out, nil if all.
 	Err() error
 }
 
