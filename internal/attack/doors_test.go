@@ -88,18 +88,25 @@ type uringParams struct {
 	_                                                    [10]uint32
 }
 
+// newRing makes a ring of one entry.
+func newRing(t *testing.T) (*os.File, *uringParams) {
+	t.Helper()
+	p := new(uringParams)
+	fd, _, errno := syscall.Syscall(425, 1, uintptr(unsafe.Pointer(p)), 0)
+	if errno != 0 {
+		t.Skipf("needs io_uring: %v", errno)
+	}
+	ring := os.NewFile(fd, "ring")
+	t.Cleanup(func() { ring.Close() })
+	return ring, p
+}
+
 // TestInheritedRing attacks the promise that an io_uring ring, which bypasses
 // seccomp, cannot be used even if it is inherited: the target maps it, fills in
 // a write and cannot hand it in. A ring with a polling kernel thread
 // (IORING_SETUP_SQPOLL) needs no call: to pass one on is to grant its use.
 func TestInheritedRing(t *testing.T) {
-	var p uringParams
-	fd, _, errno := syscall.Syscall(425, 1, uintptr(unsafe.Pointer(&p)), 0)
-	if errno != 0 {
-		t.Skipf("needs io_uring: %v", errno)
-	}
-	ring := os.NewFile(fd, "ring")
-	defer ring.Close()
+	ring, p := newRing(t)
 	for _, stack := range []string{"allow", "global-count"} {
 		r, w, err := os.Pipe()
 		if err != nil {
@@ -119,13 +126,7 @@ func TestInheritedRing(t *testing.T) {
 
 // TestRingWorks shows that the attack above would succeed without the guard.
 func TestRingWorks(t *testing.T) {
-	var p uringParams
-	fd, _, errno := syscall.Syscall(425, 1, uintptr(unsafe.Pointer(&p)), 0)
-	if errno != 0 {
-		t.Skipf("needs io_uring: %v", errno)
-	}
-	ring := os.NewFile(fd, "ring")
-	defer ring.Close()
+	ring, p := newRing(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
