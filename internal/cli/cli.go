@@ -84,8 +84,9 @@ const runsCommand = "runs-command"
 func newRoot(s Streams) *cobra.Command {
 	a := &app{Streams: s}
 	root := &cobra.Command{
-		Use:   "portcullis",
-		Short: "Programmable system-call security",
+		Use:     "portcullis",
+		Version: release,
+		Short:   "Programmable system-call security",
 		Long: "Portcullis runs programs under eBPF filters that are asked about every system call\n" +
 			"of a process tree, keep state between calls, and need no privilege.",
 		Example: "  portcullis list\n" +
