@@ -3,77 +3,16 @@ package split_test
 import (
 	"fmt"
 	"math/rand"
-	"strings"
+	"sort"
 	"testing"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/absint/bpfgen"
 	"portcullis/internal/interp"
 	"portcullis/internal/maps"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
 )
-
-// interesting are numbers that comparisons go wrong at.
-func interesting(r *rand.Rand) uint64 {
-	some := []uint64{0, 1, 2, 3, 255, 256, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 32, 1<<32 + 1, 1<<63 - 1, 1 << 63, ^uint64(0), ^uint64(1), 0xffffffff80000000}
-	if r.Intn(8) == 0 {
-		return r.Uint64()
-	}
-	return some[r.Intn(len(some))]
-}
-
-// argumentProgram tests the call's data in ways compilers do.
-func argumentProgram(r *rand.Rand) string {
-	var b strings.Builder
-	b.WriteString("map counter ARRAY key 4 value 8 entries 1\nr6 = r1\n")
-	n := 1 + r.Intn(6)
-	for i := 0; i < n; i++ {
-		off := 8 + 8*r.Intn(7)
-		switch r.Intn(4) {
-		case 0:
-			fmt.Fprintf(&b, "r2 = *(u32 *)(r6 +%d)\n", off+4*r.Intn(2))
-		case 1:
-			fmt.Fprintf(&b, "r2 = *(s32 *)(r6 +%d)\n", off+4*r.Intn(2))
-		default:
-			fmt.Fprintf(&b, "r2 = *(u64 *)(r6 +%d)\n", off)
-		}
-		for k := r.Intn(3); k > 0; k-- {
-			b.WriteString(transform(r))
-		}
-		ops := []string{"==", "!=", "<", "<=", ">", ">=", "s<", "s<=", "s>", "s>=", "&"}
-		op, reg := ops[r.Intn(len(ops))], [...]string{"r", "w"}[r.Intn(2)]
-		switch r.Intn(5) {
-		case 4:
-			fmt.Fprintf(&b, "r3 = *(%s *)(r6 +%d)\n", [...]string{"u32", "s32", "u64"}[r.Intn(3)], 8+8*r.Intn(7))
-			for k := r.Intn(3); k > 0; k-- {
-				b.WriteString(strings.ReplaceAll(strings.ReplaceAll(transform(r), "r2", "r3"), "w2", "w3"))
-			}
-			fmt.Fprintf(&b, "if %s2 %s %s3 goto v%d\n", reg, op, reg, i)
-		case 0:
-			fmt.Fprintf(&b, "r3 = %#x ll\nif %s2 %s %s3 goto v%d\n", interesting(r), reg, op, reg, i)
-		case 1:
-			fmt.Fprintf(&b, "r3 = %#x ll\nif %s3 %s %s2 goto v%d\n", interesting(r), reg, op, reg, i)
-		default:
-			fmt.Fprintf(&b, "if %s2 %s %d goto v%d\n", reg, op, int32(interesting(r)), i)
-		}
-	}
-	b.WriteString("w0 = 0x7fff0000\nexit\n")
-	for i := 0; i < n; i++ {
-		fmt.Fprintf(&b, "v%d:\n", i)
-		if r.Intn(4) == 0 {
-			b.WriteString("r1 = map[counter][0]+0\nr2 = 1\nlock *(u64 *)(r1 +0) += r2\n")
-		}
-		fmt.Fprintf(&b, "w0 = %#x\nexit\n", [...]uint32{0x50001, 0x50002, 0x80000000, 0x30000, 0x7fff0000}[r.Intn(5)])
-	}
-	return b.String()
-}
-
-func transform(r *rand.Rand) string {
-	return [...]string{
-		"r2 &= 0xff\n", "r2 &= -16\n", "w2 &= -2\n", "r2 >>= 4\n", "w2 >>= 31\n", "r2 >>= 32\n", "r2 <<= 32\nr2 >>= 32\n",
-		"r2 <<= 32\nr2 s>>= 32\n", "w2 = w2\n", "r2 = (s32)r2\n", "r2 = (s8)r2\n", "r2 <<= 3\n", "w2 <<= 3\n", "r2 += 1\n",
-	}[r.Intn(14)]
-}
 
 // The tests of a decision choose the leaf that running the program confirms.
 func TestDecisionsAreSound(t *testing.T) {
@@ -82,7 +21,7 @@ func TestDecisionsAreSound(t *testing.T) {
 	r := rand.New(rand.NewSource(seed))
 	tests, static := 0, 0
 	for i := rounds(t, 600); i > 0; i-- {
-		text := argumentProgram(r)
+		text := bpfgen.Rules(r, []uint32{0x50001, 0x50002, 0x80000000, 0x30000, 0x7fff0000})
 		p := program(t, text)
 		v, err := verify.Program(p, verify.Options{})
 		if err != nil {
@@ -96,23 +35,27 @@ func TestDecisionsAreSound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := split.Split(v).Arguments(abi.ArchX86_64, 1)
-		if d == nil {
-			continue
-		}
-		tests += d.Tests()
+		tree := split.Split(v)
 		for k := 0; k < 60; k++ {
-			data := abi.SeccompData{Nr: 1, Arch: abi.ArchX86_64, InstructionPointer: interesting(r)}
+			nr := int32([...]uint32{1, 59, 317, 322, 0x40000001, 0xffffffff, uint32(bpfgen.Number(r))}[r.Intn(7)])
+			part := found(tree, uint32(nr))
+			data := abi.SeccompData{Nr: nr, Arch: abi.ArchX86_64, InstructionPointer: bpfgen.Number(r)}
 			for a := range data.Args {
-				data.Args[a] = interesting(r)
+				data.Args[a] = bpfgen.Number(r)
 			}
-			leaf := d.Decide(&data)
-			got := m.Run(env{r}, &data)
-			if leaf.Kind == split.Static {
+			leaf := part.Leaf
+			if part.Decision != nil {
+				leaf = part.Decision.Decide(&data)
+				tests += part.Decision.Tests()
+			}
+			got := abi.Verdict(m.Run(env{r}, &data).Ret)
+			switch action := got.Action(); {
+			case leaf.Kind == split.Static && got != leaf.Verdict:
+				t.Fatalf("%v is returned on %+v, decided was %v\n%s", got, data, leaf.Verdict, text)
+			case leaf.Kind == split.Notify && (action == abi.Trap || action == abi.Trace || action == abi.KillThread):
+				t.Fatalf("notify leaf, but %v is returned on %+v\n%s", got, data, text)
+			case leaf.Kind == split.Static && part.Decision != nil:
 				static++
-				if abi.Verdict(got.Ret) != leaf.Verdict {
-					t.Fatalf("%v is returned on %+v, decided was %v\n%s\n%s", abi.Verdict(got.Ret), data, leaf.Verdict, text, outline(d, ""))
-				}
 			}
 		}
 	}
@@ -120,6 +63,12 @@ func TestDecisionsAreSound(t *testing.T) {
 		t.Errorf("%d tests, %d static decisions: too few to mean anything", tests, static)
 	}
 	t.Logf("%d tests, %d static decisions", tests, static)
+}
+
+// found is the part of a tree's decisions that nr is in.
+func found(t *split.Tree, nr uint32) split.Range {
+	rs := t.Decisions(abi.ArchX86_64)
+	return rs[sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr })]
 }
 
 // outline writes a decision as nested tests.

@@ -1,0 +1,96 @@
+package bpfgen
+
+import (
+	"fmt"
+	"math/rand"
+	"strings"
+)
+
+// Number is one that comparisons go wrong at, most of the time.
+func Number(r *rand.Rand) uint64 {
+	some := [...]uint64{
+		0, 1, 2, 3, 255, 256, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 32, 1<<32 + 1,
+		1<<63 - 1, 1 << 63, ^uint64(0), ^uint64(1), 0xffffffff80000000,
+	}
+	if r.Intn(8) == 0 {
+		return r.Uint64()
+	}
+	return some[r.Intn(len(some))]
+}
+
+// Rules draws a list of rules in the notation of bpfasm: each may test the
+// number of the call, then tests its data in ways compilers do, against a constant
+// or against other data. A rule that matches returns one of verdicts, some after
+// counting.
+func Rules(r *rand.Rand, verdicts []uint32) string {
+	var b strings.Builder
+	b.WriteString("map counter ARRAY key 4 value 8 entries 1\nr6 = r1\nr7 = *(u32 *)(r6 +0)\n")
+	n := 1 + r.Intn(6)
+	for i := 0; i < n; i++ {
+		if r.Intn(2) == 0 {
+			b.WriteString(numberTest(r, fmt.Sprintf("next%d", i)))
+		}
+		for k := r.Intn(3); k >= 0; k-- {
+			b.WriteString(dataTest(r, fmt.Sprintf("v%d", i)))
+		}
+		fmt.Fprintf(&b, "next%d:\n", i)
+	}
+	b.WriteString("w0 = 0x7fff0000\nexit\n")
+	for i := 0; i < n; i++ {
+		fmt.Fprintf(&b, "v%d:\n", i)
+		if r.Intn(4) == 0 {
+			b.WriteString("r1 = map[counter][0]+0\nr2 = 1\nlock *(u64 *)(r1 +0) += r2\n")
+		}
+		fmt.Fprintf(&b, "w0 = %#x\nexit\n", verdicts[r.Intn(len(verdicts))])
+	}
+	return b.String()
+}
+
+// comparisons are the operators of conditional jumps.
+func comparison(r *rand.Rand) (op, register string) {
+	ops := [...]string{"==", "!=", "<", "<=", ">", ">=", "s<", "s<=", "s>", "s>=", "&"}
+	return ops[r.Intn(len(ops))], [...]string{"r", "w"}[r.Intn(2)]
+}
+
+func numberTest(r *rand.Rand, label string) string {
+	op, reg := comparison(r)
+	some := [...]int32{0, 1, 2, 59, 257, 317, 322, 425, 0x40000000, -0x80000000, -1}
+	return fmt.Sprintf("if %s7 %s %d goto %s\n", reg, op, some[r.Intn(len(some))], label)
+}
+
+func dataTest(r *rand.Rand, label string) string {
+	text := loaded(r, "2")
+	op, reg := comparison(r)
+	switch r.Intn(5) {
+	case 4:
+		return text + loaded(r, "3") + fmt.Sprintf("if %s2 %s %s3 goto %s\n", reg, op, reg, label)
+	case 0:
+		return text + fmt.Sprintf("r3 = %#x ll\nif %s2 %s %s3 goto %s\n", Number(r), reg, op, reg, label)
+	case 1:
+		return text + fmt.Sprintf("r3 = %#x ll\nif %s3 %s %s2 goto %s\n", Number(r), reg, op, reg, label)
+	}
+	return text + fmt.Sprintf("if %s2 %s %d goto %s\n", reg, op, int32(Number(r)), label)
+}
+
+// loaded leaves something of the call's data in a register.
+func loaded(r *rand.Rand, reg string) string {
+	off := 8 + 8*r.Intn(7)
+	text := fmt.Sprintf("rX = *(u64 *)(r6 +%d)\n", off)
+	switch r.Intn(4) {
+	case 0:
+		text = fmt.Sprintf("rX = *(u32 *)(r6 +%d)\n", off+4*r.Intn(2))
+	case 1:
+		text = fmt.Sprintf("rX = *(s32 *)(r6 +%d)\n", off+4*r.Intn(2))
+	}
+	for k := r.Intn(3); k > 0; k-- {
+		text += transformed(r)
+	}
+	return strings.ReplaceAll(text, "X", reg)
+}
+
+func transformed(r *rand.Rand) string {
+	return [...]string{
+		"rX &= 0xff\n", "rX &= -16\n", "wX &= -2\n", "rX >>= 4\n", "wX >>= 31\n", "rX >>= 32\n", "rX <<= 32\nrX >>= 32\n",
+		"rX <<= 32\nrX s>>= 32\n", "wX = wX\n", "rX = (s32)rX\n", "rX = (s8)rX\n", "rX <<= 3\n", "wX <<= 3\n", "rX += 1\n",
+	}[r.Intn(14)]
+}
