@@ -6,16 +6,9 @@ import (
 	"log"
 	"os"
 	"os/exec"
-	"testing"
 
 	"portcullis"
 )
-
-// TestMain does what main does in a program that starts commands under filters.
-func TestMain(m *testing.M) {
-	portcullis.MaybeInit()
-	os.Exit(m.Run())
-}
 
 // Filters are built in, or objects compiled from C.
 func ExampleLoad() {

@@ -17,11 +17,6 @@ import (
 	"portcullis"
 )
 
-func TestMain(m *testing.M) {
-	portcullis.MaybeInit()
-	os.Exit(m.Run())
-}
-
 // server is a program under the filter phases.
 type server struct {
 	t   *testing.T

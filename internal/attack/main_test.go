@@ -33,7 +33,6 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	portcullis.MaybeInit()
 	if len(os.Args) > 3 && (os.Args[1] == supervise || os.Args[1] == become) {
 		os.Exit(supervisor(os.Args[1], os.Args[2], os.Args[3:]))
 	}

@@ -17,7 +17,6 @@ import (
 	"os"
 	"strings"
 
-	"portcullis"
 	"portcullis/internal/guest"
 )
 
@@ -56,7 +55,6 @@ where it was asked for by name, that is a failure.
 
 func main() {
 	guest.MaybeInit()
-	portcullis.MaybeInit()
 	rounds := flag.Int("rounds", 20, "how often each comparison is made; nginx and many take a third")
 	asJSON := flag.Bool("json", false, "print one JSON object in place of text")
 	flag.Usage = func() {

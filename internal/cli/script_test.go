@@ -12,14 +12,12 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"portcullis"
 	"portcullis/internal/guest"
 )
 
 // TestMain makes the test binary the portcullis command too, with the same
-// first calls as its main.
+// first call as its main.
 func TestMain(m *testing.M) {
-	portcullis.MaybeInit()
 	guest.MaybeInit()
 	os.Exit(testscript.RunMain(m, map[string]func() int{
 		"portcullis": func() int {

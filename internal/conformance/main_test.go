@@ -26,7 +26,6 @@ var (
 
 func TestMain(m *testing.M) {
 	guest.MaybeInit()
-	portcullis.MaybeInit()
 	flag.Parse()
 	os.Exit(runWithKit(m))
 }
