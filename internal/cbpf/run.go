@@ -40,6 +40,31 @@ func (p Program) Run(d *abi.SeccompData) abi.Verdict {
 	return abi.KillProcess
 }
 
+// Steps is how many instructions Run executes for d.
+func (p Program) Steps(d *abi.SeccompData) (n int) {
+	var m machine
+	for pc := 0; pc < len(p.insns); pc++ {
+		n++
+		switch in := p.insns[pc]; {
+		case in.isRet():
+			return n
+		case in.Op == Ja:
+			pc += int(in.K)
+		case in.Op == LdAbs:
+			m.a = word(d, in.K)
+		case in.isCond():
+			pc += m.skip(in)
+		case in.Op == DivX && m.x == 0:
+			return n
+		case in.Op == DivX:
+			m.a /= m.x
+		default:
+			m.step(in)
+		}
+	}
+	return n
+}
+
 // word is the 32-bit little-endian word of d at byte offset off.
 func word(d *abi.SeccompData, off uint32) uint32 {
 	switch off {
