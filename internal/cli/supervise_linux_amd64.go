@@ -12,17 +12,35 @@ import (
 // supervise starts cmd and stands in for it until it ends, then stays until
 // nothing is left that it decides for: daemons keep their filters' answers.
 func (a *app) supervise(cmd *portcullis.Cmd) error {
-	follower := target.Catch()
-	if err := cmd.Start(); err != nil {
+	follower, err := caught(cmd.Filters)
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		follower.Release()
 		return err
 	}
-	_, err := follower.Wait(process{cmd})
+	_, err = follower.Wait(process{cmd})
 	// From here on a signal is meant for this process: there is no CMD left to
-	// pass it to, and ending means that what is left gets ENOSYS.
-	follower.Release()
+	// pass it to, and ending means that what is left gets ENOSYS. Where nothing is
+	// left, that takes longer than to end.
+	go follower.Release()
 	<-cmd.Done()
 	return err
+}
+
+// caught catches signals, and verifies filters meanwhile: the runtime's thread for
+// signals is asked once for each, and what it takes is to wake it and wait.
+func caught(filters []*portcullis.Filter) (*target.Follower, error) {
+	follower := make(chan *target.Follower)
+	go func() { follower <- target.Catch() }()
+	var err error
+	for _, f := range filters {
+		if err == nil {
+			err = f.Verify()
+		}
+	}
+	return <-follower, err
 }
 
 // process is a started command as package target sees it.

@@ -88,7 +88,11 @@ func newPlan(s *Stack, o *Options) *plan {
 		return p
 	}
 	p.cfg.Listen = launch.ListenProbe
-	if p.in, p.err = decide.New(decideFilters(s), pre, decide.Options{Observe: o.Observe, Events: o.Events}); p.err == nil {
+	p.in, p.err = decide.New(decideFilters(s), pre, decide.Options{Observe: o.Observe, Events: o.Events})
+	if p.err == nil {
+		p.err = p.cfg.Listen.Resolve()
+	}
+	if p.err == nil {
 		p.err = sys.Subreaper()
 	}
 	return p

@@ -199,7 +199,7 @@ func (s *Stage) order(cfg *Config) error {
 			return &InstallError{"prctl(PR_SET_DUMPABLE)", err}
 		}
 	}
-	if err := cfg.Listen.resolve(); err != nil {
+	if err := cfg.Listen.Resolve(); err != nil {
 		return err
 	}
 	return sendOrder(s.sock, cfg, func(i int) int { return s.programs + i })
@@ -225,8 +225,9 @@ func sendOrder(sock int, cfg *Config, fd func(i int) int) error {
 	return nil
 }
 
-// resolve replaces ListenProbe by what works.
-func (l *Listen) resolve() error {
+// Resolve replaces ListenProbe by what works. Install does it too, when the stage
+// already waits. The error is an *InstallError.
+func (l *Listen) Resolve() error {
 	if *l != ListenProbe {
 		return nil
 	}

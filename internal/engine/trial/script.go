@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"portcullis/internal/abi"
@@ -98,7 +99,7 @@ func (p *parser) line(n int, text string) error {
 		return c.output(rest)
 	case word == "set":
 		return c.set(rest)
-	case callStart.MatchString(text):
+	case callStart().MatchString(text):
 		return p.question(c, n, text)
 	default:
 		act, err := directive(word, strings.TrimSpace(rest))
@@ -137,11 +138,13 @@ func (c *Case) output(text string) error {
 }
 
 // callStart begins a call: [TASK:] [i386] NAME(
-var callStart = regexp.MustCompile(`^(?:(\d+):\s*)?(?:(i386)\s+)?(\w+)\(`)
+var callStart = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:(\d+):\s*)?(?:(i386)\s+)?(\w+)\(`)
+})
 
 // question is a line "[TASK:] [i386] NAME(ARGS) [= VERDICT] [xN]".
 func (p *parser) question(c *Case, n int, text string) error {
-	m := callStart.FindStringSubmatch(text)
+	m := callStart().FindStringSubmatch(text)
 	q := &question{tid: 1, times: 1, call: Call{Data: abi.SeccompData{Arch: abi.ArchX86_64}}}
 	var err error
 	if m[1] != "" {
@@ -243,11 +246,13 @@ func integer(text string) (uint64, error) {
 }
 
 // times ends a call that is made several times.
-var times = regexp.MustCompile(`(?:^|\s+)x(\d+)$`)
+var times = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?:^|\s+)x(\d+)$`)
+})
 
 // expectation reads "= VERDICT xN", of which both halves may be missing.
 func (q *question) expectation(text string) error {
-	if m := times.FindStringSubmatch(text); m != nil {
+	if m := times().FindStringSubmatch(text); m != nil {
 		n, err := strconv.Atoi(m[1])
 		if err != nil || n < 1 || n > MaxCalls {
 			return fmt.Errorf("x%s: expected x1 to x%d", m[1], MaxCalls)
