@@ -19,6 +19,7 @@ import (
 
 	"portcullis"
 	"portcullis/filters/testdata"
+	"portcullis/internal/engine/target"
 )
 
 // kit is where attacker and suite are. The suite runs once more as nobody: this
@@ -204,7 +205,7 @@ func run(t *testing.T, cmd *portcullis.Cmd) result {
 		t.Fatalf("%v: %v", cmd.Args, err)
 	}
 	await(t, cmd.Done())
-	return result{strings.TrimRight(out.String(), " \n"), status(cmd.ProcessState)}
+	return result{strings.TrimRight(out.String(), " \n"), target.ExitStatus(cmd.ProcessState)}
 }
 
 func await(t *testing.T, done <-chan struct{}) {
@@ -214,13 +215,6 @@ func await(t *testing.T, done <-chan struct{}) {
 	case <-time.After(patience):
 		t.Fatal("the supervision does not end")
 	}
-}
-
-func status(s *os.ProcessState) int {
-	if ws := s.Sys().(syscall.WaitStatus); ws.Signaled() {
-		return 128 + int(ws.Signal())
-	}
-	return s.ExitCode()
 }
 
 // expect runs an attack and compares what it printed, line by line.
@@ -256,7 +250,7 @@ func apart(t *testing.T, how, stack string, args ...string) result {
 	if cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	return result{strings.TrimRight(out.String(), " \n"), status(cmd.ProcessState)}
+	return result{strings.TrimRight(out.String(), " \n"), target.ExitStatus(cmd.ProcessState)}
 }
 
 // supervisor is the main of such a process.
@@ -279,7 +273,7 @@ func supervisor(how, stack string, args []string) int {
 	}
 	_ = cmd.Wait() // the state says it
 	<-cmd.Done()
-	return status(cmd.ProcessState)
+	return target.ExitStatus(cmd.ProcessState)
 }
 
 // needRoot skips a test that only root can make sense of.
