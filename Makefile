@@ -3,6 +3,7 @@ export CGO_ENABLED := 0
 GO       ?= go
 FUZZTIME ?= 20s
 SOAK     ?= 20
+LIVES    ?= 1000000
 TOOLS    := .cache/tools
 
 .PHONY: build test generate lint bench fuzz soak kernel clean
@@ -39,8 +40,10 @@ fuzz:
 		done; \
 	done
 
-# The suites that race, over and over: what fails once in a hundred runs.
+# What leaks a little, by many lives; and the suites that race, over and over: what
+# fails once in a hundred runs.
 soak:
+	PORTCULLIS_LIVES=$(LIVES) $(GO) test -v -run TestShortLives -timeout 4h ./internal/conformance
 	$(GO) test -count=$(SOAK) -p 1 -failfast -timeout 4h ./internal/attack ./internal/conformance ./internal/engine/...
 
 kernel:

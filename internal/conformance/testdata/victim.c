@@ -234,6 +234,81 @@ static void *rest_of_steps(void *words)
 	return (void *)(long)steps(words);
 }
 
+// ---- short lives ----------------------------------------------------------------
+
+enum { crowd = 8 }; // live at once
+
+static void *short_thread(void *none)
+{
+	syscall(SYS_getppid);
+	return none;
+}
+
+static void *short_execution(void *none)
+{
+	syscall(SYS_getppid);
+	execl(self, self, "calls", "0", NULL);
+	return none;
+}
+
+// A process that asks once, after its parent is gone if it is an orphan.
+static void short_process(const char *kind, int go)
+{
+	pthread_t thread;
+	char byte;
+
+	if (!strcmp(kind, "executions")) {
+		close(1);
+		syscall(SYS_getppid);
+		pthread_create(&thread, NULL, short_execution, NULL);
+		pthread_join(thread, NULL);
+	} else if (!strcmp(kind, "orphans") && fork()) {
+		_exit(0);
+	} else if (!strcmp(kind, "orphans")) {
+		_exit(read(go, &byte, 1) != 1 || syscall(SYS_getppid) < 0);
+	}
+	syscall(SYS_getppid);
+	_exit(0);
+}
+
+static void short_lives(const char *kind, int n, int go[2])
+{
+	pthread_t threads[crowd];
+	int is_thread = !strcmp(kind, "threads");
+
+	for (int i = 0; i < n; i++) {
+		if (is_thread)
+			pthread_create(&threads[i], NULL, short_thread, NULL);
+		else if (fork() == 0)
+			short_process(kind, go[0]);
+	}
+	for (int i = 0; i < n; i++) {
+		if (is_thread)
+			pthread_join(threads[i], NULL);
+		else
+			wait(NULL);
+	}
+	if (!strcmp(kind, "orphans") && write(go[1], "12345678", n) != n)
+		_exit(7);
+}
+
+// For each line of its input, n tasks of a kind live one after another.
+static int churn(const char *kind, int n)
+{
+	char line[16];
+	int go[2];
+
+	if (pipe(go))
+		return 5;
+	while (fgets(line, sizeof(line), stdin)) {
+		for (int left = n; left > 0; left -= crowd)
+			short_lives(kind, left < crowd ? left : crowd, go);
+		printf("lived\n");
+		fflush(stdout);
+	}
+	return 0;
+}
+
 // ---- supervisor attacks --------------------------------------------------------
 
 static int attack_parent(void)
@@ -302,6 +377,8 @@ int main(int argc, char **argv)
 		return threads(a, b);
 	} else if (!strcmp(mode, "processes")) {
 		return processes(a, b);
+	} else if (!strcmp(mode, "churn")) {
+		return churn(argv[2], b);
 	} else if (!strcmp(mode, "generations")) {
 		return generations(a);
 	} else if (!strcmp(mode, "signals")) {

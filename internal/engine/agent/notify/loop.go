@@ -82,7 +82,11 @@ func (l *Loop) Run() error {
 	defer runtime.UnlockOSThread()
 	defer l.close()
 	for {
-		if more, err := l.next(); !more || err != nil {
+		more, err := l.next()
+		if err == nil && !more && !l.stopped.Load() {
+			l.table.AwaitOrphans()
+		}
+		if !more || err != nil {
 			return err
 		}
 	}

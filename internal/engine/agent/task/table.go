@@ -46,6 +46,7 @@ type Table struct {
 	limit   int
 	spare   int
 	forget  Forgetter
+	ended   []int // pidfds of processes that ended before their parents
 }
 
 // process is a thread group; its number is its leader's. Executing from another
@@ -54,6 +55,7 @@ type Table struct {
 type process struct {
 	pid, fd     int
 	key, leader uint64 // of the process, and of its leader as a thread
+	gone        bool   // as the sweep under way found it
 }
 
 // thread is one that leads no process.
@@ -63,6 +65,10 @@ type thread struct {
 	held handle
 	proc *process
 }
+
+// maxEnded bounds the processes that ended and wait for their parents: what lets
+// them lie can start more of them than there are descriptors.
+const maxEnded = 256
 
 // firstSweep is how many tasks are held before the first look for dead ones.
 const firstSweep = 64
@@ -91,6 +97,22 @@ func (t *Table) Close() {
 	}
 	for _, p := range t.procs {
 		t.dropProcess(p)
+	}
+	t.bury()
+	for _, fd := range t.ended {
+		sys.Close(fd)
+	}
+	t.ended = nil
+}
+
+// AwaitOrphans waits for the end of processes that became children of this one,
+// so that Close can reap them. It is for when no filtered task can call any more:
+// the kernel says so while the last ones are still on their way out.
+func (t *Table) AwaitOrphans() {
+	for _, p := range t.procs {
+		if p.pid != t.spare && sys.PidfdReap(p.fd) == nil {
+			_, _, _ = sys.Poll(p.fd, -1, -1)
+		}
 	}
 }
 
@@ -206,17 +228,23 @@ func (t *Table) makeRoom(tid int) error {
 	return nil
 }
 
+// sweep forgets what is dead in one pass over each kind, so that its cost is the
+// sum of their numbers, not the product.
 func (t *Table) sweep() {
+	for _, p := range t.procs {
+		p.gone = sys.PidfdGone(p.fd)
+	}
 	for _, th := range t.threads {
-		if th.held.gone() {
+		if th.proc.gone || th.held.gone() {
 			t.dropThread(th)
 		}
 	}
 	for _, p := range t.procs {
-		if sys.PidfdGone(p.fd) {
-			t.dropProcess(p)
+		if p.gone {
+			t.release(p)
 		}
 	}
+	t.bury()
 }
 
 func (t *Table) dropThread(th *thread) {
@@ -232,13 +260,39 @@ func (t *Table) dropProcess(p *process) {
 			t.dropThread(th)
 		}
 	}
-	if p.pid != t.spare {
-		_ = sys.PidfdReap(p.fd) // ECHILD: its parent lives
-	}
-	sys.Close(p.fd)
+	t.release(p)
+}
+
+// release forgets a process none of whose threads is held.
+func (t *Table) release(p *process) {
 	delete(t.procs, p.pid)
 	t.forget.ForgetProcess(p.key)
 	t.forget.ForgetThread(p.leader)
+	if p.pid == t.spare || len(t.ended) == maxEnded || !unreaped(p.fd) {
+		sys.Close(p.fd)
+		return
+	}
+	t.ended = append(t.ended, p.fd)
+}
+
+// unreaped reaps a process that ended, if it became a child of this one, and
+// tells whether it is still there: its parent may die without waiting for it,
+// and then it will be a child of this one.
+func unreaped(fd int) bool {
+	return sys.PidfdReap(fd) != nil && sys.PidfdGone(fd) && current(fd)
+}
+
+// bury tries again to reap what ended before its parent.
+func (t *Table) bury() {
+	left := t.ended[:0]
+	for _, fd := range t.ended {
+		if unreaped(fd) {
+			left = append(left, fd)
+			continue
+		}
+		sys.Close(fd)
+	}
+	t.ended = left
 }
 
 // current tells whether the number of a pidfd's task is still its own. A zombie
