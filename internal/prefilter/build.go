@@ -45,7 +45,7 @@ func build(trees []tree, o Options) (*Prefilter, error) {
 	}
 	p, err := compile(trees, o, lift, cbpf.MaxInsns)
 	// Tests of arguments can be left to the filters; numbers cannot.
-	for room := cbpf.MaxInsns / 2; tooLong(err) && room > 0; room /= 4 {
+	for room := cbpf.MaxInsns / 2; tooLong(err) && room > 0; room = room * 3 / 4 {
 		if p, err := compile(trees, o, lift, room); err == nil {
 			return p, nil
 		}

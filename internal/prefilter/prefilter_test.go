@@ -365,6 +365,66 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
+// TestTestsWithoutRoom: what classic BPF has no room for is left to the filter,
+// the largest tests first; the others stay.
+func TestTestsWithoutRoom(t *testing.T) {
+	f := &fakeTree{program: "wide", rs: map[abi.Arch][]split.Range{abi.ArchI386: {{To: ^uint32(0)}}}}
+	ask := split.Leaf{Kind: split.Notify, Why: split.Reason{Text: "the verdict depends on the call's arguments"}}
+	for nr := uint32(0); nr < 400; nr++ {
+		d := &split.Decision{}
+		for i := uint32(0); i < 1+nr/10; i++ {
+			d = &split.Decision{Test: argument(uint8(i%5), 4, uint64(nr<<16|i)), Then: &split.Decision{Leaf: split.Leaf{Verdict: abi.Errno(uint16(i))}}, Else: d}
+		}
+		f.rs[abi.ArchX86_64] = append(f.rs[abi.ArchX86_64], split.Range{From: nr, To: nr, Leaf: ask, Decision: d})
+	}
+	f.rs[abi.ArchX86_64] = append(f.rs[abi.ArchX86_64], split.Range{From: 400, To: ^uint32(0)})
+	p, err := build([]tree{f}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first := p.Find(abi.ArchX86_64, 3); first.Decision == nil {
+		t.Errorf("a single test is left to the filter: %s", leafText(first.Leaf))
+	}
+	last := p.Leaf(abi.ArchX86_64, 399)
+	if last.Kind != split.Notify || !strings.HasSuffix(last.Why.Text, noRoom) || !p.Dynamic() {
+		t.Errorf("forty tests of the last call became %s: %s", leafText(last), last.Why.Text)
+	}
+	kept := 0
+	for _, r := range p.Ranges(abi.ArchX86_64) {
+		if r.Decision != nil && r.To < 400 {
+			kept++
+		}
+	}
+	if kept < 100 || p.Program().Len() > cbpf.MaxInsns {
+		t.Errorf("%d calls keep their tests in %d instructions", kept, p.Program().Len())
+	}
+}
+
+// TestTestsOfManyFilters: the tests of stacked filters multiply, up to a bound.
+func TestTestsOfManyFilters(t *testing.T) {
+	var stack []tree
+	for i := uint8(0); i < 6; i++ {
+		d := &split.Decision{}
+		for k := uint64(0); k < 8; k++ {
+			d = &split.Decision{Test: argument(i, 8, k), Then: &split.Decision{Leaf: split.Leaf{Verdict: abi.Errno(uint16(10*uint64(i) + k))}}, Else: d}
+		}
+		ask := split.Leaf{Kind: split.Notify, Why: split.Reason{Text: "the verdict depends on the call's arguments"}}
+		stack = append(stack, &fakeTree{program: "f", rs: map[abi.Arch][]split.Range{
+			abi.ArchX86_64: {{To: ^uint32(0), Leaf: ask, Decision: d}}, abi.ArchI386: {{To: ^uint32(0)}},
+		}})
+	}
+	p, err := build(stack, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l := p.Leaf(abi.ArchX86_64, 0); l.Kind != split.Notify || !strings.HasSuffix(l.Why.Text, tooManyTests) {
+		t.Errorf("8 tests in each of 6 filters became %s: %s", leafText(l), l.Why.Text)
+	}
+	if p, err = build(stack[:2], Options{}); err != nil || p.Dynamic() {
+		t.Errorf("8 tests in each of 2 filters: %v, dynamic %v", err, p.Dynamic())
+	}
+}
+
 // TestLargest: all of 1,024 calls and of both architectures may differ.
 func TestLargest(t *testing.T) {
 	r := rand.New(rand.NewSource(5))
