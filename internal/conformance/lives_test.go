@@ -19,7 +19,7 @@ func lives(t *testing.T) int {
 	t.Helper()
 	s := os.Getenv("PORTCULLIS_LIVES")
 	if s == "" {
-		return 3000
+		return 6000
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil {
@@ -39,7 +39,7 @@ func TestShortLives(t *testing.T) {
 		cost int // how many of the cheapest one takes as long as
 	}{{"processes", 1}, {"threads", 1}, {"executions", 10}, {"orphans", 2}} {
 		c := c
-		t.Run(c.kind, func(t *testing.T) { churn(t, c.kind, lives(t)/c.cost) })
+		t.Run(c.kind, func(t *testing.T) { churn(t, c.kind, lives(t)/c.cost/2) })
 	}
 }
 
