@@ -83,6 +83,8 @@ const (
 )
 
 // stageProgram is the code of every stage; see stage_linux_amd64.s.
+//
+//lint:ignore U1000 its text is copied
 func stageProgram()
 
 // stageAddress is where it is: the value of stageProgram would be another
@@ -122,6 +124,9 @@ func newStage(path string, own []int, prefix string) (*os.File, error) {
 	if strings.IndexByte(path, 0) >= 0 {
 		return nil, syscall.EINVAL
 	}
+	// What a child forked meanwhile has open for writing could not be executed.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	f, err := executable()
 	if err != nil {
 		return nil, err
@@ -263,9 +268,18 @@ func executable() (*os.File, error) {
 	if err == nil {
 		return os.NewFile(uintptr(fd), "portcullis"), nil
 	}
-	f, tempErr := os.CreateTemp("", "portcullis") // vm.memfd_noexec may be 2
+	f, tempErr := temporary() // vm.memfd_noexec may be 2
 	if tempErr != nil {
 		return nil, fmt.Errorf("memfd_create: %w, and %v", err, tempErr)
+	}
+	return f, nil
+}
+
+// temporary is a new file without a name, in the directory for such files.
+func temporary() (*os.File, error) {
+	f, err := os.CreateTemp("", "portcullis")
+	if err != nil {
+		return nil, err
 	}
 	return f, os.Remove(f.Name())
 }

@@ -71,6 +71,8 @@ func startable(cmd *exec.Cmd) error {
 	switch {
 	case cmd.Process != nil:
 		return errors.New("the command was started already")
+	case cmd.Path == "" && cmd.Err == nil:
+		return errors.New("exec: no command") // what os/exec says, before it looks for the stage
 	case a != nil && a.Chroot != "":
 		return errors.New("SysProcAttr.Chroot is not supported: start a command that changes its root itself")
 	case a != nil && a.Ptrace:
@@ -199,8 +201,12 @@ func (s *Stage) order(cfg *Config) error {
 			return &InstallError{"prctl(PR_SET_DUMPABLE)", err}
 		}
 	}
-	if err := cfg.Listen.Resolve(); err != nil {
-		return err
+	if cfg.Listen == ListenProbe {
+		found, err := Resolve()
+		if err != nil {
+			return err
+		}
+		cfg.Listen = found
 	}
 	return sendOrder(s.sock, cfg, func(i int) int { return s.programs + i })
 }
@@ -225,22 +231,17 @@ func sendOrder(sock int, cfg *Config, fd func(i int) int) error {
 	return nil
 }
 
-// Resolve replaces ListenProbe by what works. Install does it too, when the stage
-// already waits. The error is an *InstallError.
-func (l *Listen) Resolve() error {
-	if *l != ListenProbe {
-		return nil
-	}
+// Resolve finds out what ListenProbe is on this kernel, once in a process.
+// Install does it too, when the stage already waits. The error is an *InstallError.
+func Resolve() (Listen, error) {
 	if known := Listen(probed.Load()); known != ListenNone {
-		*l = known
-		return nil
+		return known, nil
 	}
 	found, err := Probe()
 	if err == nil {
 		probed.Store(uint32(found))
-		*l = found
 	}
-	return err
+	return found, err
 }
 
 func closeListener(fd int) {
