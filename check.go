@@ -52,7 +52,7 @@ func (f *Filter) Check() (*Report, error) {
 	}
 	r := &Report{Program: f.Name(), Insns: len(f.program.Insns), Visited: f.verified.Visited()}
 	for _, c := range syscalls.All() {
-		r.count(f.tree.Leaf(abi.ArchX86_64, c.Nr).Kind)
+		r.count(f.tree.Find(abi.ArchX86_64, c.Nr).Kind())
 	}
 	for _, w := range f.verified.Warnings() {
 		r.Warnings = append(r.Warnings, w.String())

@@ -66,12 +66,15 @@ func ExampleFilter_Explain() {
 		switch {
 		case d.Leaf != "static":
 			fmt.Printf("%s asks the agent: %s\n", d.Call, d.Why)
+		case d.Arguments != nil:
+			fmt.Printf("%s is decided by its arguments: if %s, …\n", d.Call, d.Arguments.If)
 		case d.Verdict != "ALLOW":
 			fmt.Printf("%s is always %s by guard %s\n", d.Call, d.Verdict, d.Guard)
 		}
 	}
 	// Output:
 	// execve asks the agent: changes map .bss
+	// seccomp is decided by its arguments: if args[0].low == 0x1, …
 	// execveat asks the agent: changes map .bss
 	// io_uring_setup is always ERRNO(38) by guard io_uring
 	// io_uring_enter is always ERRNO(38) by guard io_uring

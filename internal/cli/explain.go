@@ -16,7 +16,9 @@ func (a *app) explain() *cobra.Command {
 		Use:   "explain [flags] SPEC [CALL...]",
 		Short: "Say which calls are decided where, and why",
 		Long: "Say for each system call, or for those named, whether the kernel decides it alone (static)\n" +
-			"or the agent is asked (notify), with the instruction and source line that make it so.",
+			"or the agent is asked (notify), with the instruction and source line that make it so.\n" +
+			"Where a call's arguments decide, they are shown as tests: args[0].low is the lower half\n" +
+			"of the first, \"s>\" compares signed numbers.",
 		Example: examples("portcullis explain count-exec", "portcullis explain ./my-filter.o socket connect"),
 		Args:    cobra.MinimumNArgs(1),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.explainOne(&s, args[0], args[1:]) },
@@ -64,61 +66,144 @@ func choose(all []portcullis.Decision, calls []string) ([]portcullis.Decision, e
 	return chosen, nil
 }
 
-// printDecisions prints one line a decision; unless they were asked for by
-// name, what most calls have in common becomes one line at the end.
+// group is calls that are decided alike.
+type group struct {
+	calls []string
+	how   []string // lines
+}
+
+// printDecisions prints what is decided alike together, in the order of the first
+// call; unless they were asked for by name, what most calls have in common comes
+// at the end, without their names.
 func printDecisions(w io.Writer, ds []portcullis.Decision, named bool) {
-	common, n := commonest(ds)
-	if named || n < 2 {
-		common = ""
-	}
-	for _, d := range ds {
-		if how := describe(d); how != common {
-			fmt.Fprintf(w, "%-24s %s\n", d.Call, how)
+	groups, common := grouped(ds), -1
+	for i, g := range groups {
+		if !named && len(g.calls) > 1 && (common < 0 || len(g.calls) > len(groups[common].calls)) {
+			common = i
 		}
 	}
-	if common != "" {
-		fmt.Fprintf(w, "%-24s %s\n", fmt.Sprintf("the other %d", n), common)
+	for i, g := range groups {
+		if i != common {
+			g.print(w)
+		}
+	}
+	if common >= 0 {
+		g := groups[common]
+		group{[]string{fmt.Sprintf("the other %d", len(g.calls))}, g.how}.print(w)
 	}
 }
 
-func commonest(ds []portcullis.Decision) (how string, n int) {
-	counts := map[string]int{}
+func grouped(ds []portcullis.Decision) []group {
+	var groups []group
+	at := map[string]int{}
 	for _, d := range ds {
-		k := describe(d)
-		if counts[k]++; counts[k] > n {
-			how, n = k, counts[k]
+		how := describe(d)
+		key := strings.Join(how, "\n")
+		i, known := at[key]
+		if !known {
+			i = len(groups)
+			at[key] = i
+			groups = append(groups, group{how: how})
 		}
+		groups[i].calls = append(groups[i].calls, d.Call)
 	}
-	return how, n
+	return groups
 }
 
-func describe(d portcullis.Decision) string {
+const (
+	nameWidth = 24 // of the column with names of calls
+	lineWidth = 80
+)
+
+// print puts names and what is decided on one line where both are short.
+func (g group) print(w io.Writer) {
+	names := wrapped(g.calls)
+	if len(names) == 1 && len(names[0]) <= nameWidth && len(g.how) == 1 {
+		fmt.Fprintf(w, "%-*s %s\n", nameWidth, names[0], g.how[0])
+		return
+	}
+	for _, line := range names {
+		fmt.Fprintln(w, line)
+	}
+	for _, line := range g.how {
+		fmt.Fprintf(w, "    %s\n", line)
+	}
+}
+
+// wrapped lists names, as many on a line as fit.
+func wrapped(names []string) (lines []string) {
+	line := ""
+	for i, name := range names {
+		if i < len(names)-1 {
+			name += ","
+		}
+		switch {
+		case line == "":
+			line = name
+		case len(line)+1+len(name) > lineWidth:
+			lines, line = append(lines, line), name
+		default:
+			line += " " + name
+		}
+	}
+	return append(lines, line)
+}
+
+func describe(d portcullis.Decision) []string {
+	if d.Arguments == nil {
+		return []string{outcome(d.Outcome)}
+	}
+	return tests(d.Arguments, "if ", "")
+}
+
+// tests writes a test and what follows it; a test after "else" goes on the same
+// line, so that a list of rules reads as one.
+func tests(b *portcullis.Branch, word, indent string) []string {
+	if b.Then == nil {
+		return []string{indent + word + outcome(b.Outcome)}
+	}
+	head := indent + word + b.If + ": "
+	lines := []string{head + outcome(b.Then.Outcome)}
+	if b.Then.Then != nil {
+		lines = append([]string{strings.TrimSuffix(head, " ")}, tests(b.Then, "if ", indent+"    ")...)
+	}
+	if b.Else.Then == nil {
+		return append(lines, indent+"else: "+outcome(b.Else.Outcome))
+	}
+	return append(lines, tests(b.Else, "else if ", indent)...)
+}
+
+func outcome(o portcullis.Outcome) string {
 	var parts []string
-	if d.Verdict != "" {
-		parts = append(parts, d.Verdict)
+	if o.Verdict != "" {
+		parts = append(parts, o.Verdict)
 	}
-	if d.Why != "" {
-		parts = append(parts, where(d)+d.Why)
+	if o.Why != "" {
+		parts = append(parts, where(o)+o.Why)
 	}
-	if d.Guard != "" {
-		parts = append(parts, "("+d.Guard+" guard)")
+	if o.Guard != "" {
+		parts = append(parts, "("+o.Guard+" guard)")
 	}
-	return fmt.Sprintf("%-7s %s", d.Leaf, strings.Join(parts, " "))
+	return fmt.Sprintf("%-7s %s", o.Leaf, strings.Join(parts, " "))
 }
 
-func where(d portcullis.Decision) string {
-	if d.Line != "" {
-		return d.Line + ": "
+func where(o portcullis.Outcome) string {
+	if o.Line != "" {
+		return o.Line + ": "
 	}
-	return fmt.Sprintf("instruction %d: ", d.Insn)
+	return fmt.Sprintf("instruction %d: ", o.Insn)
 }
 
 func printBalance(w io.Writer, all []portcullis.Decision) {
-	static := 0
+	static, bitmap := 0, 0
 	for _, d := range all {
 		if d.Leaf == "static" {
 			static++
 		}
+		if d.Bitmap {
+			bitmap++
+		}
 	}
+	fmt.Fprintf(w, "%d of %d calls are always allowed, and the kernel runs no filter for them\n", bitmap, len(all))
 	fmt.Fprintf(w, "%d of %d calls never leave the kernel\n", static, len(all))
 }

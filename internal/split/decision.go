@@ -81,14 +81,19 @@ func (t *Tree) Decisions(arch abi.Arch) []Range {
 	return r.decisions
 }
 
-// Arguments is the Decision of one call; nil if its leaf is all there is to say.
-func (t *Tree) Arguments(arch abi.Arch, nr uint32) *Decision {
+// Find is the part of Decisions that a call is in, with the call alone in it. For
+// an architecture that is not split it is a Trace leaf that no engine accepts.
+func (t *Tree) Find(arch abi.Arch, nr uint32) Range {
 	rs := t.Decisions(arch)
-	if i := sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr }); i < len(rs) {
-		return rs[i].Decision
+	i := sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr })
+	if i == len(rs) {
+		return Range{From: nr, To: nr, Leaf: t.Leaf(arch, nr)}
 	}
-	return nil
+	return Range{From: nr, To: nr, Leaf: rs[i].Leaf, Decision: rs[i].Decision}
 }
+
+// Arguments is the Decision of one call; nil if its leaf is all there is to say.
+func (t *Tree) Arguments(arch abi.Arch, nr uint32) *Decision { return t.Find(arch, nr).Decision }
 
 // decide replaces the leaves that are not static by decisions with leaves that
 // are, where there are any.

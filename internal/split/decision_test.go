@@ -3,7 +3,6 @@ package split_test
 import (
 	"fmt"
 	"math/rand"
-	"sort"
 	"testing"
 
 	"portcullis/internal/abi"
@@ -38,7 +37,7 @@ func TestDecisionsAreSound(t *testing.T) {
 		tree := split.Split(v)
 		for k := 0; k < 60; k++ {
 			nr := int32([...]uint32{1, 59, 317, 322, 0x40000001, 0xffffffff, uint32(bpfgen.Number(r))}[r.Intn(7)])
-			part := found(tree, uint32(nr))
+			part := tree.Find(abi.ArchX86_64, uint32(nr))
 			data := abi.SeccompData{Nr: nr, Arch: abi.ArchX86_64, InstructionPointer: bpfgen.Number(r)}
 			for a := range data.Args {
 				data.Args[a] = bpfgen.Number(r)
@@ -63,12 +62,6 @@ func TestDecisionsAreSound(t *testing.T) {
 		t.Errorf("%d tests, %d static decisions: too few to mean anything", tests, static)
 	}
 	t.Logf("%d tests, %d static decisions", tests, static)
-}
-
-// found is the part of a tree's decisions that nr is in.
-func found(t *split.Tree, nr uint32) split.Range {
-	rs := t.Decisions(abi.ArchX86_64)
-	return rs[sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr })]
 }
 
 // outline writes a decision as nested tests.
@@ -123,7 +116,7 @@ if w2 s< 0 goto trap
 exit
 trap:
 r0 = 0x30000
-exit`, `if args[1].low s>= 0x0
+exit`, `if args[1].low s>= 0
   ALLOW
 else
   TRAP

@@ -70,6 +70,14 @@ type Range struct {
 	Decision *Decision
 }
 
+// Kind is the dearest kind that a call of r is decided by.
+func (r Range) Kind() Kind {
+	if r.Decision == nil {
+		return r.Leaf.Kind
+	}
+	return r.Decision.Kind()
+}
+
 // Tree is a program's decisions. It may be used by several goroutines.
 type Tree struct {
 	v    *verify.Verified

@@ -92,6 +92,10 @@ func (t Test) String() string {
 	if t.With.Size != 0 {
 		return fmt.Sprintf("%s %s %s", t.Part, operator(t.Op), t.With)
 	}
+	if t.Op == prog.OpJsgt || t.Op == prog.OpJsge {
+		shift := 64 - 8*int(t.Size)
+		return fmt.Sprintf("%s %s %d", t.Part, operator(t.Op), int64(t.Value<<shift)>>shift)
+	}
 	return fmt.Sprintf("%s %s %#x", t.Part, operator(t.Op), t.Value)
 }
 
