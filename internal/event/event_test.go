@@ -42,7 +42,7 @@ func TestString(t *testing.T) {
 		{"guard", guard, "execve(0x1, 0xffffffffffffffff, 0x0, 0x0, 0x0, 0x0) by bash[4711]: ERRNO(38) ENOSYS from the io_uring guard"},
 		{"terminal escapes", hostile, "execve(0x1, 0xffffffffffffffff, 0x0, 0x0, 0x0, 0x0) by a?[2Jb?[4711]: ERRNO(1) EPERM from count-exec, instruction 12"},
 		{"unknown everything", odd, "call -1 (0x7)(0x0, 0x0, 0x0, 0x0, 0x0, 0x0): 0x00010000 from p (fault)"},
-		{"record", recorded(), `audit recorded in opened at openat by sh[7]: path="/etc/pa\"?" flags=3`},
+		{"record", recorded(), `audit recorded in opened at openat by sh[7]: path="/etc/pa\"\u009b" flags=3`},
 		{
 			"bytes",
 			Event{Kind: KindRecord, Program: "p", Map: "m", Call: Call{Arch: abi.ArchX86_64}, Data: make([]byte, 65), Text: "the first 65 of 66 bytes"},

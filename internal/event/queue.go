@@ -23,7 +23,8 @@ func (Discard) Emit(*Event) {}
 // bound a target that is denied in a loop could fill its supervisor's memory;
 // with blocking instead it could be held up by a slow log.
 type Queue struct {
-	events  chan Event
+	events  chan *Event
+	spare   sync.Pool // of events that are in no use: most runs have none
 	stop    chan struct{}
 	done    chan struct{}
 	once    sync.Once
@@ -33,12 +34,13 @@ type Queue struct {
 }
 
 // NewQueue starts a queue of size events. consume is called on one goroutine,
-// never after Close has returned; losses reach it as an event of KindLost.
+// never after Close has returned, and must not keep its argument; losses reach it as an event of KindLost.
 func NewQueue(size int, consume func(*Event)) *Queue {
 	q := &Queue{
-		events:  make(chan Event, size),
+		events:  make(chan *Event, size),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
+		spare:   sync.Pool{New: func() any { return new(Event) }},
 		consume: consume,
 	}
 	go q.run()
@@ -47,9 +49,12 @@ func NewQueue(size int, consume func(*Event)) *Queue {
 
 // Emit queues a copy of e, or counts it as lost.
 func (q *Queue) Emit(e *Event) {
+	kept := q.spare.Get().(*Event)
+	*kept = *e
 	select {
-	case q.events <- *e:
+	case q.events <- kept:
 	default:
+		q.spare.Put(kept)
 		q.lost.Add(1)
 	}
 }
@@ -69,7 +74,7 @@ func (q *Queue) run() {
 	for {
 		select {
 		case e := <-q.events:
-			q.deliver(&e)
+			q.deliver(e)
 		case <-q.stop:
 			q.drain()
 			return
@@ -81,7 +86,7 @@ func (q *Queue) drain() {
 	for {
 		select {
 		case e := <-q.events:
-			q.deliver(&e)
+			q.deliver(e)
 		default:
 			q.tellLost()
 			return
@@ -92,6 +97,8 @@ func (q *Queue) drain() {
 func (q *Queue) deliver(e *Event) {
 	q.tellLost()
 	q.consume(e)
+	*e = Event{} // what it refers to is not kept alive
+	q.spare.Put(e)
 }
 
 func (q *Queue) tellLost() {

@@ -103,7 +103,8 @@ func element(v prog.Var, data []byte) json.RawMessage {
 	return strconv.AppendUint(nil, u, 10)
 }
 
-// quoted is text as JSON; what is not UTF-8 in it is replaced.
+// quoted is text as JSON, in the form in which Writer writes it; what is not
+// UTF-8 in it is replaced.
 func quoted(text string) json.RawMessage {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -111,7 +112,7 @@ func quoted(text string) json.RawMessage {
 	if enc.Encode(text) != nil { // no string fails
 		return json.RawMessage(`""`)
 	}
-	return bytes.TrimRight(b.Bytes(), "\n")
+	return escapeControls(bytes.TrimRight(b.Bytes(), "\n"))
 }
 
 // fields is a record's JSON: an object whose members keep their order.
