@@ -52,6 +52,7 @@ func (a *app) run() *cobra.Command {
 }
 
 func (o *runFlags) run(a *app, args []string) error {
+	launcher := a.launcher(o)
 	cmd, err := o.command(a, args)
 	if err != nil {
 		return exit(exitOurs, err)
@@ -64,7 +65,7 @@ func (o *runFlags) run(a *app, args []string) error {
 	if watch.needed() {
 		cmd.Events, cmd.Observe = watch.event, portcullis.ObserveDenials
 	}
-	return startStatus(cmd, a.launch(cmd, watch))
+	return startStatus(cmd, launcher.launch(cmd, watch))
 }
 
 // suggested are built-in filters that do something by themselves.
@@ -97,6 +98,9 @@ type watcher struct {
 	err    error
 	errOut io.Writer
 }
+
+// watched tells whether anything is to be told of the run.
+func (o *runFlags) watched() bool { return !o.quiet || o.events != "" }
 
 func (o *runFlags) watch(a *app) (*watcher, error) {
 	w := &watcher{errOut: a.Err}

@@ -9,10 +9,26 @@ import (
 	"portcullis/internal/engine/target"
 )
 
+// catching are signals that are being caught. It is begun early, for the runtime's
+// thread for signals is asked once for each, and what it takes is to wake it and
+// wait for it.
+type catching chan *target.Follower
+
+func catch() catching {
+	c := make(catching, 1)
+	go func() { c <- target.Catch() }()
+	return c
+}
+
 // supervise starts cmd and stands in for it until it ends, then stays until
 // nothing is left that it decides for: daemons keep their filters' answers.
-func (a *app) supervise(cmd *portcullis.Cmd) error {
-	follower, err := caught(cmd.Filters)
+func (l *launcher) supervise(cmd *portcullis.Cmd) error {
+	if l.signals == nil {
+		l.signals = catch()
+	}
+	err := verify(cmd.Filters)
+	follower := <-l.signals
+	l.signals = nil
 	if err == nil {
 		err = cmd.Start()
 	}
@@ -29,18 +45,14 @@ func (a *app) supervise(cmd *portcullis.Cmd) error {
 	return err
 }
 
-// caught catches signals, and verifies filters meanwhile: the runtime's thread for
-// signals is asked once for each, and what it takes is to wake it and wait.
-func caught(filters []*portcullis.Filter) (*target.Follower, error) {
-	follower := make(chan *target.Follower)
-	go func() { follower <- target.Catch() }()
-	var err error
+// verify does beforehand what Start would.
+func verify(filters []*portcullis.Filter) error {
 	for _, f := range filters {
-		if err == nil {
-			err = f.Verify()
+		if err := f.Verify(); err != nil {
+			return err
 		}
 	}
-	return <-follower, err
+	return nil
 }
 
 // process is a started command as package target sees it.
@@ -61,29 +73,44 @@ func (p process) Wait() (*os.ProcessState, error) {
 // foreign is an error that another supervisor's listener is the reason of.
 type foreign interface{ Foreign() bool }
 
-// launch runs cmd in the way that its filters and its watcher need.
-func (a *app) launch(cmd *portcullis.Cmd, w *watcher) error {
-	if !w.needed() && cmd.Engine != portcullis.Kernel {
-		return a.inPlace(cmd)
+// launcher runs a command in the way that its filters and its watcher need.
+type launcher struct {
+	*app
+	signals catching // nil until they are caught
+}
+
+// launcher is made before there is a command.
+func (a *app) launcher(o *runFlags) *launcher {
+	l := &launcher{app: a}
+	if o.watched() { // else the command may take this process's place
+		l.signals = catch()
 	}
-	err := a.supervise(cmd)
+	return l
+}
+
+// launch runs cmd.
+func (l *launcher) launch(cmd *portcullis.Cmd, w *watcher) error {
+	if !w.needed() && cmd.Engine != portcullis.Kernel {
+		return l.inPlace(cmd)
+	}
+	err := l.supervise(cmd)
 	var f foreign
 	if !errors.As(err, &f) || !f.Foreign() || !allStatic(cmd.Filters) {
 		return err
 	}
 	// Observing takes the one listener that a task may have, and somebody else
 	// has it. The verdicts are the same without.
-	fmt.Fprintln(a.Err, "portcullis: denials are not reported: this process already runs under another supervisor's listener")
+	fmt.Fprintln(l.Err, "portcullis: denials are not reported: this process already runs under another supervisor's listener")
 	cmd.Events, cmd.Observe = nil, portcullis.ObserveNone
-	return a.inPlace(cmd)
+	return l.inPlace(cmd)
 }
 
 // inPlace becomes cmd if the kernel can decide all its calls; else it supervises.
-func (a *app) inPlace(cmd *portcullis.Cmd) error {
+func (l *launcher) inPlace(cmd *portcullis.Cmd) error {
 	err := cmd.Exec()
 	var dynamic *portcullis.DynamicError
 	if errors.As(err, &dynamic) {
-		return a.supervise(cmd)
+		return l.supervise(cmd)
 	}
 	return err
 }

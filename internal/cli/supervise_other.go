@@ -4,5 +4,10 @@ package cli
 
 import "portcullis"
 
+// launcher runs a command.
+type launcher struct{}
+
+func (a *app) launcher(*runFlags) launcher { return launcher{} }
+
 // launch fails with the engine's own words: there is none for this system.
-func (a *app) launch(cmd *portcullis.Cmd, _ *watcher) error { return cmd.Start() }
+func (launcher) launch(cmd *portcullis.Cmd, _ *watcher) error { return cmd.Start() }

@@ -43,6 +43,15 @@ func (s *Stack) trees() []*split.Tree {
 	return trees
 }
 
+func (s *Stack) hasMaps() bool {
+	for _, f := range s.Filters {
+		if len(f.Verified.Program().Maps) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Options shape an installation. Their zero value takes the best engine, lifts
 // no guard and reports nothing.
 type Options struct {
@@ -58,6 +67,9 @@ type Options struct {
 	// Log takes a line for what is neither routine nor an event; nil for none.
 	Log io.Writer
 }
+
+// observes tells whether there is anything to report.
+func (o *Options) observes() bool { return o.Observe != prefilter.ObserveNone }
 
 func (o *Options) logf(format string, args ...any) {
 	if o.Log != nil {

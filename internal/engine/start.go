@@ -75,6 +75,7 @@ type plan struct {
 }
 
 func newPlan(s *Stack, o *Options) *plan {
+	listen := probing(s, o)
 	token, err := newToken()
 	if err != nil {
 		return &plan{err: err}
@@ -87,15 +88,32 @@ func newPlan(s *Stack, o *Options) *plan {
 	if !pre.Dynamic() {
 		return p
 	}
-	p.cfg.Listen = launch.ListenProbe
 	p.in, p.err = decide.New(decideFilters(s), pre, decide.Options{Observe: o.Observe, Events: o.Events})
 	if p.err == nil {
-		p.err = p.cfg.Listen.Resolve()
+		p.cfg.Listen, p.err = listen()
 	}
 	if p.err == nil {
 		p.err = sys.Subreaper()
 	}
 	return p
+}
+
+// probing finds out what ListenProbe is, beside the work on the prefilter where
+// the stack looks as if it needs it, and else when it is asked.
+func probing(s *Stack, o *Options) func() (launch.Listen, error) {
+	if !o.observes() && !s.hasMaps() {
+		return launch.Resolve
+	}
+	type result struct {
+		listen launch.Listen
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		l, err := launch.Resolve()
+		done <- result{l, err}
+	}()
+	return func() (launch.Listen, error) { r := <-done; return r.listen, r.err }
 }
 
 // supervise serves the listener from here on, on a goroutine that ends with the
