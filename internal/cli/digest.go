@@ -24,6 +24,7 @@ type digest struct {
 	seen  map[kind]int
 	other int
 	lost  uint64
+	full  uint64 // records that found no room
 	// records counts what filters put into ring buffers: too much to be shown.
 	records int
 }
@@ -37,6 +38,8 @@ func (d *digest) add(e *event.Event) {
 		fmt.Fprintf(d.w, "portcullis: %s\n", e)
 	case e.Kind == event.KindRecord:
 		d.records++
+	case e.Kind == event.KindLost && e.Map != "":
+		d.full += e.Lost
 	case e.Kind == event.KindLost:
 		d.lost += e.Lost
 	case e.Denies():
@@ -69,6 +72,9 @@ func (d *digest) close() {
 	}
 	if d.records > 0 {
 		fmt.Fprintf(d.w, "portcullis: the filters recorded %s; --events FILE shows them\n", plural(d.records, "record"))
+	}
+	if d.full > 0 {
+		fmt.Fprintf(d.w, "portcullis: %d records found no room in the filters' ring buffers\n", d.full)
 	}
 	if d.lost > 0 {
 		fmt.Fprintf(d.w, "portcullis: %d events came too fast to be looked at\n", d.lost)

@@ -62,6 +62,10 @@ func (e *Event) wire() *wire {
 	case KindRecord:
 		data := hex.EncodeToString(e.Data)
 		w.Call, w.Map, w.Data, w.Record = encodeCall(e.Call), e.Map, &data, e.Record
+	case KindLost:
+		if w.Map = e.Map; e.Map != "" {
+			w.Call = encodeCall(e.Call)
+		}
 	}
 	return w
 }
@@ -89,8 +93,11 @@ func (e *Event) UnmarshalJSON(raw []byte) error {
 		d.Insn = *w.Insn
 	}
 	decode := decodeVerdict
-	if w.Kind == KindRecord {
+	switch w.Kind {
+	case KindRecord:
 		decode = decodeRecord
+	case KindLost:
+		decode = decodeLost
 	}
 	if err := decode(&d, &w); err != nil {
 		return err
@@ -111,6 +118,13 @@ func decodeVerdict(d *Event, w *wire) error {
 		return err
 	}
 	d.Call, err = decodeCall(w.Call)
+	return err
+}
+
+func decodeLost(d *Event, w *wire) (err error) {
+	if d.Map = w.Map; w.Call != nil {
+		d.Call, err = decodeCall(w.Call)
+	}
 	return err
 }
 

@@ -21,7 +21,8 @@ const (
 	// KindRecord is what a filter put into a ring buffer, in Data and Record.
 	// The records of one decision come before its verdict, filter by filter.
 	KindRecord Kind = "record"
-	// KindLost says that Lost events before this one were dropped.
+	// KindLost says that Lost events before this one were dropped; with Map, that
+	// Lost records of this decision found no room in that ring buffer.
 	KindLost Kind = "lost"
 )
 
@@ -78,7 +79,7 @@ type Event struct {
 	Record []Field
 	// Text is what a filter printed, or a remark such as an evaluation's fault.
 	Text string
-	// Lost counts dropped events in an event of KindLost.
+	// Lost counts dropped events, or records, in an event of KindLost.
 	Lost uint64
 }
 

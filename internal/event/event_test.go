@@ -49,6 +49,7 @@ func TestString(t *testing.T) {
 			"p recorded in m at call 0: 65 bytes " + strings.Repeat("00", 64) + "… (the first 65 of 66 bytes)",
 		},
 		{"print", Event{Kind: KindPrint, Program: "p", Text: "n=1"}, "p printed: n=1"},
+		{"full ring", Event{Kind: KindLost, Program: "audit", Map: "opened", Lost: 2, Pid: 7, Comm: "sh", Call: Call{Name: "openat", Arch: abi.ArchX86_64}}, "2 records of audit were lost at openat by sh[7]: they found no room in opened"},
 		{"lost", Event{Kind: KindLost, Lost: 3}, "3 events were lost: the reader is slower than the calls"},
 	} {
 		if got := c.e.String(); got != c.want {
@@ -198,7 +199,12 @@ func anyEvent(t *rapid.T) Event {
 		Lost: rapid.Uint64().Draw(t, "lost"),
 	}
 	switch e.Kind {
-	case KindPrint, KindLost:
+	case KindPrint:
+		return e
+	case KindLost:
+		if e.Map = rapid.StringN(0, 8, -1).Draw(t, "map"); e.Map != "" {
+			e.Call.Arch = abi.ArchX86_64
+		}
 		return e
 	case KindRecord:
 		e.Map, e.Data = rapid.String().Draw(t, "map"), rapid.SliceOf(rapid.Byte()).Draw(t, "data")

@@ -18,6 +18,9 @@ func (e *Event) String() string {
 	case KindRecord:
 		return fmt.Sprintf("%s recorded in %s at %s%s: %s", Printable(e.Program), Printable(e.Map), e.Call.Title(), e.by(), e.Content()+e.remark())
 	case KindLost:
+		if e.Map != "" {
+			return fmt.Sprintf("%d records of %s were lost at %s%s: they found no room in %s", e.Lost, Printable(e.Program), e.Call.Title(), e.by(), Printable(e.Map))
+		}
 		return fmt.Sprintf("%d events were lost: the reader is slower than the calls", e.Lost)
 	}
 	return e.subject() + e.Explain()

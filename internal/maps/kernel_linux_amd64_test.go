@@ -194,10 +194,30 @@ func here(t *testing.T, p *prog.Program) side {
 	}
 }
 
-// kernel loads the operator as a traffic classifier, which may use locks.
+// kernel is the operator's side in the kernel.
 func kernel(t *testing.T, p *prog.Program) side {
 	t.Helper()
-	var fds []int
+	fds, run := loaded(t, p)
+	desk, zero := make([]byte, deskSize), make([]byte, 4)
+	return func(o *order) answer {
+		err := sys.MapUpdate(fds[0], zero, o.desk(), 0)
+		if err == nil {
+			err = run()
+		}
+		if err == nil {
+			err = sys.MapLookup(fds[0], zero, desk)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return read(desk)
+	}
+}
+
+// loaded has the kernel make a program's maps and load it, as a traffic
+// classifier, which may use locks.
+func loaded(t *testing.T, p *prog.Program) (fds []int, run func() error) {
+	t.Helper()
 	for _, m := range p.Maps {
 		fds = append(fds, create(t, m))
 	}
@@ -210,23 +230,10 @@ func kernel(t *testing.T, p *prog.Program) side {
 	text := make([]byte, 1<<20)
 	fd, err := sys.ProgLoad(sys.ProgAttr{Type: unix.BPF_PROG_TYPE_SCHED_CLS, Insns: prog.Encode(insns), License: "GPL", Log: text})
 	if err != nil {
-		t.Fatalf("the kernel refuses the operator: %v\n%s", err, bytes.TrimRight(text, "\x00"))
+		t.Fatalf("the kernel refuses the program: %v\n%s", err, bytes.TrimRight(text, "\x00"))
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	desk, zero := make([]byte, deskSize), make([]byte, 4)
-	return func(o *order) answer {
-		err := sys.MapUpdate(fds[0], zero, o.desk(), 0)
-		if err == nil {
-			err = testRun(fd)
-		}
-		if err == nil {
-			err = sys.MapLookup(fds[0], zero, desk)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return read(desk)
-	}
+	return fds, func() error { return testRun(fd) }
 }
 
 // create makes a map in the kernel, with type information where it has a lock.
@@ -344,7 +351,6 @@ func (g *orders) next() *order {
 
 // TestLikeTheKernels gives the same orders here and to the kernel.
 func TestLikeTheKernels(t *testing.T) {
-	pin(t)
 	for i, s := range []subject{
 		{"ARRAY", 4, 8, 5, -1},
 		{"ARRAY", 4, 12, 1, -1},
@@ -362,6 +368,7 @@ func TestLikeTheKernels(t *testing.T) {
 	} {
 		i, s := i, s
 		t.Run(s.String(), func(t *testing.T) {
+			pin(t)
 			p := s.program(t)
 			ours, theirs := here(t, p), kernel(t, p)
 			g := orders{s, rand.New(rand.NewSource(int64(i)))}
@@ -379,12 +386,12 @@ func TestLikeTheKernels(t *testing.T) {
 // not used lately. Which key it drops, and how early, is not: the kernel keeps
 // lists for each processor and drops several at once.
 func TestPromisesOfLRU(t *testing.T) {
-	pin(t)
 	for i, s := range []subject{
 		{"LRU_HASH", 4, 8, 300, -1}, {"LRU_HASH", 8, 12, 20, -1}, {"LRU_HASH", 16, 4, 64, -1},
 	} {
 		i, s := i, s
 		t.Run(s.String(), func(t *testing.T) {
+			pin(t)
 			p := s.program(t)
 			for name, do := range map[string]side{"here": here(t, p), "in the kernel": kernel(t, p)} {
 				l := lru{s: s, do: do, last: map[uint32][]byte{}}

@@ -12,6 +12,7 @@ type Ring struct {
 	mem        []byte   // twice the size: a record that wraps stays in one piece
 	heads      []uint32 // length and state of the record at eight times the index
 	prod, cons uint64
+	refused    uint64 // records since the last Refused
 }
 
 // State of a record, the kernel's BPF_RINGBUF_BUSY_BIT and _DISCARD_BIT.
@@ -57,9 +58,10 @@ func span(n uint64) uint64 { return (n + headSize + 7) &^ 7 }
 func (r *Ring) head(pos uint64) *uint32 { return &r.heads[pos&(r.size-1)/headSize] }
 
 // Reserve takes room for a record of n bytes, which is at off in Mem until it
-// is submitted or discarded; false when there is no room.
+// is submitted or discarded; false when there is no room, which is counted.
 func (r *Ring) Reserve(n uint64) (off uint32, ok bool) {
 	if n > r.size || r.prod+span(n)-r.cons > r.size-1 {
+		r.refused++
 		return 0, false
 	}
 	*r.head(r.prod) = uint32(n) | busy
@@ -125,6 +127,13 @@ func (r *Ring) Query(what uint64) uint64 {
 
 // Empty tells whether there is nothing to drain.
 func (r *Ring) Empty() bool { return r.cons == r.prod }
+
+// Refused is how many records have found no room since it was last asked.
+func (r *Ring) Refused() uint64 {
+	n := r.refused
+	r.refused = 0
+	return n
+}
 
 // Drain passes every submitted record to f, in order, and empties the ring. It
 // must not be called while a program runs: a record still reserved then was

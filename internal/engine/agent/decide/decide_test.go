@@ -9,6 +9,7 @@ import (
 
 	"portcullis/filters/testdata"
 	"portcullis/internal/abi"
+	"portcullis/internal/absint/bpfasm"
 	"portcullis/internal/event"
 	"portcullis/internal/object"
 	"portcullis/internal/prefilter"
@@ -82,10 +83,16 @@ func filterOf(t testing.TB, p *prog.Program) Filter {
 func install(t testing.TB, o Options, names ...string) *Installation {
 	t.Helper()
 	var stack []Filter
-	var trees []*split.Tree
 	for _, name := range names {
-		f := program(t, name)
-		stack = append(stack, f)
+		stack = append(stack, program(t, name))
+	}
+	return installFilters(t, o, stack...)
+}
+
+func installFilters(t testing.TB, o Options, stack ...Filter) *Installation {
+	t.Helper()
+	var trees []*split.Tree
+	for _, f := range stack {
 		trees = append(trees, split.Split(f.Verified))
 	}
 	pre, err := prefilter.Build(trees, prefilter.Options{Observe: o.Observe})
@@ -261,6 +268,50 @@ func TestRingIsEmptiedByEachDecision(t *testing.T) {
 		if c, ok := o.Events.(*collector); ok && len(*c) != 300 {
 			t.Errorf("%d events of 300 records", len(*c))
 		}
+	}
+}
+
+// TestFullRingIsReported: two records of 2000 bytes fit, three do not, whatever
+// came before, and the filter need not say so itself.
+func TestFullRingIsReported(t *testing.T) {
+	const three = `
+	map records RINGBUF key 0 value 0 entries 4096
+	r6 = 3
+	again:
+	r1 = map[records]
+	r2 = 2000
+	r3 = 0
+	call bpf_ringbuf_reserve
+	if r0 == 0 goto full
+	r1 = r0
+	r2 = 0
+	call bpf_ringbuf_submit
+	full:
+	r6 += -1
+	if r6 != 0 goto again
+	r0 = 0x7fff0000
+	exit`
+	p, err := bpfasm.Assemble("three", three)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c collector
+	in := installFilters(t, Options{Events: &c}, filterOf(t, p))
+	for i := 0; i < 3; i++ {
+		c = c[:0]
+		if got := in.Decide(call(getppid, &caller{})); got != Continue(Proof{true}) {
+			t.Errorf("%+v: expected the filter's word", got)
+		}
+		if len(c) != 3 || c[0].Kind != event.KindRecord || c[1].Kind != event.KindRecord {
+			t.Fatalf("events %v: expected two records and a loss", c)
+		}
+		if e := c[2]; e.Kind != event.KindLost || e.Lost != 1 || e.Map != "records" || e.Program != "three" || e.Pid != 7 {
+			t.Errorf("%+v: expected one lost record", e)
+		}
+	}
+	in = installFilters(t, Options{}, filterOf(t, p))
+	if n := testing.AllocsPerRun(100, func() { in.Decide(call(getppid, &caller{})) }); n > 2 { // call's
+		t.Errorf("%v allocations where nobody asked for events", n)
 	}
 }
 

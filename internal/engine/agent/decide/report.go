@@ -114,6 +114,28 @@ func (in *Installation) drain(c *Call, f *filter) {
 		if !ring.Empty() {
 			ring.Drain(func(record []byte) { in.record(c, f, ring.Spec(), record) })
 		}
+		if n := ring.Refused(); n > 0 {
+			in.refused(c, f, ring.Spec(), n)
+		}
+	}
+}
+
+// refused keeps the news that records found no room, whatever the filter makes
+// of it.
+func (in *Installation) refused(c *Call, f *filter, spec *prog.Map, n uint64) {
+	if in.options.Events == nil {
+		return
+	}
+	e := in.recorded(c, f, spec)
+	e.Kind, e.Lost = event.KindLost, n
+	in.records = append(in.records, e)
+}
+
+// recorded is what every event about a ring buffer says.
+func (in *Installation) recorded(c *Call, f *filter, spec *prog.Map) event.Event {
+	return event.Event{
+		Kind: event.KindRecord, Time: time.Now(), Engine: engineName, Leaf: event.LeafNotify, Insn: -1,
+		Filter: f.Hash, Program: f.Name, Call: event.CallOf(&c.Data, callName(&c.Data)), Map: spec.Name,
 	}
 }
 
@@ -122,10 +144,7 @@ func (in *Installation) record(c *Call, f *filter, spec *prog.Map, record []byte
 	if in.options.Events == nil {
 		return
 	}
-	e := event.Event{
-		Kind: event.KindRecord, Time: time.Now(), Engine: engineName, Leaf: event.LeafNotify, Insn: -1,
-		Filter: f.Hash, Program: f.Name, Call: event.CallOf(&c.Data, callName(&c.Data)), Map: spec.Name,
-	}
+	e := in.recorded(c, f, spec)
 	if len(record) > event.MaxRecord {
 		e.Text = fmt.Sprintf("the first %d of %d bytes", event.MaxRecord, len(record))
 		record = record[:event.MaxRecord]
