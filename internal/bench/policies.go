@@ -36,23 +36,38 @@ func (l *lab) libseccomp(exporter, policy, order string) (string, error) {
 // exporter is the program that asks libseccomp.
 func (l *lab) exporter() (string, error) { return l.compile("seccomp", "-lseccomp") }
 
-// ours writes the program that stands before the agent to a file. The bool is
-// false where some of the calls would be asked of the agent.
-func (l *lab) ours(policy string) (string, bool, error) {
+// ours writes the program that stands before the agent to a file, and names the
+// calls that it would ask the agent about.
+func (l *lab) ours(policy string) (file string, asked []string, err error) {
 	p, err := l.program(allowObject, policy)
 	if err != nil {
-		return "", false, err
+		return "", nil, err
 	}
 	v, err := verify.Program(p, verify.Options{})
 	if err != nil {
-		return "", false, err
+		return "", nil, err
 	}
-	pre, err := prefilter.Build([]*split.Tree{split.Split(v)}, prefilter.Options{})
+	t := split.Split(v)
+	pre, err := prefilter.Build([]*split.Tree{t}, prefilter.Options{})
 	if err != nil {
-		return "", false, err
+		return "", nil, err
 	}
-	file, err := l.write(policy+"-ours", encode(pre.Program()))
-	return file, !pre.Dynamic(), err
+	file, err = l.write(policy+"-ours", encode(pre.Program()))
+	return file, dynamic(t), err
+}
+
+// dynamic names the calls for which some arguments are not decided statically.
+func dynamic(t *split.Tree) (names []string) {
+	for _, c := range syscalls.All() {
+		kind := t.Leaf(abi.ArchX86_64, c.Nr).Kind
+		if d := t.Arguments(abi.ArchX86_64, c.Nr); d != nil {
+			kind = d.Kind()
+		}
+		if kind != split.Static {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 // program reads one program of an object below the root.
