@@ -12,7 +12,7 @@ const (
 	maxTests = 64
 	// unfoldVisits bounds the instructions visited for all decisions of an
 	// architecture, restVisits those for one leaf.
-	unfoldVisits = 400_000
+	unfoldVisits = 250_000
 	restVisits   = 20_000
 )
 

@@ -1,0 +1,60 @@
+package split_test
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/split"
+	"portcullis/internal/verify"
+)
+
+// dear are programs that part into more and more.
+func dear() map[string]string {
+	tests := func(test string, n int) string {
+		var b strings.Builder
+		b.WriteString("map m ARRAY key 4 value 8 entries 1\nr6 = r1\nr7 = *(u32 *)(r1 +0)\nr8 = 0\n")
+		for i := 0; i < n; i++ {
+			fmt.Fprintf(&b, strings.ReplaceAll(test, "NEXT", fmt.Sprintf("next%d", i))+"next%d:\n", i, i)
+		}
+		return b.String() + "r0 = r8\nr0 &= 1\nr0 |= 0x50000\nexit\n"
+	}
+	return map[string]string{
+		"arguments":          tests("r2 = *(u64 *)(r6 +16)\nif r2 == %d goto NEXT\nr8 ^= 1\n", 300),
+		"what is no test":    tests("r2 = *(u64 *)(r6 +16)\nr2 *= 3\nif r2 == %d goto NEXT\nr8 ^= 1\n", 300),
+		"numbers":            tests("if r7 == %d goto NEXT\nr8 += 1\n", 300),
+		"bits of the number": tests("r2 = r7\nr2 >>= 3\nif r2 == %d goto NEXT\nr8 ^= 1\n", 300),
+		"both":               tests("if r7 > %d goto NEXT\nr2 = *(u64 *)(r6 +16)\nif r2 s> r7 goto NEXT\nr8 ^= 1\n", 300),
+		"both, and state":    tests("if r7 > %d goto NEXT\nr2 = *(u64 *)(r6 +16)\nif r2 s> r7 goto NEXT\nr3 = map[m][0]+0\n*(u64 *)(r3 +0) = r2\nr8 ^= 1\n", 300),
+	}
+}
+
+// Whatever a program does, it is split in a bounded time, tenths of a second. Here
+// it may be ten times that: the race detector and busy machines count.
+func TestDearProgramsAreBounded(t *testing.T) {
+	for name, text := range dear() {
+		v, err := verify.Program(program(t, text), verify.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		start := cpuTime(t)
+		rs := split.Split(v).Decisions(abi.ArchX86_64)
+		took := cpuTime(t) - start
+		t.Logf("%s: %d parts in %v", name, len(rs), took)
+		if took > 3*time.Second {
+			t.Errorf("%s took %v", name, took)
+		}
+	}
+}
+
+func cpuTime(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
