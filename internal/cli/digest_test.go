@@ -29,6 +29,7 @@ func TestDigestExplainsEachKindOnce(t *testing.T) {
 		{Kind: event.KindRecord, Program: "p"},
 		{Kind: event.KindRecord, Program: "p"},
 		{Kind: event.KindLost, Lost: 1},
+		{Kind: event.KindLost, Lost: 5, Program: "p", Map: "m"},
 	} {
 		d.add(e)
 	}
@@ -38,6 +39,7 @@ portcullis: denied exec(0x0, 0x0, 0x0, 0x0, 0x0, 0x0) by sh[3]: ERRNO(1) EPERM f
 portcullis: p printed: n=1
 portcullis: denied fork 3 times: ERRNO(1) EPERM from p, p.c:9
 portcullis: the filters recorded 2 records; --events FILE shows them
+portcullis: 5 records found no room in the filters' ring buffers
 portcullis: 3 events came too fast to be looked at
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
