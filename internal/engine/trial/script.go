@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"portcullis/internal/abi"
@@ -67,7 +66,7 @@ func Parse(data []byte) ([]Case, error) {
 	if len(data) > MaxScript {
 		return nil, &SyntaxError{1, fmt.Sprintf("%d bytes: expected at most %d", len(data), MaxScript)}
 	}
-	p := &parser{}
+	p := &parser{callStart: regexp.MustCompile(`^(?:(\d+):\s*)?(?:(i386)\s+)?(\w+)\(`)}
 	for i, line := range strings.Split(string(data), "\n") {
 		if err := p.line(i+1, strings.TrimSpace(line)); err != nil {
 			return nil, &SyntaxError{i + 1, err.Error()}
@@ -83,6 +82,8 @@ func Parse(data []byte) ([]Case, error) {
 type parser struct {
 	cases []Case
 	calls int
+	// callStart begins a call: [TASK:] [i386] NAME(
+	callStart *regexp.Regexp
 }
 
 func (p *parser) line(n int, text string) error {
@@ -99,7 +100,7 @@ func (p *parser) line(n int, text string) error {
 		return c.output(rest)
 	case word == "set":
 		return c.set(rest)
-	case callStart().MatchString(text):
+	case p.callStart.MatchString(text):
 		return p.question(c, n, text)
 	default:
 		act, err := directive(word, strings.TrimSpace(rest))
@@ -137,14 +138,9 @@ func (c *Case) output(text string) error {
 	return nil
 }
 
-// callStart begins a call: [TASK:] [i386] NAME(
-var callStart = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(?:(\d+):\s*)?(?:(i386)\s+)?(\w+)\(`)
-})
-
 // question is a line "[TASK:] [i386] NAME(ARGS) [= VERDICT] [xN]".
 func (p *parser) question(c *Case, n int, text string) error {
-	m := callStart().FindStringSubmatch(text)
+	m := p.callStart.FindStringSubmatch(text)
 	q := &question{tid: 1, times: 1, call: Call{Data: abi.SeccompData{Arch: abi.ArchX86_64}}}
 	var err error
 	if m[1] != "" {
@@ -245,19 +241,25 @@ func integer(text string) (uint64, error) {
 	return uint64(i), nil
 }
 
-// times ends a call that is made several times.
-var times = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?:^|\s+)x(\d+)$`)
-})
+// repetition takes xN off the end of a line; n is "" where there is none.
+func repetition(text string) (rest, n string) {
+	at := strings.LastIndexAny(text, " \t") + 1
+	n, found := strings.CutPrefix(text[at:], "x")
+	if !found || strings.Trim(n, "0123456789") != "" {
+		return text, ""
+	}
+	return strings.TrimSpace(text[:at]), n
+}
 
 // expectation reads "= VERDICT xN", of which both halves may be missing.
 func (q *question) expectation(text string) error {
-	if m := times().FindStringSubmatch(text); m != nil {
-		n, err := strconv.Atoi(m[1])
+	text, repeat := repetition(text)
+	if repeat != "" {
+		n, err := strconv.Atoi(repeat)
 		if err != nil || n < 1 || n > MaxCalls {
-			return fmt.Errorf("x%s: expected x1 to x%d", m[1], MaxCalls)
+			return fmt.Errorf("x%s: expected x1 to x%d", repeat, MaxCalls)
 		}
-		q.times, text = n, strings.TrimSuffix(text, m[0])
+		q.times = n
 	}
 	verdict, ok := strings.CutPrefix(text, "=")
 	switch {
