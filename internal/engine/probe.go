@@ -68,7 +68,7 @@ func procfs() Feature {
 	f := Feature{Engine: Agent, Name: "/proc", Needed: true, Have: true, Detail: "shows this process"}
 	if _, err := os.ReadFile("/proc/self/status"); err != nil {
 		f.Have, f.Detail = false, err.Error()
-		f.Remedy = "mount it: the launch executes /proc/self/exe, and filters that ask who calls are answered from it"
+		f.Remedy = "mount it: targets are launched by way of it, and filters that ask who calls are answered from it"
 	}
 	return f
 }

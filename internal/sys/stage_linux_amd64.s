@@ -73,7 +73,7 @@ closeOnExec:
 	LEAQ stageBlock_order+stageOrder_installs(BX), R13
 	MOVQ stageBlock_order+stageOrder_count(BX), R14
 	TESTQ R14, R14
-	JZ   gate
+	JZ   execute
 install:
 	MOVL $1, DI // SECCOMP_SET_MODE_FILTER
 	MOVQ stageInstall_flags(R13), SI
@@ -89,11 +89,15 @@ installed:
 	ADDQ $stageInstall__size, R13
 	DECQ R14
 	JNZ  install
-gate:
+	MOVL stageBlock_rights+stageRights_listener(BX), AX
+	TESTL AX, AX
+	JS   execute
+gate: // until the supervisor has the listener
 	PAUSE
 	MOVL stageBlock_gate(BX), AX
 	TESTL AX, AX
 	JZ   gate
+execute:
 	MOVQ (R12), R10
 	LEAQ 8(R12), DX            // argv
 	LEAQ 8(DX)(R10*8), R10     // envp
@@ -114,12 +118,14 @@ attend:
 	MOVL $const_StageInstall, stageBlock_report+StageReport_Step(BX)
 installing:
 	CALL(YIELD)
-	MOVL stageBlock_failed(BX), AX
+	MOVL stageBlock_failed(BX), AX // before what tells which call it was
+	MOVL stageBlock_report+StageReport_Installed(BX), CX
+	CMPL CX, stageBlock_order+stageOrder_count(BX)
+	JE   installedAll
 	NEGL AX
 	JNZ  report
-	MOVL stageBlock_report+StageReport_Installed(BX), AX
-	CMPL AX, stageBlock_order+stageOrder_count(BX)
-	JNE  installing
+	JMP  installing
+installedAll:
 	MOVL stageBlock_rights+stageRights_listener(BX), AX
 	TESTL AX, AX
 	JS   open // there is none
