@@ -105,7 +105,10 @@ func (n Numbers) contains(v uint32) bool {
 }
 
 // isNumber tells whether r holds the number of the call, whole.
-func (r *Reg) isNumber() bool {
+func (r *Reg) isNumber() bool { return r.isNumberPlus() && !r.Field.Summed() }
+
+// isNumberPlus tells whether r holds the number of the call plus a constant.
+func (r *Reg) isNumberPlus() bool {
 	f := &r.Field
 	return f.Size == 4 && f.Off == abi.OffNr && f.Mask == math.MaxUint32 && f.Right|f.Left|f.Sign == 0 && r.Kind == Number
 }
@@ -229,24 +232,28 @@ func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok 
 	nr, k := &f.Regs[in.Dst], uint64(int64(in.Imm))
 	if in.Op&prog.SrcMask == prog.SrcX {
 		other := &f.Regs[in.Src]
-		if !nr.isNumber() {
+		if !nr.isNumberPlus() {
 			nr, other, op = other, nr, Mirrored(op)
 		}
 		if k, ok = other.Const(); !ok || other.Kind != Number {
 			return nil, nil, false
 		}
 	}
-	if !nr.isNumber() {
+	if !nr.isNumberPlus() {
 		return nil, nil, false
 	}
 	op, negated := Positive(op)
-	if v, single := nr.Const(); single {
+	if v, single := nr.Const(); single && !nr.Field.Summed() {
 		if holds(op, w, uint32(v), k) != negated {
 			return s.Nr, nil, true
 		}
 		return nil, s.Nr, true
 	}
 	pass, ok := passing(op, w, k)
+	if nr.Field.Summed() {
+		lo, hi, outside, known := nr.Field.Within(op, w, k)
+		pass, ok, negated = few{}.and(lo, hi), known, negated != outside
+	}
 	if !ok {
 		return nil, nil, false
 	}

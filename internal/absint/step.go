@@ -190,7 +190,7 @@ func (m *Machine) move(f *Frame, in prog.Insn) Reg {
 		}
 		return Reg{Scalar: r, Kind: Number, Origin: src.Origin, Field: extended(src.Field, in)}
 	case width(in) == W32 && src.U.Max > fullU.Max>>32:
-		return Reg{Scalar: src.Scalar.Truncate(), Kind: Number, Origin: src.Origin, Field: src.Field.truncate()}
+		return Reg{Scalar: src.Scalar.Truncate(), Kind: Number, Origin: src.Origin, Field: src.Field.Truncate()}
 	}
 	m.tie(src)
 	return *src

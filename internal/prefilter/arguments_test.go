@@ -95,7 +95,7 @@ func near(r *rand.Rand, arch abi.Arch, nr uint32, d *prefilter.Decision) abi.Sec
 		data.Args[i] = bpfgen.Number(r)
 	}
 	for d != nil && d.Then != nil {
-		holds := r.Intn(2) == 0
+		holds := r.Intn(6) == 0
 		for tries := 0; tries < 4 && d.Test.Holds(&data) != holds; tries++ {
 			poke(r, &data, d.Test)
 		}
@@ -113,6 +113,9 @@ func poke(r *rand.Rand, d *abi.SeccompData, t split.Test) {
 	want := t.Value
 	if t.With.Size != 0 {
 		want = t.With.Of(d)
+	}
+	if t.Op == prog.OpJle && r.Intn(2) == 0 {
+		want = t.Low
 	}
 	want += uint64(r.Intn(3)) - 1
 	mask := t.Mask
@@ -249,6 +252,12 @@ func everyTest() (text string, rules int) {
 	add("w2 == w3")
 	b.WriteString("r2 >>= 34\nw3 &= 0xfff\n")
 	add("r2 > r3")
+	load("r2", "u64", 0)
+	b.WriteString("r2 += -3\n")
+	add("r2 < 4")
+	load("r2", "u32", 1)
+	b.WriteString("w2 += -10\n")
+	add("w2 <= 5")
 	b.WriteString("exit\n")
 	for i := 0; i < rules; i++ {
 		fmt.Fprintf(&b, "v%d:\nw0 = %#x\nexit\n", i, 0x50064+i)

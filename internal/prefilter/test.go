@@ -27,6 +27,24 @@ func (em *emitter) test(e *ending) {
 	case prog.OpJsge:
 		c.Op, c.signed = prog.OpJge, true
 	}
+	if c.Op == prog.OpJle {
+		c.between(e.then.label, e.els.label)
+		return
+	}
+	em.compare(c)
+}
+
+// between compares with both ends.
+func (c *comparison) between(holds, fails cbpf.Label) {
+	low, high := *c, *c
+	low.Op, low.Value, low.holds, low.fails = prog.OpJge, c.Low, c.NewLabel(), fails
+	high.Op, high.holds, high.fails = prog.OpJgt, fails, holds
+	c.compare(&low)
+	c.Bind(low.holds)
+	c.compare(&high)
+}
+
+func (em *emitter) compare(c *comparison) {
 	wide := c.Size == 8 || c.With.Size == 8
 	switch {
 	case !wide:

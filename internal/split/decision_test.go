@@ -139,6 +139,25 @@ else
   else
     ERRNO(1)
 `},
+		{"intervals", `
+r2 = *(u64 *)(r1 +16)
+r0 = 0x7fff0000
+r2 += -3
+if r2 < 4 goto out
+w2 += -100
+if w2 > 10 goto deny
+exit
+deny:
+r0 = 0x50001
+out:
+exit`, `if 0x3 <= args[0] <= 0x6
+  ALLOW
+else
+  if 0x67 <= args[0].low <= 0x71
+    ALLOW
+  else
+    ERRNO(1)
+`},
 		{"a test made twice", `
 r2 = *(u64 *)(r1 +16)
 r0 = 0x7fff0000

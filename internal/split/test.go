@@ -51,15 +51,15 @@ func (p Part) String() string {
 // Test is a comparison of a part of the call's data with a constant, or with
 // another part:
 //
-//	Part  Op  Value    or    Part  Op  With
+//	Part  Op  Value    or    Part  Op  With    or    Low <= Part <= Value
 type Test struct {
 	// Part is not shifted where it is compared with a constant.
 	Part
 	// Op is OpJeq, OpJgt, OpJge or OpJset of package prog, or OpJsgt or OpJsge,
 	// which compare Size bytes as signed numbers and have full masks and equal
-	// sizes.
-	Op    uint8
-	Value uint64
+	// sizes, or OpJle, which is for Low and Value.
+	Op         uint8
+	Low, Value uint64
 	// With is what Part is compared with, unless it is none.
 	With Part
 }
@@ -81,6 +81,8 @@ func (t Test) Holds(d *abi.SeccompData) bool {
 		return v >= k
 	case prog.OpJset:
 		return v&k != 0
+	case prog.OpJle:
+		return t.Low <= v && v <= k
 	case prog.OpJsgt:
 		return sv > sk
 	}
@@ -92,7 +94,10 @@ func (t Test) String() string {
 	if t.With.Size != 0 {
 		return fmt.Sprintf("%s %s %s", t.Part, operator(t.Op), t.With)
 	}
-	if t.Op == prog.OpJsgt || t.Op == prog.OpJsge {
+	switch t.Op {
+	case prog.OpJle:
+		return fmt.Sprintf("%#x <= %s <= %#x", t.Low, t.Part, t.Value)
+	case prog.OpJsgt, prog.OpJsge:
 		shift := 64 - 8*int(t.Size)
 		return fmt.Sprintf("%s %s %d", t.Part, operator(t.Op), int64(t.Value<<shift)>>shift)
 	}
@@ -155,15 +160,47 @@ func branchTest(p *prog.Program, s *absint.State) (t Test, negated, ok bool) {
 }
 
 func constantTest(narrow bool, op uint8, f absint.Field, k uint64) (t Test, negated, ok bool) {
-	if narrow {
+	switch {
+	case f.Summed():
+		return sumTest(narrow, op, f, k)
+	case narrow:
 		return narrowTest(op, f, k)
 	}
 	return wideTest(op, f, k)
 }
 
+// sumTest compares what something was added to, as compilers do to test for an
+// interval at once.
+func sumTest(narrow bool, op uint8, f absint.Field, k uint64) (t Test, negated, ok bool) {
+	op, negated = absint.Positive(op)
+	w := absint.W64
+	if narrow {
+		f, w = f.Truncate(), absint.W32
+	}
+	lo, hi, outside, ok := f.Within(op, w, k)
+	f.Add, f.Narrow = 0, false
+	p, plain := partOf(f)
+	if !ok || !plain || p.Right != 0 || lo > p.Mask {
+		return t, false, false
+	}
+	t = Test{Part: p, Op: prog.OpJle, Low: lo, Value: min(hi, p.Mask)}
+	switch {
+	case lo == t.Value:
+		t.Op, t.Low = prog.OpJeq, 0
+	case t.Value == p.Mask:
+		t.Op, t.Low, t.Value = prog.OpJge, 0, lo
+	case lo == 0:
+		t.Op, outside = prog.OpJgt, !outside
+	}
+	return t, negated != outside, true
+}
+
 // partsTest compares two fields.
 func partsTest(narrow bool, op uint8, f, g absint.Field) (t Test, negated, ok bool) {
 	op, negated = absint.Positive(op)
+	if f.Summed() || g.Summed() {
+		return t, false, false
+	}
 	if narrow {
 		f, g = narrowed(f), narrowed(g)
 	}

@@ -55,7 +55,12 @@ func comparison(r *rand.Rand) (op, register string) {
 func numberTest(r *rand.Rand, label string) string {
 	op, reg := comparison(r)
 	some := [...]int32{0, 1, 2, 59, 257, 317, 322, 425, 0x40000000, -0x80000000, -1}
-	return fmt.Sprintf("if %s7 %s %d goto %s\n", reg, op, some[r.Intn(len(some))], label)
+	k := some[r.Intn(len(some))]
+	if r.Intn(3) == 0 {
+		add := [...]string{"r2 = r7\nr2 += %d\n", "w2 = w7\nw2 += %d\n", "r2 = r7\nr2 -= %d\nw2 = w2\n"}[r.Intn(3)]
+		return fmt.Sprintf(add, some[r.Intn(8)]) + fmt.Sprintf("if %s2 %s %d goto %s\n", reg, op, k, label)
+	}
+	return fmt.Sprintf("if %s7 %s %d goto %s\n", reg, op, k, label)
 }
 
 func dataTest(r *rand.Rand, label string) string {
@@ -92,5 +97,6 @@ func transformed(r *rand.Rand) string {
 	return [...]string{
 		"rX &= 0xff\n", "rX &= -16\n", "wX &= -2\n", "rX >>= 4\n", "wX >>= 31\n", "rX >>= 32\n", "rX <<= 32\nrX >>= 32\n",
 		"rX <<= 32\nrX s>>= 32\n", "wX = wX\n", "rX = (s32)rX\n", "rX = (s8)rX\n", "rX <<= 3\n", "wX <<= 3\n", "rX += 1\n",
-	}[r.Intn(14)]
+		"rX += -3\n", "wX += -41\n", "wX -= 5\n", "rX -= 2147483647\n",
+	}[r.Intn(18)]
 }
