@@ -294,11 +294,17 @@ func TestWithoutExecutableMemory(t *testing.T) {
 		startBy(t, dir)
 		return
 	}
+	inNamespaces(t, "NO_EXECUTABLE_MEMORY="+t.TempDir())
+}
+
+// inNamespaces runs the test that calls it in namespaces of its own, with variable.
+func inNamespaces(t *testing.T, variable string) {
+	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("needs root: for a pid namespace with a sysctl of its own")
+		t.Skip("needs root: for namespaces")
 	}
-	cmd := exec.Command(self, "-test.run=^TestWithoutExecutableMemory$", "-test.v")
-	cmd.Env = append(os.Environ(), "NO_EXECUTABLE_MEMORY="+t.TempDir())
+	cmd := exec.Command(self, "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), variable)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
 	switch {
@@ -317,6 +323,10 @@ func forbidMemory(t *testing.T) {
 	if err := os.WriteFile("/proc/sys/vm/memfd_noexec", []byte("2"), 0); err != nil {
 		t.Skipf("needs vm.memfd_noexec, of Linux 6.3: %v", err)
 	}
+	privateMounts(t)
+}
+
+func privateMounts(t *testing.T) {
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		t.Skipf("needs to mount: %v", err)
 	}
@@ -344,5 +354,22 @@ func startBy(t *testing.T, dir string) {
 				t.Errorf("%s by %s: %v: an InstallError with %q and a remedy expected", how, temp, err, cause)
 			}
 		}
+	}
+}
+
+// TestWithoutProc runs itself where /proc is empty.
+func TestWithoutProc(t *testing.T) {
+	if os.Getenv("NO_PROC") == "" {
+		inNamespaces(t, "NO_PROC=1")
+		return
+	}
+	privateMounts(t)
+	if err := syscall.Mount("none", "/proc", "tmpfs", 0, ""); err != nil {
+		t.Skipf("needs to mount: %v", err)
+	}
+	_, err := Start(exec.Command("/bin/true"), allowing())
+	var ie *InstallError
+	if !errors.As(err, &ie) || !strings.HasSuffix(err.Error(), "mount /proc") {
+		t.Errorf("%v: an InstallError that asks for /proc expected", err)
 	}
 }
