@@ -228,18 +228,8 @@ func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok 
 	if s.Nr == nil {
 		return nil, nil, false
 	}
-	f := s.Top()
-	nr, k := &f.Regs[in.Dst], uint64(int64(in.Imm))
-	if in.Op&prog.SrcMask == prog.SrcX {
-		other := &f.Regs[in.Src]
-		if !nr.isNumberPlus() {
-			nr, other, op = other, nr, Mirrored(op)
-		}
-		if k, ok = other.Const(); !ok || other.Kind != Number {
-			return nil, nil, false
-		}
-	}
-	if !nr.isNumberPlus() {
+	nr, op, k, ok := s.numberTest(in, op)
+	if !ok {
 		return nil, nil, false
 	}
 	op, negated := Positive(op)
@@ -261,6 +251,21 @@ func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok 
 		jump, on = on, jump
 	}
 	return jump, on, true
+}
+
+// numberTest finds the register with the number, perhaps plus a constant, that in
+// compares with the constant k by op.
+func (s *State) numberTest(in prog.Insn, op uint8) (nr *Reg, with uint8, k uint64, ok bool) {
+	f := s.Top()
+	if nr = &f.Regs[in.Dst]; in.Op&prog.SrcMask != prog.SrcX {
+		return nr, op, uint64(int64(in.Imm)), nr.isNumberPlus()
+	}
+	other := &f.Regs[in.Src]
+	if !nr.isNumberPlus() {
+		nr, other, op = other, nr, Mirrored(op)
+	}
+	k, ok = other.Const()
+	return nr, op, k, ok && other.Kind == Number && nr.isNumberPlus()
 }
 
 // keep leaves s with the calls n, in every copy of the number.

@@ -175,30 +175,35 @@ func (c *collector) Fork(pc int, from absint.Origin) {
 // Exit notes the verdicts that are possible.
 func (c *collector) Exit(s *absint.State) {
 	r0 := s.Top().Regs[prog.R0].Scalar.Truncate()
-	first(c, func(x *summary) **Reason { return &x.action }, func() *Reason { return c.traced(s.PC, r0) })
+	if action := c.traced(s.PC, r0); action != nil {
+		first(c, func(x *summary) **Reason { return &x.action }, func() *Reason { return action })
+	}
 	v, known := r0.Const()
 	if !known {
 		c.dependsOnNr(s.Top().Regs[prog.R0].Origin)
 	}
-	several := (*Reason)(nil)
 	c.each(c.nr, func(x *summary) {
 		x.pure = x.pure || !s.Touched
-		if x.ends++; x.open != nil {
-			return
-		}
+		x.ends++
 		switch {
 		case known && x.ends == 1:
 			x.verdict = abi.Verdict(v)
-		case known && abi.Verdict(v) == x.verdict:
+		case known && abi.Verdict(v) == x.verdict || x.open != nil:
 		case known && x.fork != nil:
 			x.open = x.fork
 		default:
-			if several == nil {
-				several = c.reason(s.PC, "%s", map[bool]string{true: "there are several verdicts", false: "the verdict is computed"}[known])
-			}
-			x.open = several
+			x.open = c.several(s.PC, known)
 		}
 	})
+}
+
+// several says why there is no single verdict where no test of arguments is to
+// blame.
+func (c *collector) several(pc int, known bool) *Reason {
+	if known {
+		return c.reason(pc, "there are several verdicts")
+	}
+	return c.reason(pc, "the verdict is computed")
 }
 
 // traced tells whether a verdict may be one that only a tracer can carry out.
