@@ -177,6 +177,25 @@ func TestStacks(t *testing.T) {
 	t.Logf("%d static, %d by argument, %d asked", static, byArgument, asked)
 }
 
+// FuzzStacks is TestStacks for whatever stack a seed draws.
+func FuzzStacks(f *testing.F) {
+	f.Add(int64(3))
+	f.Fuzz(func(t *testing.T, seed int64) {
+		r := rand.New(rand.NewSource(seed))
+		s := randomFilters(t, r)
+		p, err := prefilter.Build(s.trees, prefilter.Options{Lift: lifted(r)})
+		if err != nil {
+			return
+		}
+		for _, rg := range p.Ranges(abi.ArchX86_64) {
+			for k := 0; k < 20; k++ {
+				d := near(r, abi.ArchX86_64, rg.From, rg.Decision)
+				held(t, r, s, p, &d)
+			}
+		}
+	})
+}
+
 func lifted(r *rand.Rand) []prefilter.Guard {
 	all := []prefilter.Guard{prefilter.GuardI386, prefilter.GuardX32, prefilter.GuardIOUring}
 	return all[:r.Intn(len(all)+1)]
