@@ -206,6 +206,22 @@ func TestCallerThatCannotBeFoundOut(t *testing.T) {
 	}
 }
 
+// died is the error of a caller that is no more.
+type died struct{ error }
+
+func (died) Gone() bool { return true }
+
+func TestCallerThatDied(t *testing.T) {
+	var c collector
+	in := install(t, Options{Observe: prefilter.ObserveAll, Events: &c}, "process-count")
+	if got := in.Decide(call(getppid, &caller{err: died{errors.New("gone")}})); got != Kill() {
+		t.Errorf("%+v: expected a kill", got)
+	}
+	if len(c) != 0 {
+		t.Errorf("events %v: nothing was denied", c)
+	}
+}
+
 func TestStorageEndsWithItsProcess(t *testing.T) {
 	in := install(t, Options{}, "process-count")
 	count := func(c *caller) (n int) {

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"errors"
 	"bytes"
 	"fmt"
 	"time"
@@ -39,16 +40,23 @@ func (in *Installation) report(c *Call, r *ruling) {
 }
 
 // observed tells whether r is to be seen. A fault and a LOG always are: saying
-// so is what they are for.
+// so is what they are for. A caller that died is denied nothing.
 func (in *Installation) observed(r *ruling) bool {
 	action := r.verdict.Effective().Action()
 	switch {
-	case r.fault != nil, action == abi.Log:
+	case r.fault != nil:
+		return !gone(r.fault)
+	case action == abi.Log:
 		return true
 	case action == abi.Allow:
 		return in.options.Observe == prefilter.ObserveAll
 	}
 	return in.options.Observe != prefilter.ObserveNone
+}
+
+func gone(err error) bool {
+	var died interface{ Gone() bool }
+	return errors.As(err, &died) && died.Gone()
 }
 
 // explain finds the instruction behind a static verdict by running the filter.

@@ -11,7 +11,15 @@ import (
 )
 
 // ErrGone is a caller that died, or was interrupted, while it was looked at.
-var ErrGone = errors.New("the caller is gone")
+var ErrGone error = gone{}
+
+// gone lets others than the users of this package see what it is.
+type gone struct{}
+
+func (gone) Error() string { return "the caller is gone" }
+
+// Gone is true.
+func (gone) Gone() bool { return true }
 
 // Error is a caller that lives and cannot be identified. A filter that asks
 // for it cannot be answered.
