@@ -22,14 +22,42 @@ type fakeTree struct {
 func (f *fakeTree) name() string                       { return f.program }
 func (f *fakeTree) Decisions(a abi.Arch) []split.Range { return f.rs[a] }
 
-// leaf is the leaf of nr, found without the code under test.
-func (f *fakeTree) leaf(a abi.Arch, nr uint32) split.Leaf {
-	for _, r := range f.rs[a] {
-		if r.From <= nr && nr <= r.To {
+// leaf is the leaf of a call, found without the code under test.
+func (f *fakeTree) leaf(d *abi.SeccompData) split.Leaf {
+	nr := uint32(d.Nr)
+	for _, r := range f.rs[d.Arch] {
+		switch {
+		case nr < r.From || r.To < nr:
+		case r.Decision != nil:
+			return r.Decision.Decide(d)
+		default:
 			return r.Leaf
 		}
 	}
 	return split.Leaf{Kind: split.Trace}
+}
+
+// addTests has arguments decide some of what f needs state for.
+func (f *fakeTree) addTests(r *rand.Rand) {
+	for _, rs := range f.rs {
+		for i := range rs {
+			if rs[i].Leaf.Kind == split.Notify && r.Intn(2) == 0 {
+				rs[i].Decision = randomDecision(r, rs[i].Leaf, 1+r.Intn(3))
+			}
+		}
+	}
+}
+
+func randomDecision(r *rand.Rand, own split.Leaf, depth int) *split.Decision {
+	if depth == 0 {
+		if r.Intn(3) == 0 {
+			return &split.Decision{Leaf: own}
+		}
+		return &split.Decision{Leaf: randomLeaf(r, 0)}
+	}
+	t := argument([...]uint8{0, 1, 5}[r.Intn(3)], [...]uint8{4, 8}[r.Intn(2)], [...]uint64{0, 1, 2, 7, 8}[r.Intn(5)])
+	t.Op = [...]uint8{prog.OpJeq, prog.OpJgt, prog.OpJge, prog.OpJset, prog.OpJsgt, prog.OpJsge}[r.Intn(6)]
+	return &split.Decision{Test: t, Then: randomDecision(r, own, depth-1), Else: randomDecision(r, own, depth-1)}
 }
 
 // verdicts join in interesting ways; unknown actions are among them.

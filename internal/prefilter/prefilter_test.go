@@ -146,7 +146,7 @@ func spec(stack []*fakeTree, o Options, dynamic bool, d *abi.SeccompData) abi.Ve
 func ask(stack []*fakeTree, d *abi.SeccompData) (abi.Verdict, bool) {
 	v, asked := abi.Allow, false
 	for _, f := range stack {
-		l := f.leaf(d.Arch, uint32(d.Nr))
+		l := f.leaf(d)
 		asked = asked || l.Kind != split.Static
 		v = abi.Strictest(l.Verdict, v)
 	}
@@ -234,9 +234,13 @@ func withArgs(a abi.Arch, nr uint32, token uint64) []abi.SeccompData {
 // random stacks, and checks that the data reaches every instruction.
 func TestSound(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
+	tested := 0
 	for i := 0; i < 150; i++ {
 		o := randomOptions(r)
 		stack, fakes := randomStack(r)
+		if i >= 20 { // tests that exclude one another leave instructions that none reaches
+			addTests(r, fakes)
+		}
 		p, err := build(stack, o)
 		if err != nil {
 			t.Fatal(err)
@@ -251,6 +255,14 @@ func TestSound(t *testing.T) {
 		if i < 20 {
 			reached(t, p.Program(), data)
 		}
+		for _, rg := range p.Ranges(abi.ArchX86_64) {
+			if rg.Decision != nil && rg.From != number("seccomp") && rg.From != number("execveat") {
+				tested++
+			}
+		}
+	}
+	if tested < 100 {
+		t.Errorf("%d runs of numbers were decided by arguments: too few", tested)
 	}
 }
 
@@ -262,6 +274,12 @@ func randomStack(r *rand.Rand) ([]tree, []*fakeTree) {
 		stack, fakes = append(stack, f), append(fakes, f)
 	}
 	return stack, fakes
+}
+
+func addTests(r *rand.Rand, fakes []*fakeTree) {
+	for _, f := range fakes {
+		f.addTests(r)
+	}
 }
 
 func agree(t *testing.T, p *Prefilter, stack []*fakeTree, o Options, d abi.SeccompData) {
@@ -491,6 +509,7 @@ func FuzzSound(f *testing.F) {
 		r := rand.New(rand.NewSource(seed))
 		o := randomOptions(r)
 		stack, fakes := randomStack(r)
+		addTests(r, fakes)
 		p, err := build(stack, o)
 		if err != nil {
 			t.Fatal(err)
