@@ -95,7 +95,6 @@ type Range struct {
 // Prefilter is the classic BPF half of an installation.
 type Prefilter struct {
 	program cbpf.Program
-	token   uint64
 	dynamic bool
 	// x86 and i386 cover all numbers, in ascending order.
 	x86, i386 []Range
