@@ -123,6 +123,14 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 
 // Start verifies the filters where that was not done and starts the command
 // under them. On failure nothing runs.
+//
+// If the agent has decisions to make, this process becomes non-dumpable and the
+// parent of orphans (PR_SET_DUMPABLE and PR_SET_CHILD_SUBREAPER of prctl(2)). It
+// reaps those that a filter ever asked about. An orphan that ended without a call
+// to be decided looks like a command that this process started by itself, whose
+// status is not to be taken away, so it stays a zombie until this process ends: a
+// long-lived program whose commands leave many of these behind waits for its
+// children itself, or starts the commands from a process of their own.
 func (c *Cmd) Start() error {
 	stack, target, err := c.prepare()
 	if err != nil {

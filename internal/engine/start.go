@@ -25,7 +25,13 @@ var errNoFilters = &OptionError{"no filter given: expected at least one; to run 
 // supervises it where that is needed. cmd's pipes, context and streams work as
 // with its own Start; SysProcAttr.Chroot and Ptrace are refused. If the stack
 // keeps state, the calling process becomes non-dumpable and adopts orphaned
-// descendants (prctl(2)): the filtered ones among them are reaped.
+// descendants (prctl(2)). Those that a filter ever asked about are reaped.
+//
+// Of others nothing is known, and once it has ended the kernel does not tell an
+// orphan from a command that this process started itself and has yet to wait for.
+// Taking the status of such a command would break its Wait, so they stay zombies
+// until this process ends. One that starts nothing else, or knows what it starts,
+// can wait for any child (wait4(2)), as the command-line tool does.
 func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	kind, err := o.kind()
 	switch {
