@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"io"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"strconv"
@@ -17,8 +18,12 @@ import (
 // processes is how many run under one supervisor.
 const processes = 1000
 
+// each is how often each of them calls: so often that its end is nothing beside it.
+const each = 400
+
 // many compares a thousand filtered processes with one: decisions per second,
-// and what the supervisor keeps for each.
+// and what the supervisor keeps for each. The C notifier, which keeps nothing,
+// shows what the kernel makes of a thousand tasks that wait.
 func many(l *lab) error {
 	if err := need(compiler); err != nil {
 		return err
@@ -27,22 +32,43 @@ func many(l *lab) error {
 	if err != nil {
 		return err
 	}
-	var one, all, bytes []float64
+	var one, all, floorOne, floorAll, bytes []float64
 	for i := 0; i < (l.rounds+2)/3; i++ {
-		alone, _, err := l.herd(victim, 1, calls)
-		if err != nil {
-			return err
+		for _, m := range []struct {
+			rates            *[]float64
+			processes, calls int
+			herd             func(victim string, n, calls int) (rate, bytes float64, err error)
+		}{
+			{&floorOne, 1, calls, crowd}, {&one, 1, calls, l.herd},
+			{&floorAll, processes, each, crowd}, {&all, processes, each, l.herd},
+		} {
+			rate, memory, err := m.herd(victim, m.processes, m.calls)
+			if err != nil {
+				return err
+			}
+			if *m.rates = append(*m.rates, rate); m.rates == &all {
+				bytes = append(bytes, memory)
+			}
 		}
-		rate, each, err := l.herd(victim, processes, 100)
-		if err != nil {
-			return err
-		}
-		one, all, bytes = append(one, alone), append(all, rate), append(bytes, each)
 	}
-	l.row("1 process", perSecond(median(one), "decisions"))
-	l.row("1,000 processes", perSecond(median(all), "decisions"), times(median(ratios(all, one)), "one process").atLeast(0.8))
+	l.row("C notifier, 1 process", perSecond(median(floorOne), "decisions"))
+	l.row("C notifier, 1,000 processes", perSecond(median(floorAll), "decisions"), times(median(ratios(floorAll, floorOne)), "one process"))
+	l.row("agent, 1 process", perSecond(median(one), "decisions"))
+	l.row("agent, 1,000 processes", perSecond(median(all), "decisions"),
+		times(median(ratios(all, one)), "one process").atLeast(0.8), times(median(ratios(all, floorAll)), "C notifier, 1,000 processes"))
 	l.row("supervisor memory of each", value(median(bytes)/1024, 1, "KB").atMost(20))
 	return nil
+}
+
+// crowd runs n processes under the C notifier, in the manner of herd.
+func crowd(victim string, n, calls int) (rate, bytes float64, err error) {
+	cmd := exec.Command(victim, "crowd", strconv.Itoa(n), strconv.Itoa(calls))
+	cmd.Stdin, cmd.Stderr = strings.NewReader(""), os.Stderr
+	out, err := cmd.Output()
+	if err == nil {
+		rate, err = strconv.ParseFloat(strings.TrimSpace(strings.TrimPrefix(string(out), "ready\n")), 64)
+	}
+	return rate, 0, err
 }
 
 // herd runs n processes that each have state of their own in the supervisor.
