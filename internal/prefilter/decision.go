@@ -9,7 +9,7 @@ import (
 )
 
 // maxNodes bounds the tests of one call: those of stacked filters multiply.
-const maxNodes = 512
+const maxNodes = 1024
 
 // Reasons of leaves that only the size of what is tested made dynamic.
 const (

@@ -35,10 +35,7 @@ func (d *Decision) Kind() Kind {
 	if d.Then == nil {
 		return d.Leaf.Kind
 	}
-	if k := d.Then.Kind(); k > d.Else.Kind() {
-		return k
-	}
-	return d.Else.Kind()
+	return max(d.Then.Kind(), d.Else.Kind())
 }
 
 // Tests is how many tests d has.

@@ -3,6 +3,7 @@ package split_test
 import (
 	"fmt"
 	"math/rand"
+	"strings"
 	"testing"
 
 	"portcullis/internal/abi"
@@ -199,5 +200,23 @@ else
 		if got := outline(d, ""); got != c.want {
 			t.Errorf("%s: found\n%sexpected\n%s", c.name, got, c.want)
 		}
+	}
+}
+
+// A list of 200 values of one argument, as of ioctl commands, is all tests.
+func TestListOfArguments(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("r2 = *(u32 *)(r1 +24)\nr0 = 0x7fff0000\n")
+	for i := 0; i < 200; i++ {
+		fmt.Fprintf(&b, "if w2 == %d goto out\n", 0x5400+7*i)
+	}
+	b.WriteString("r0 = 0x50001\nout:\nexit\n")
+	v, err := verify.Program(program(t, b.String()), verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := split.Split(v).Arguments(abi.ArchX86_64, 16)
+	if d == nil || d.Tests() != 200 || d.Kind() != split.Static {
+		t.Errorf("found %+v, expected 200 tests with static leaves", d)
 	}
 }

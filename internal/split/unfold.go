@@ -9,7 +9,7 @@ import (
 
 const (
 	// maxTests bounds the tests of one call's decision; what lies deeper is a leaf.
-	maxTests = 64
+	maxTests = 256
 	// unfoldVisits bounds the instructions visited for all decisions of an
 	// architecture, restVisits those for one leaf.
 	unfoldVisits = 250_000
