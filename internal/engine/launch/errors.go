@@ -29,12 +29,14 @@ func (e *InstallError) remedy() string {
 		return ": this process already runs under a seccomp listener (of a container manager or another supervisor), and the kernel allows one: only filters that decide everything statically nest there"
 	case e.Step == stepProbe && e.Err == syscall.EINVAL:
 		return ": the kernel lacks SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: filters that keep state need Linux 5.19"
+	case errors.Is(e.Err, syscall.EMFILE):
+		return ": this process has as many descriptors open as it may (ulimit -n)"
+	case errors.Is(e.Err, syscall.EAGAIN):
+		return ": this user has as many processes as it may (ulimit -u)"
 	case e.Step == stepStage && errors.Is(e.Err, fs.ErrNotExist):
 		return ": it is executed by its descriptor: mount /proc"
 	case e.Step == stepStage:
 		return ": a security module forbids it, vm.memfd_noexec is 2 and the directory for temporary files is mounted noexec, or the command's user may not enter its directory: allow one of them"
-	case e.Err == syscall.EMFILE:
-		return ": this process has as many descriptors open as it may"
 	case e.Err == syscall.ENOSYS, e.Err == syscall.EPERM:
 		return ": an outer sandbox seems to deny it"
 	}

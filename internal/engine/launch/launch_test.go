@@ -348,3 +348,30 @@ func onMortalThread(f func()) {
 	}()
 	<-ran
 }
+
+// What this process lacks is not said of the target.
+func TestNoProcessLeft(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: to be another user for whom there is a limit")
+	}
+	const user = 54321 // who has no process
+	if os.Getenv("NO_PROCESS_LEFT") == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNoProcessLeft$", "-test.v")
+		cmd.Env = append(os.Environ(), "NO_PROCESS_LEFT=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v:\n%s", err, out)
+		}
+		return
+	}
+	if err := syscall.Setrlimit(6, &syscall.Rlimit{Cur: 0, Max: 0}); err != nil { // RLIMIT_NPROC
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/true")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: user, Gid: user}}
+	_, err := Start(cmd, static())
+	var ie *InstallError
+	if !errors.As(err, &ie) || ie.Err != syscall.EAGAIN || !strings.Contains(ie.Error(), "ulimit -u") {
+		t.Errorf("%v: expected an InstallError with the limit", err)
+	}
+}

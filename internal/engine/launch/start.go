@@ -4,7 +4,6 @@ package launch
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -52,7 +51,7 @@ func Begin(cmd *exec.Cmd, programs ...*os.File) (*Stage, error) {
 	}
 	ours, theirs, err := sys.SocketPair()
 	if err != nil {
-		return nil, fmt.Errorf("socketpair: %w", err)
+		return nil, &InstallError{"socketpair", err}
 	}
 	end := os.NewFile(uintptr(theirs), "stage")
 	defer end.Close()
@@ -145,6 +144,8 @@ func startError(err error, path string) error {
 		return err
 	case pe.Err == syscall.EACCES:
 		return &InstallError{stepStage, pe.Err}
+	case pe.Err == syscall.EMFILE, pe.Err == syscall.ENFILE, pe.Err == syscall.EAGAIN, pe.Err == syscall.ENOMEM:
+		return &InstallError{"fork", pe.Err} // nothing is wrong with the target
 	}
 	return &fs.PathError{Op: pe.Op, Path: path, Err: pe.Err}
 }

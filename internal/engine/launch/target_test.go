@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -156,7 +157,7 @@ func TestInPlaceIsThatOfExec(t *testing.T) {
 	if how := os.Getenv("IN_PLACE"); how != "" {
 		signal.Ignore(syscall.SIGUSR2)
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGUSR1)
-		argv := []string{"sh", "-c", `echo "$0|$1|$X"; ulimit -n; grep -E "^Sig(Ign|Cgt|Blk)" /proc/$$/status; ls /proc/$$/fd`, "zero", "o\xffne"}
+		argv := []string{"sh", "-c", `echo "$0|$1|$X"; ulimit -n; ls /proc/$$/fd; exec grep -E "^Sig(Ign|Cgt|Blk)" /proc/self/status`, "zero", "o\xffne"}
 		env := []string{"X=y", "PATH=/usr/bin:/bin"}
 		if how == "filtered" {
 			fmt.Println(Exec("/bin/sh", argv, env, allowing()))
@@ -237,6 +238,10 @@ func TestStageEndsWithItsSupervisor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		cmd.Stderr = os.Stderr
+		if _, err := cmd.StdinPipe(); err != nil { // never written to
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -283,7 +288,7 @@ func supervisorUntil(step string) {
 		return
 	}
 	fmt.Println(s.cmd.Process.Pid)
-	select {}
+	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
 // TestWithoutExecutableMemory runs itself where anonymous files in memory cannot
