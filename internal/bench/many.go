@@ -39,8 +39,10 @@ func many(l *lab) error {
 			processes, calls int
 			herd             func(victim string, n, calls int) (rate, bytes float64, err error)
 		}{
-			{&floorOne, 1, calls, crowd}, {&one, 1, calls, l.herd},
-			{&floorAll, processes, each, crowd}, {&all, processes, each, l.herd},
+			{&floorOne, 1, calls, crowd},
+			{&one, 1, calls, l.herd},
+			{&floorAll, processes, each, crowd},
+			{&all, processes, each, l.herd},
 		} {
 			rate, memory, err := m.herd(victim, m.processes, m.calls)
 			if err != nil {

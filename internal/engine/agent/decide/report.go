@@ -1,8 +1,8 @@
 package decide
 
 import (
-	"errors"
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
