@@ -96,8 +96,8 @@ func (t *Tree) Arguments(arch abi.Arch, nr uint32) *Decision { return t.Find(arc
 // are, where there are any.
 func decide(v *verify.Verified, arch abi.Arch, all []Range) []Range {
 	open := openOf(all)
-	if open == nil {
-		return all
+	if open == nil || !v.CertainTails() {
+		return all // see follower.reset
 	}
 	var pieces []Range
 	for _, c := range unfold(v, arch, all, open) {

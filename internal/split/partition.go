@@ -26,8 +26,13 @@ func newPartition(calls absint.Numbers) partition {
 	return p
 }
 
-// each calls f for the summary of every call of calls, which are among p's.
+// each calls f for the summary of every call of calls; nil is all of p's.
 func (p *partition) each(calls absint.Numbers, f func(*summary)) {
+	for i := range *p {
+		if calls == nil {
+			f(&(*p)[i].summary)
+		}
+	}
 	for _, r := range calls {
 		p.split(r.Min)
 		if r.Max < ^uint32(0) {

@@ -61,6 +61,7 @@ func (p partition) tails() []tail {
 // its beginning, for the same calls, and its exits count as the caller's.
 type follower struct {
 	in     absint.Input
+	calls  absint.Numbers
 	limits absint.Limits
 	visits int
 	// certain tells that no tail call fails for being one too many.
@@ -79,8 +80,14 @@ func newFollower(v *verify.Verified) *follower {
 }
 
 // reset makes f explore other calls, in the memory it has.
+//
+// Where tail calls may go in a circle, paths are not told apart by number: what
+// others in the circle do is found once, on some path, and has to count for all.
 func (f *follower) reset(arch abi.Arch, calls absint.Numbers, l absint.Limits) {
-	f.in, f.limits, f.visits, f.failed = absint.InputOf(arch, calls), l, 0, nil
+	f.calls, f.limits, f.visits, f.failed = calls, l, 0, nil
+	if f.in = absint.InputOf(arch, calls); !f.certain {
+		f.in.Calls = nil
+	}
 	clear(f.done)
 	for _, m := range f.machines {
 		m.Reset(f.in)
@@ -106,7 +113,11 @@ func (f *follower) machine(v *verify.Verified) *absint.Machine {
 
 // explore follows every path of v from s on, a state of v's machine.
 func (f *follower) explore(v *verify.Verified, s *absint.State) (partition, error) {
-	c := newCollector(v, s.Nr)
+	calls := s.Nr
+	if calls == nil {
+		calls = f.calls
+	}
+	c := newCollector(v, calls)
 	l := f.limits
 	l.Visits = max(l.Visits-f.visits, 2*v.Visited())
 	visits, err := f.machine(v).Explore(s, c, l)
@@ -131,7 +142,7 @@ func (f *follower) target(v *verify.Verified) (partition, error) {
 	if known := f.done[v]; known != nil || f.failed != nil {
 		return known, f.failed
 	}
-	circle := newPartition(f.in.Calls)
+	circle := newPartition(f.calls)
 	for i := range circle {
 		circle[i].summary = summary{ends: 1, open: &Reason{Text: "tail calls go in a circle"}}
 	}

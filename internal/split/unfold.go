@@ -157,9 +157,6 @@ func (u *unfolder) rest(s *absint.State) (all []choice) {
 		return []choice{{nr, &Decision{Leaf: Leaf{Kind: Static, Verdict: v}}}}
 	}
 	u.visits = 0
-	if !u.certain {
-		clear(u.done)
-	}
 	nr := s.Nr
 	found, err := u.explore(u.collector.v, s)
 	u.left -= u.visits
