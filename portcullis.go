@@ -97,8 +97,9 @@ func LoadObject(name string, data []byte, program string) (*Filter, error) {
 	return &Filter{spec: name, hash: hex.EncodeToString(sum[:]), program: p, programs: ps}, nil
 }
 
-// Builtins lists the names of the filters that come with Portcullis.
-func Builtins() []string { return filters.Names() }
+// Builtins lists the names of the filters that come with Portcullis: those of
+// general use, then those that each stop one vulnerability of the kernel.
+func Builtins() []string { return append(filters.Names(), filters.Mitigations()...) }
 
 func splitSpec(spec string) (name, program string) {
 	i := strings.LastIndexByte(spec, ':')

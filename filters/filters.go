@@ -1,5 +1,6 @@
 // Package filters holds the built-in filters: eBPF objects compiled from the C
-// beside them, and what their sources say about themselves.
+// beside them, and what their sources say about themselves. Those below cve stop
+// each a published vulnerability of the kernel, whose name they have.
 package filters
 
 import (
@@ -11,7 +12,7 @@ import (
 
 //go:generate go run ./gen -C ..
 
-//go:embed audit cache count count-exec flow no-exec once phases rate
+//go:embed audit cache count count-exec cve flow no-exec once phases rate
 var files embed.FS
 
 // Variable is what a filter's source says about one of its variables.
@@ -22,15 +23,26 @@ type Variable struct {
 	Doc string
 }
 
-// Names lists the built-in filters in alphabetical order.
-func Names() []string {
-	entries, err := files.ReadDir(".")
+// mitigations is the folder of those that Mitigations lists.
+const mitigations = "cve"
+
+// Names lists the built-in filters of general use in alphabetical order.
+func Names() []string { return folders(".") }
+
+// Mitigations lists the built-in filters that each stop one published
+// vulnerability of the kernel, such as cve-2016-0728, in alphabetical order.
+func Mitigations() []string { return folders(mitigations) }
+
+func folders(dir string) []string {
+	entries, err := files.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
 	var names []string
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if e.IsDir() && e.Name() != mitigations {
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }
@@ -47,7 +59,11 @@ func read(name, ext string) ([]byte, bool) {
 	if strings.ContainsAny(name, "/\\.") {
 		return nil, false
 	}
-	data, err := files.ReadFile(path.Join(name, name+ext))
+	dir := name
+	if strings.HasPrefix(name, mitigations+"-") {
+		dir = path.Join(mitigations, name)
+	}
+	data, err := files.ReadFile(path.Join(dir, name+ext))
 	return data, err == nil
 }
 

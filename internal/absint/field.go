@@ -35,50 +35,61 @@ func fieldAt(off int64, size int) Field {
 	return f
 }
 
-// after is the field a register holds after arithmetic with a constant.
-func (f Field) after(in prog.Insn) Field {
-	if f.Size == 0 || in.Op&prog.SrcMask == prog.SrcX {
+// fieldAfter is the field that a part of the context is after arithmetic with a
+// constant.
+func fieldAfter(in prog.Insn, dst, src *Reg) Field {
+	if k, known := src.Const(); known {
+		return dst.Field.after(in, k)
+	}
+	if op := in.Op & prog.OpMask; op != prog.OpAnd && op != prog.OpAdd {
 		return Field{}
 	}
-	narrow := width(in) == W32
-	if narrow {
-		f = f.Truncate()
+	if k, known := dst.Const(); known {
+		return src.Field.after(in, k)
 	}
+	return Field{}
+}
+
+// after is f after arithmetic of in's kind with k.
+func (f Field) after(in prog.Insn, k uint64) Field {
+	if f.Size == 0 {
+		return Field{}
+	}
+	w := width(in)
+	narrow := w == W32
+	if narrow {
+		f, k = f.Truncate(), uint64(int64(int32(k)))
+	}
+	amount := uint8(k) & uint8(w-1)
 	switch in.Op & prog.OpMask {
 	case prog.OpAdd:
-		return f.plus(in.Imm, narrow)
+		return f.plus(int64(k), narrow)
 	case prog.OpSub:
-		if in.Imm != math.MinInt32 {
-			return f.plus(-in.Imm, narrow)
-		}
+		return f.plus(-int64(k), narrow)
 	case prog.OpAnd:
-		k := uint64(int64(in.Imm))
 		if narrow {
 			k &= math.MaxUint32
 		}
 		return f.and(k)
 	case prog.OpLsh:
-		if f = f.lsh(uint8(in.Imm)); narrow {
+		if f = f.lsh(amount); narrow {
 			f = f.Truncate()
 		}
 		return f
 	case prog.OpRsh:
-		return f.rsh(uint8(in.Imm))
+		return f.rsh(amount)
 	case prog.OpArsh:
 		if !narrow {
-			return f.arsh(uint8(in.Imm))
+			return f.arsh(amount)
 		}
 	}
 	return Field{}
 }
 
 // plus adds k; sums that are not small are of no use.
-func (f Field) plus(k int32, narrow bool) Field {
-	if f.Size == 0 {
-		return f
-	}
-	sum := int64(f.Add) + int64(k)
-	if sum != int64(int32(sum)) || f.Narrow && !narrow {
+func (f Field) plus(k int64, narrow bool) Field {
+	sum := int64(f.Add) + k
+	if f.Size == 0 || k != int64(int32(k)) || sum != int64(int32(sum)) || f.Narrow && !narrow {
 		return Field{}
 	}
 	f.Add, f.Narrow = int32(sum), narrow

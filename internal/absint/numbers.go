@@ -339,3 +339,19 @@ func Positive(op uint8) (with uint8, negated bool) {
 	}
 	return op, false
 }
+
+// Halves parts a set of at least two numbers in two; b is nil for one number. Real
+// numbers of calls, below 1024, come apart from others first.
+func (n Numbers) Halves() (a, b Numbers) {
+	const real = 1023
+	first, last := n[0].Min, n[len(n)-1].Max
+	switch {
+	case first == last:
+		return n, nil
+	case first <= real && last > real:
+		return n.Cut(NumbersBetween(0, real))
+	case len(n) > 1:
+		return n.Cut(NumbersBetween(first, n[(len(n)-1)/2].Max))
+	}
+	return n.Cut(NumbersBetween(first, first+(last-first)/2))
+}

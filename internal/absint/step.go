@@ -130,7 +130,7 @@ func (m *Machine) alu(f *Frame, in prog.Insn) {
 			*dst = displace(op, width(in), *dst, src)
 			return
 		}
-		field := dst.Field.after(in)
+		field := fieldAfter(in, dst, &src)
 		dst.set(Arith(op, width(in), in.Off, dst.Scalar, src.Scalar), dst.Origin|src.Origin)
 		dst.Field = field
 	}

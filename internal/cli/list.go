@@ -13,7 +13,9 @@ import (
 
 // builtin is what list prints of one filter.
 type builtin struct {
-	Name      string            `json:"name"`
+	Name string `json:"name"`
+	// Group is mitigation, or empty for a filter of general use.
+	Group     string            `json:"group,omitempty"`
 	Summary   string            `json:"summary"`
 	Variables []builtinVariable `json:"variables"`
 }
@@ -41,13 +43,25 @@ func (a *app) list() *cobra.Command {
 }
 
 func builtins() ([]builtin, error) {
-	all := []builtin{}
-	for _, name := range portcullis.Builtins() {
+	all, err := describeBuiltins([]builtin{}, "", filters.Names())
+	if err != nil {
+		return nil, err
+	}
+	return describeBuiltins(all, mitigation, filters.Mitigations())
+}
+
+// mitigation is the group of the filters against one vulnerability each.
+const mitigation = "mitigation"
+
+func describeBuiltins(all []builtin, group string, names []string) ([]builtin, error) {
+	for _, name := range names {
 		f, err := portcullis.Load(name)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, describeBuiltin(name, f))
+		b := describeBuiltin(name, f)
+		b.Group = group
+		all = append(all, b)
 	}
 	return all, nil
 }
@@ -67,7 +81,12 @@ func describeBuiltin(name string, f *portcullis.Filter) builtin {
 }
 
 func printBuiltins(w io.Writer, all []builtin) {
+	group := ""
 	for _, b := range all {
+		if b.Group != group {
+			group = b.Group
+			fmt.Fprintf(w, "\nMitigations of published vulnerabilities of the kernel:\n\n")
+		}
 		fmt.Fprintf(w, "%s\n    %s\n", b.Name, b.Summary)
 		for _, v := range b.Variables {
 			fmt.Fprintf(w, "    --set %s=%s  %s\n", v.Name, strings.ToUpper(v.Type), v.Doc)

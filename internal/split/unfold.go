@@ -16,10 +16,12 @@ const (
 	restVisits   = 20_000
 )
 
-// choice is the decision for some calls.
+// choice is the decision for some calls. It is vague where a part of them may have
+// a better one.
 type choice struct {
-	nr absint.Numbers
-	d  *Decision
+	nr    absint.Numbers
+	d     *Decision
+	vague bool
 }
 
 // unfolder turns a program into decisions without joining paths.
@@ -27,9 +29,13 @@ type unfolder struct {
 	*follower
 	collector *collector
 	m         *absint.Machine
+	arch      abi.Arch
 	own       []Range // the leaves that hold whatever the call's data are
 	left      int     // visits
 	known     []fact
+	// probes are how many more parts of the real calls may be followed apart from
+	// others, and of those above.
+	probes, probesAbove int
 }
 
 // fact is a test that was made on the way, and its outcome.
@@ -41,11 +47,42 @@ type fact struct {
 // unfold follows the program through the tests it makes of the data of the calls
 // open.
 func unfold(v *verify.Verified, arch abi.Arch, own []Range, open absint.Numbers) []choice {
-	f := newFollower(v)
-	f.reset(arch, open, absint.Limits{Bytes: stateBytes, Visits: restVisits})
-	u := &unfolder{follower: f, m: f.machine(v), own: own, left: unfoldVisits, collector: newCollector(v, nil)}
+	u := &unfolder{
+		follower: newFollower(v), arch: arch, own: own, left: unfoldVisits, collector: newCollector(v, nil),
+		probes: 2 * int(spans[0].to+1), probesAbove: probes,
+	}
+	return u.together(open)
+}
+
+// together follows the calls nr as one, told apart by the program's own tests of
+// their number. What it makes of the number in other ways is found out by
+// following halves of them.
+func (u *unfolder) together(nr absint.Numbers) (all []choice) {
+	u.reset(u.arch, nr, absint.Limits{Bytes: stateBytes, Visits: restVisits})
+	u.m = u.machine(u.collector.v)
 	tests := maxTests
-	return u.follow(u.m.Start(), &tests)
+	for _, c := range u.follow(u.m.Start(), &tests) {
+		all = append(all, u.apart(c)...)
+	}
+	return all
+}
+
+// apart follows halves of the calls that c is about, if that may help.
+func (u *unfolder) apart(c choice) []choice {
+	left := &u.probes
+	if c.nr[0].Min > spans[0].to {
+		left = &u.probesAbove
+	}
+	a, b := c.nr.Halves()
+	if !c.vague || b == nil || *left < 2 {
+		return []choice{c}
+	}
+	*left -= 2
+	parts := append(u.together(a), u.together(b)...)
+	if u.left <= 0 {
+		return []choice{c}
+	}
+	return parts
 }
 
 // follow follows one path until the program touches state or ends. Where it is
@@ -57,6 +94,9 @@ func (u *unfolder) follow(s *absint.State, tests *int) (all []choice) {
 			return append(all, u.rest(s)...)
 		}
 		if !absint.IsBranch(u.collector.p.Insns[s.PC]) {
+			if found, ok := u.byValue(s, *tests); ok {
+				return append(all, found...)
+			}
 			u.m.Step(s)
 			continue
 		}
@@ -116,12 +156,12 @@ func (u *unfolder) knowing(f fact, s *absint.State, tests *int) []choice {
 // pair makes one of two decisions for the same calls.
 func pair(as, bs []choice, make func(nr absint.Numbers, a, b *Decision) *Decision) (all []choice) {
 	if len(as) == 1 && len(bs) == 1 {
-		return []choice{{as[0].nr, make(as[0].nr, as[0].d, bs[0].d)}}
+		return []choice{{as[0].nr, make(as[0].nr, as[0].d, bs[0].d), as[0].vague || bs[0].vague}}
 	}
 	for _, a := range as {
 		for _, b := range bs {
 			if both, _ := a.nr.Cut(b.nr); len(both) > 0 {
-				all = append(all, choice{both, make(both, a.d, b.d)})
+				all = append(all, choice{both, make(both, a.d, b.d), a.vague || b.vague})
 			}
 		}
 	}
@@ -138,12 +178,16 @@ func (u *unfolder) either(before, jumped, on *absint.State) []choice {
 		}
 		return nil
 	})
-	return pair(rest, alike, func(_ absint.Numbers, rest, alike *Decision) *Decision {
+	found := pair(rest, alike, func(_ absint.Numbers, rest, alike *Decision) *Decision {
 		if alike != nil {
 			return alike
 		}
 		return rest
 	})
+	for i := range found {
+		found[i].vague = found[i].vague && found[i].d.Leaf.Kind != Static
+	}
+	return found
 }
 
 // rest is the leaves for everything that can follow s, which is used up.
@@ -154,7 +198,7 @@ func (u *unfolder) rest(s *absint.State) (all []choice) {
 	if v, known := u.collector.verdict(s); known {
 		nr := s.Nr
 		u.m.Drop(s)
-		return []choice{{nr, &Decision{Leaf: Leaf{Kind: Static, Verdict: v}}}}
+		return []choice{{nr: nr, d: &Decision{Leaf: Leaf{Kind: Static, Verdict: v}}}}
 	}
 	u.visits = 0
 	nr := s.Nr
@@ -164,7 +208,7 @@ func (u *unfolder) rest(s *absint.State) (all []choice) {
 		return u.owned(nr)
 	}
 	for _, c := range found {
-		all = append(all, choice{absint.NumbersBetween(c.from, c.to), &Decision{Leaf: c.leaf()}})
+		all = append(all, choice{absint.NumbersBetween(c.from, c.to), &Decision{Leaf: c.leaf()}, c.divisible()})
 	}
 	return all
 }
@@ -173,7 +217,7 @@ func (u *unfolder) rest(s *absint.State) (all []choice) {
 func (u *unfolder) owned(nr absint.Numbers) (all []choice) {
 	for _, r := range u.own {
 		if part, _ := nr.Cut(absint.NumbersBetween(r.From, r.To)); len(part) > 0 {
-			all = append(all, choice{part, &Decision{Leaf: r.Leaf}})
+			all = append(all, choice{nr: part, d: &Decision{Leaf: r.Leaf}})
 		}
 	}
 	return all

@@ -152,8 +152,8 @@ func startError(err error, path string) error {
 
 // Abandon ends a process that is not to become the target.
 func (s *Stage) Abandon() {
+	_ = s.cmd.Process.Kill() // before it ends by itself, with a status that looks like a target's
 	sys.Close(s.sock)
-	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 }
 
