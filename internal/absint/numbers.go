@@ -340,18 +340,23 @@ func Positive(op uint8) (with uint8, negated bool) {
 	return op, false
 }
 
-// Halves parts a set of at least two numbers in two; b is nil for one number. Real
-// numbers of calls, below 1024, come apart from others first.
-func (n Numbers) Halves() (a, b Numbers) {
+// Single tells whether the set is one number.
+func (n Numbers) Single() bool { return len(n) == 1 && n[0].Min == n[0].Max }
+
+// Halves parts the set in two, unless it is one number. Real numbers of calls, below
+// 1024, come apart from others first.
+func (n Numbers) Halves() []Numbers {
 	const real = 1023
 	first, last := n[0].Min, n[len(n)-1].Max
+	by := first + (last-first)/2
 	switch {
-	case first == last:
-		return n, nil
+	case n.Single():
+		return []Numbers{n}
 	case first <= real && last > real:
-		return n.Cut(NumbersBetween(0, real))
+		by = real
 	case len(n) > 1:
-		return n.Cut(NumbersBetween(first, n[(len(n)-1)/2].Max))
+		by = n[(len(n)-1)/2].Max
 	}
-	return n.Cut(NumbersBetween(first, first+(last-first)/2))
+	a, b := n.Cut(NumbersBetween(first, by))
+	return []Numbers{a, b}
 }

@@ -37,11 +37,14 @@ func TestDecisionsAreSound(t *testing.T) {
 		}
 		tree := split.Split(v)
 		for k := 0; k < 60; k++ {
-			nr := int32([...]uint32{1, 59, 317, 322, 0x40000001, 0xffffffff, uint32(bpfgen.Number(r))}[r.Intn(7)])
+			nr := int32([...]uint32{1, 59, 317, 322, 0x40000001, 0xffffffff, uint32(bpfgen.Number(r)), uint32(r.Intn(128))}[r.Intn(8)])
 			part := tree.Find(abi.ArchX86_64, uint32(nr))
 			data := abi.SeccompData{Nr: nr, Arch: abi.ArchX86_64, InstructionPointer: bpfgen.Number(r)}
 			for a := range data.Args {
 				data.Args[a] = bpfgen.Number(r)
+				if r.Intn(2) == 0 {
+					data.Args[a] = uint64(r.Intn(80) - 10)
+				}
 			}
 			leaf := part.Leaf
 			if part.Decision != nil {

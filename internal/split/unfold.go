@@ -1,6 +1,8 @@
 package split
 
 import (
+	"sort"
+
 	"portcullis/internal/abi"
 	"portcullis/internal/absint"
 	"portcullis/internal/prog"
@@ -56,33 +58,45 @@ func unfold(v *verify.Verified, arch abi.Arch, own []Range, open absint.Numbers)
 
 // together follows the calls nr as one, told apart by the program's own tests of
 // their number. What it makes of the number in other ways is found out by
-// following halves of them.
+// following fewer of them, down to single ones.
 func (u *unfolder) together(nr absint.Numbers) (all []choice) {
 	u.reset(u.arch, nr, absint.Limits{Bytes: stateBytes, Visits: restVisits})
 	u.m = u.machine(u.collector.v)
 	tests := maxTests
+	var vague []choice
 	for _, c := range u.follow(u.m.Start(), &tests) {
-		all = append(all, u.apart(c)...)
+		if c.vague && !nr.Single() {
+			vague = append(vague, c)
+		} else {
+			all = append(all, c)
+		}
 	}
-	return all
+	return append(all, u.apart(vague)...)
 }
 
-// apart follows halves of the calls that c is about, if that may help.
-func (u *unfolder) apart(c choice) []choice {
-	left := &u.probes
-	if c.nr[0].Min > spans[0].to {
-		left = &u.probesAbove
+// apart follows halves of the calls that cs are about.
+func (u *unfolder) apart(cs []choice) (all []choice) {
+	var nr absint.Numbers
+	for _, c := range cs {
+		nr = append(nr, c.nr...)
 	}
-	a, b := c.nr.Halves()
-	if !c.vague || b == nil || *left < 2 {
-		return []choice{c}
+	if nr == nil {
+		return nil
 	}
-	*left -= 2
-	parts := append(u.together(a), u.together(b)...)
-	if u.left <= 0 {
-		return []choice{c}
+	sort.Slice(nr, func(i, j int) bool { return nr[i].Min < nr[j].Min })
+	for _, half := range nr.Halves() {
+		left := &u.probes
+		if half[0].Min > spans[0].to {
+			left = &u.probesAbove
+		}
+		if *left--; *left >= 0 {
+			all = append(all, u.together(half)...)
+		}
 	}
-	return parts
+	if u.left <= 0 || u.probesAbove < 0 || u.probes < 0 {
+		return cs
+	}
+	return all
 }
 
 // follow follows one path until the program touches state or ends. Where it is

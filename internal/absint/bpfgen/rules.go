@@ -24,7 +24,7 @@ func Number(r *rand.Rand) uint64 {
 // counting.
 func Rules(r *rand.Rand, verdicts []uint32) string {
 	var b strings.Builder
-	b.WriteString("map counter ARRAY key 4 value 8 entries 1\nr6 = r1\nr7 = *(u32 *)(r6 +0)\n")
+	b.WriteString("map counter ARRAY key 4 value 8 entries 1\n" + tableMap(r) + "r6 = r1\nr7 = *(u32 *)(r6 +0)\n")
 	n := 1 + r.Intn(6)
 	for i := 0; i < n; i++ {
 		if r.Intn(2) == 0 {
@@ -32,6 +32,9 @@ func Rules(r *rand.Rand, verdicts []uint32) string {
 		}
 		for k := r.Intn(3); k >= 0; k-- {
 			b.WriteString(dataTest(r, fmt.Sprintf("v%d", i)))
+		}
+		if r.Intn(3) == 0 {
+			b.WriteString(setTest(r, i))
 		}
 		fmt.Fprintf(&b, "next%d:\n", i)
 	}
@@ -99,4 +102,47 @@ func transformed(r *rand.Rand) string {
 		"rX <<= 32\nrX s>>= 32\n", "wX = wX\n", "rX = (s32)rX\n", "rX = (s8)rX\n", "rX <<= 3\n", "wX <<= 3\n", "rX += 1\n",
 		"rX += -3\n", "wX += -41\n", "wX -= 5\n", "rX -= 2147483647\n",
 	}[r.Intn(18)]
+}
+
+// tableSize is the bytes of the table of constants, which Rules' map 1 is.
+const tableSize = 64
+
+// tableMap is a frozen map of small numbers, some verdicts, many alike.
+func tableMap(r *rand.Rand) string {
+	var b strings.Builder
+	b.WriteString("map table ARRAY frozen ")
+	for i := 0; i < tableSize/4; i++ {
+		b.WriteString([...]string{"00000000", "01000000", "02000500", "0000ff7f"}[r.Intn(4)])
+	}
+	return b.String() + "\n"
+}
+
+// setTest tests whether a small number, of the call's data or made of its number, is
+// in a set, in the ways that compilers make of a switch: bits of a constant, or a
+// table. Rule i matches where it is.
+func setTest(r *rand.Rand, i int) string {
+	text := loaded(r, "2")
+	if r.Intn(4) == 0 {
+		text = "r2 = r7\n" + [...]string{"r2 += -50\n", "r2 &= 63\n", ""}[r.Intn(3)]
+	}
+	if r.Intn(3) == 0 {
+		text += fmt.Sprintf("%s2 += %d\n", [...]string{"r", "w"}[r.Intn(2)], r.Intn(20)-8)
+	}
+	most := [...]int{1, 7, 14, 31, 63}[r.Intn(5)]
+	if r.Intn(4) == 0 {
+		text += fmt.Sprintf("r2 &= %d\n", most)
+	} else {
+		text += fmt.Sprintf("if r2 > %d goto next%d\n", most, i)
+	}
+	some := Number(r) | r.Uint64()&r.Uint64()
+	return text + fmt.Sprintf([...]string{
+		"r3 = 1\nr3 <<= r2\nr3 &= %[2]d\nif r3 != 0 goto v%[1]d\n",
+		"w3 = 1\nw2 &= 31\nw3 <<= w2\nw3 &= %[2]d\nif w3 == 0 goto next%[1]d\ngoto v%[1]d\n",
+		"r3 = 1\nr3 <<= r2\nr4 = %#[3]x ll\nr3 &= r4\nif r3 == 0 goto next%[1]d\ngoto v%[1]d\n",
+		"r3 = %#[3]x ll\nr3 >>= r2\nr3 &= 1\nif r3 != 0 goto v%[1]d\n",
+		"r3 = %#[3]x ll\nr3 >>= r2\nif r3 & 1 goto v%[1]d\n",
+		"r2 &= 15\nr2 <<= 2\nr3 = map[table][0]+0\nr3 += r2\nr2 = *(u32 *)(r3 +0)\nif r2 == 0 goto next%[1]d\nif r2 != 1 goto v%[1]d\n",
+		"r2 &= 15\nr2 <<= 2\nr3 = map[table][0]+0\nr3 += r2\nr0 = *(u32 *)(r3 +0)\nif r0 == 0 goto next%[1]d\nif r0 == 1 goto next%[1]d\nexit\n",
+		"r3 = r2\nr3 *= r3\nif r3 > 100 goto v%[1]d\n",
+	}[r.Intn(8)], i, int32(some), some)
 }
