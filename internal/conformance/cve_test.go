@@ -1,0 +1,290 @@
+package conformance
+
+import (
+	"bytes"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"portcullis"
+)
+
+// mitigation is the pattern of one vulnerability as a program makes it: before is
+// let through, trigger prints what it got.
+type mitigation struct {
+	filter          string
+	before, trigger string // in Python, after the prelude
+	want            string // what the trigger prints under the filter, and not without
+	ordinary        string // in bash, what has to print ok: the call in its ordinary use
+}
+
+// prelude lets Python make a call by its number, with whole registers, and tell
+// what came of it.
+const prelude = `
+import ctypes, errno, mmap, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+def raw(nr, *args):
+    return libc.syscall(ctypes.c_long(nr), *[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
+def call(nr, *args): return "ok" if raw(nr, *args) >= 0 else errno.errorcode[ctypes.get_errno()]
+def tell(*words): print(*words, flush=True)
+def userns(): return call(272, 0x50020000)
+def setsockopt(s, level, name, size=4):
+    return call(54, s.fileno(), level, name, ctypes.create_string_buffer(max(size, 4)), size)
+def udp(): return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def packet():
+    try: return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    except OSError: return udp()
+`
+
+// waits is a program that waits in an ordinary way: a thread for a lock, and the program for a child.
+const waits = `/usr/bin/python3 -ISc '
+import threading, subprocess, os
+c = threading.Condition(); out = []
+def work():
+    with c: out.append(1); c.notify_all()
+t = threading.Thread(target=work)
+with c: t.start(); c.wait_for(lambda: out)
+t.join()
+pid = os.posix_spawn("/bin/true", ["true"], {})
+print("ok" if os.waitid(os.P_PID, pid, os.WEXITED).si_status == 0 else "no")'`
+
+// datagrams is a program that sends one whole and receives it.
+const datagrams = `/usr/bin/python3 -ISc '
+import socket
+a = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); a.bind(("127.0.0.1", 0))
+b = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+b.setsockopt(socket.SOL_SOCKET, 11, 1)
+b.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+b.sendto(b"x" * 4000, a.getsockname())
+print("ok" if len(a.recv(9000)) == 4000 else "no")'`
+
+// namespaced is a command in namespaces of its own, where the kernel has them.
+func namespaced(flags, cmd string) string {
+	return `if unshare ` + flags + ` true 2>/dev/null; then unshare ` + flags + ` sh -c '` + cmd + `'; else echo ok; fi`
+}
+
+var mitigations = []mitigation{
+	{
+		filter: "cve-2014-3153",
+		trigger: `
+two = [mmap.mmap(-1, 4096) for i in range(2)]
+at = [ctypes.addressof(ctypes.c_char.from_buffer(m)) for m in two]
+tell(call(202, at[0], 12, 1, 0, at[1], 0), call(202, at[0], 12, 1, 0, at[1] + 64, 0))`,
+		want: "EINVAL ok", ordinary: waits,
+	},
+	{
+		filter:  "cve-2016-0728 max=3",
+		before:  `for i in range(3): call(250, 1, b"portcullis")`,
+		trigger: `tell(call(250, 1, b"portcullis"))`,
+		want:    "EPERM", ordinary: "echo ok",
+	},
+	{
+		filter: "cve-2017-1000112",
+		before: `
+s = udp(); s.connect(("127.0.0.1", 9))
+s.send(b"x" * 4000, socket.MSG_MORE)`,
+		trigger: `tell(setsockopt(udp(), 1, 11))`,
+		want:    "EPERM", ordinary: datagrams,
+	},
+	{
+		filter: "cve-2017-5123",
+		trigger: `
+if os.fork() == 0: os._exit(0)
+got = call(247, 0, 0, -0x70000000000000, 4, 0)
+try: os.wait(); tell(got, "child")
+except ChildProcessError: tell(got, "none")`,
+		want: "EFAULT child", ordinary: waits,
+	},
+	{
+		filter:  "cve-2017-7308",
+		before:  `userns()`,
+		trigger: `tell(setsockopt(packet(), 263, 5, 28), setsockopt(packet(), 263, 5, 16) != "EPERM")`,
+		want:    "EPERM True", ordinary: linkUp,
+	},
+	{
+		filter:  "cve-2020-14386",
+		before:  "userns()\ns = packet()\nsetsockopt(s, 263, 12)\nsetsockopt(s, 263, 15)",
+		trigger: `tell(setsockopt(packet(), 263, 5, 16))`,
+		want:    "EPERM", ordinary: datagrams,
+	},
+	{
+		filter:  "cve-2021-22555",
+		before:  `userns()`,
+		trigger: `tell(setsockopt(udp(), 0, 64), setsockopt(udp(), 0, 1))`,
+		want:    "EPERM ok", ordinary: linkUp,
+	},
+	{
+		filter: "cve-2021-33909 max=3",
+		before: `
+os.chdir(os.environ["HOME"])
+for i in range(3): call(83, b"d", 0o700); os.chdir("d")`,
+		trigger: `tell(call(83, b"d", 0o700), call(258, -100, b"e", 0o700))`,
+		want:    "EPERM EPERM", ordinary: "mkdir -p $HOME/a/b/c && rm -r $HOME/a && echo ok",
+	},
+	{
+		filter: "cve-2021-4154",
+		before: `userns()`,
+		trigger: `
+fd = raw(430, b"cgroup", 0)
+tell(call(431, fd, 5, b"source", 0, 1), call(431, fd, 1, b"source", b"none", 0) != "EPERM")`,
+		want: "EPERM True", ordinary: mounts,
+	},
+	{
+		filter:  "cve-2022-0185",
+		before:  `userns()`,
+		trigger: `tell(call(430, b"tmpfs", 0), *[call(431, 0, 1, b"k", b"v", 0) for i in range(8)])`,
+		want:    "ENOSYS EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EPERM", ordinary: mounts,
+	},
+	{
+		filter:  "cve-2022-27666",
+		before:  `userns()`,
+		trigger: `tell(call(41, 16, 3, 6), call(41, 16, 3, 0))`,
+		want:    "EPERM ok", ordinary: linkUp,
+	},
+	{
+		filter:  "cve-2024-1086",
+		before:  `userns()`,
+		trigger: `tell(call(41, 16, 3, 12), call(41, 16, 3, 0))`,
+		want:    "EPERM ok", ordinary: linkUp,
+	},
+}
+
+// mounts mounts a file system with options in namespaces of its own.
+var mounts = namespaced("-Urm", "mount -t tmpfs -o size=1m,mode=700 none /tmp && echo ok")
+
+// linkUp configures a network of its own.
+var linkUp = namespaced("-Urn", "ip link set lo up && ip route get 127.0.0.1 >/dev/null && echo ok")
+
+// TestMitigationsAreAllHere: each of the built-in mitigations has a program.
+func TestMitigationsAreAllHere(t *testing.T) {
+	for _, name := range portcullis.Builtins() {
+		n := 0
+		for _, m := range mitigations {
+			if m.name() == name {
+				n++
+			}
+		}
+		if strings.HasPrefix(name, "cve-") != (n == 1) {
+			t.Errorf("%s: tested %d times", name, n)
+		}
+	}
+}
+
+// ways are how the calls of a pattern can be spread over a process tree; %B stands
+// for those that come before, %T for the trigger.
+var ways = []struct{ name, text string }{
+	{"parent's trigger", "if os.fork() == 0:\n    exec(\"\"\"%B\"\"\"); os._exit(0)\nos.wait()\n%T"},
+	{"exec between", `
+%B
+os.execv("/usr/bin/python3", ["python3", "-ISc", os.environ["PRELUDE"] + """%T"""])`},
+	{"child's trigger", "%B\nif os.fork() == 0:\n    exec(\"\"\"%T\"\"\"); os._exit(0)\nos.wait()"},
+	{"one process", inOne},
+	{"threads", `
+import threading
+for part in ("""%B""", """%T"""):
+    t = threading.Thread(target=exec, args=(part, globals())); t.start(); t.join()`},
+}
+
+const inOne = "%B\n%T"
+
+// ways are those that a run takes: one, where nothing is remembered that a fork
+// could lose, and in a short run the two that lose most.
+func (m *mitigation) ways() []struct{ name, text string } {
+	switch {
+	case m.before == "":
+		return ways[:1]
+	case testing.Short():
+		return ways[:2]
+	}
+	return ways
+}
+
+// TestMitigations makes each vulnerability's pattern in every way and wants its
+// last call stopped.
+func TestMitigations(t *testing.T) {
+	need(t, python)
+	for _, m := range mitigations {
+		m := m
+		t.Run(m.filter, func(t *testing.T) {
+			for _, way := range m.ways() {
+				cmd := command(t, one(m.filter), python, "-ISc", prelude+m.spread(way.text))
+				cmd.Env = append(cmd.Env, "PRELUDE="+prelude)
+				if got := run(t, cmd); got.out != m.want || got.status != 0 {
+					t.Errorf("%s: printed %q (status %d), expected %q", way.name, got.out, got.status, m.want)
+				}
+			}
+		})
+	}
+}
+
+// TestMitigationsSpare wants each filter to let the ordinary use of its calls be.
+func TestMitigationsSpare(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs where -short is not set: TestMitigationsTogether is the short form")
+	}
+	need(t, python)
+	need(t, "ip")
+	for _, m := range mitigations {
+		if got := run(t, command(t, one(m.name()), "bash", "-c", m.ordinary)); got.out != "ok" || got.status != 0 {
+			t.Errorf("%s: printed %q (status %d), expected ok", m.name(), got.out, got.status)
+		}
+	}
+}
+
+// TestMitigationsMatter makes the patterns without a filter: what stops them under
+// one has to be the filter, and not the kernel.
+func TestMitigationsMatter(t *testing.T) {
+	need(t, python)
+	for _, m := range mitigations {
+		cmd := exec.Command(python, "-ISc", prelude+m.spread(inOne))
+		cmd.Env = []string{"HOME=" + t.TempDir()}
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		err := cmd.Run()
+		got := strings.TrimSpace(out.String())
+		if err != nil || got == m.want {
+			t.Errorf("%s: without it printed %q (%v): expected another answer", m.name(), got, err)
+		}
+	}
+}
+
+// name is that of the filter, whose variables have their defaults.
+func (m *mitigation) name() string {
+	name, _, _ := strings.Cut(m.filter, " ")
+	return name
+}
+
+func (m *mitigation) spread(way string) string {
+	return strings.NewReplacer("%B", m.before, "%T", m.trigger).Replace(way)
+}
+
+// TestMitigationsTogether runs ordinary programs under all of them at once.
+func TestMitigationsTogether(t *testing.T) {
+	need(t, python)
+	var all []string
+	for _, m := range mitigations {
+		all = append(all, m.name())
+	}
+	for _, c := range []struct{ needs, name, script, want string }{
+		{"bash", "bash", `seq 1000 | sort -rn | head -n 1 | tr 0 x; mkdir -p d/e && cat < /proc/self/comm | tee d/e/f; sleep 0.01 & wait $!; echo $?`, "1xxx\ncat\n0"},
+		{"git", "git", `git init -q r && cd r && echo x > f && git add f && git -c user.name=a -c user.email=a@b commit -qm m && git log --format=%s && git clone -q . ../s && ls ../s`, "m\nf"},
+		{"gcc", "gcc", `printf '#include <pthread.h>\n#include <stdio.h>\nvoid *f(void *p){return puts("built"),p;}int main(void){pthread_t t;return pthread_create(&t,0,f,0)||pthread_join(t,0);}' > a.c && gcc -pthread -o a a.c && ./a`, "built"},
+		{python, "python", waits + "; " + datagrams + `; /usr/bin/python3 -c '
+import socket, subprocess, shutil, multiprocessing.pool, os
+print(sum(multiprocessing.pool.ThreadPool(4).map(lambda i: int(subprocess.check_output(["/bin/echo", str(i)])), range(8))))
+open("f", "w").write("x" * 100000); shutil.copyfile("f", "g")
+a, b = socket.socketpair()
+print(os.sendfile(a.fileno(), os.open("g", os.O_RDONLY), 0, 1000), len(b.recv(5000)))'`, "ok\nok\n28\n1000 1000"},
+		{"ip", "ip", namespaced("-Urnm", "ip link set lo up && ip -br link show lo | grep -c LOOPBACK >/dev/null && mount -t tmpfs -o size=1m none /tmp && echo ok"), "ok"},
+	} {
+		c := c
+		t.Run(c.name, func(t *testing.T) {
+			need(t, c.needs)
+			cmd := command(t, all, "bash", "-c", c.script)
+			cmd.Dir = t.TempDir()
+			if got := run(t, cmd); got.out != c.want || got.status != 0 {
+				t.Errorf("printed %q (status %d), expected %q", got.out, got.status, c.want)
+			}
+		})
+	}
+}
