@@ -1,7 +1,6 @@
 package absint
 
 import (
-
 	"portcullis/internal/abi"
 	"portcullis/internal/prog"
 )
@@ -94,4 +93,3 @@ func (s *State) Assume(f Field, raw uint64) bool {
 	})
 	return possible
 }
-
