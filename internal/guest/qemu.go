@@ -59,7 +59,7 @@ func qemuArgs(cfg Config, shares []string) []string {
 // a race with the host's load, and has been several times too fast.
 func kernelWords(cfg Config) []string {
 	words := []string{
-		"console=ttyS0", "loglevel=5", "panic=-1", "reboot=t", "clocksource=hpet", "no_timer_check",
+		"console=ttyS0", "loglevel=5", "panic=-1", "reboot=t", "clocksource=hpet", "no_timer_check", "acpi=noirq",
 		"random.trust_cpu=on", "rdinit=/init", initEnv + "=1", markWord,
 	}
 	return append(words, cfg.Append...)
