@@ -136,6 +136,14 @@ tell(call(431, fd, 5, b"source", 0, 1), call(431, fd, 1, b"source", b"none", 0) 
 		want:    "ENOSYS EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EINVAL EPERM", ordinary: mounts,
 	},
 	{
+		filter: "cve-2022-0995",
+		trigger: `
+fds = (ctypes.c_int * 2)()
+if raw(293, fds, 0x80): raw(22, fds)
+tell(call(16, fds[0], 0x5761, 0), call(16, fds[0], 0x541b, ctypes.byref(ctypes.c_int())))`,
+		want: "EPERM ok", ordinary: `seq 1000 | tail -n 1 >/dev/null && stty -F /dev/null 2>&1 | grep -c ioctl >/dev/null; echo ok`,
+	},
+	{
 		filter:  "cve-2022-27666",
 		before:  `userns()`,
 		trigger: `tell(call(41, 16, 3, 6), call(41, 16, 3, 0))`,
