@@ -214,38 +214,63 @@ func (s span) without(k uint32) (span, bool) {
 	return s, true
 }
 
-// dropKnownLoads drops the load of a field that A holds already on every path.
-func dropKnownLoads(g graph) {
-	const unset, other = -2, -1
-	holds := make([]int, len(g))
-	for i := range holds {
-		holds[i] = unset
+// held says that A is a field under a mask; the zero held is for nodes not reached
+// yet, one without a mask for anything else.
+type held struct {
+	field, mask uint32
+	known       bool
+}
+
+func (h held) after(in Insn) held {
+	switch {
+	case in.Op == LdAbs:
+		return held{in.K, ^uint32(0), true}
+	case in.Op == AndK:
+		h.mask &= in.K
+		return h
+	case in.writes()&regA != 0:
+		return held{known: true}
 	}
+	return h
+}
+
+// dropKnownLoads drops the load of a field that A holds already on every path, with
+// the mask behind it.
+func dropKnownLoads(g graph) {
+	holds := make([]held, len(g))
 	if len(g) > 0 {
-		holds[0] = other
+		holds[0].known = true
 	}
 	for i := range g {
-		n := &g[i]
-		has := holds[i]
-		if has == unset {
+		if !holds[i].known {
 			continue
 		}
-		switch {
-		case n.in.Op == LdAbs && has == int(n.in.K):
-			*n = jump(n.t)
-		case n.in.Op == LdAbs:
-			has = int(n.in.K)
-		case n.in.writes()&regA != 0:
-			has = other
+		n := &g[i]
+		if to, ok := g.holdsAfter(i, holds[i]); ok {
+			*n = jump(to)
 		}
+		has := holds[i].after(n.in)
 		for _, s := range n.successors() {
-			if holds[s] == unset {
+			if !holds[s].known {
 				holds[s] = has
 			} else if holds[s] != has {
-				holds[s] = other
+				holds[s] = held{known: true}
 			}
 		}
 	}
+}
+
+// holdsAfter tells after which node A is what it was before the load i.
+func (g graph) holdsAfter(i int, h held) (to int, ok bool) {
+	n := g[i]
+	if n.in.Op != LdAbs || h.mask == 0 || h.field != n.in.K {
+		return 0, false
+	}
+	if h.mask == ^uint32(0) {
+		return n.t, true
+	}
+	next := g.follow(n.t)
+	return g[next].t, g[next].in.Op == AndK && g[next].in.K == h.mask
 }
 
 // Sets of state: a bit for each scratch cell, then A and X.

@@ -2,8 +2,10 @@ package prefilter
 
 import (
 	"fmt"
+	"sort"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/cbpf"
 	"portcullis/internal/split"
 )
@@ -104,7 +106,9 @@ func (em *emitter) lower(d *Decision) *ending {
 	}
 	end := em.lowered[d]
 	if end == nil {
-		end = em.ending(ending{test: d.Test, then: em.lower(d.Then), els: em.lower(d.Else)})
+		if end = em.searched(d); end == nil {
+			end = em.ending(ending{test: d.Test, then: em.lower(d.Then), els: em.lower(d.Else)})
+		}
 		em.lowered[d] = end
 	}
 	return end
@@ -133,24 +137,60 @@ func (em *emitter) arch(a abi.Arch, rs []run) {
 	other := em.NewLabel()
 	em.Branch(cbpf.JeqK, uint32(a), cbpf.Next, other)
 	em.Emit(cbpf.LdAbs, abi.OffNr)
-	em.search(rs)
+	s := &searcher{emitter: em, runs: rs}
+	s.plan = newPlan(weightsOf(a, rs), func(i int) bool {
+		return rs[i].from == rs[i].to && rs[i-1].end == rs[i+1].end
+	})
+	s.search(0, len(rs)-1)
 	em.Bind(other)
 }
 
-// search finds the run that holds A. A single number inside a run of others is
-// one comparison.
-func (em *emitter) search(rs []run) {
-	switch {
-	case len(rs) == 1:
-		em.Goto(rs[0].end.label)
-	case len(rs) == 3 && rs[1].from == rs[1].to && rs[0].end == rs[2].end:
-		em.Branch(cbpf.JeqK, rs[1].from, rs[1].end.label, rs[0].end.label)
-	default:
-		mid := (len(rs) + 1) / 2
-		right := em.NewLabel()
-		em.Branch(cbpf.JgeK, rs[mid].from, right, cbpf.Next)
-		em.search(rs[:mid])
-		em.Bind(right)
-		em.search(rs[mid:])
+// executed is how much more than others the runs count that the program is executed
+// for: the kernel has its bitmap for what is always allowed.
+const executed = 1 << 10
+
+// weightsOf is how many calls each run is about.
+func weightsOf(a abi.Arch, rs []run) []int {
+	weights := make([]int, len(rs))
+	if a == abi.ArchX86_64 {
+		for _, c := range syscalls.All() {
+			weights[sort.Search(len(rs), func(i int) bool { return rs[i].to >= c.Nr })]++
+		}
 	}
+	for i, r := range rs {
+		switch {
+		case r.end.then == nil && r.end.verdict == abi.Allow:
+			weights[i] = 1
+		case weights[i] == 0:
+			weights[i] = executed
+		default:
+			weights[i] *= executed
+		}
+	}
+	return weights
+}
+
+// searcher makes a search of runs.
+type searcher struct {
+	*emitter
+	runs []run
+	plan *plan
+}
+
+// search finds the run of i … j that holds A.
+func (s *searcher) search(i, j int) {
+	if i == j {
+		s.Goto(s.runs[i].end.label)
+		return
+	}
+	k := s.plan.part(i, j)
+	if k == 0 {
+		s.Branch(cbpf.JeqK, s.runs[i+1].from, s.runs[i+1].end.label, s.runs[i].end.label)
+		return
+	}
+	right := s.NewLabel()
+	s.Branch(cbpf.JgeK, s.runs[k].from, right, cbpf.Next)
+	s.search(i, k-1)
+	s.Bind(right)
+	s.search(k, j)
 }

@@ -1,6 +1,8 @@
 package prefilter
 
 import (
+	"math"
+
 	"portcullis/internal/cbpf"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
@@ -30,6 +32,9 @@ func (em *emitter) test(e *ending) {
 	if c.Op == prog.OpJle {
 		c.between(e.then.label, e.els.label)
 		return
+	}
+	if c.Op == prog.OpJeq && c.Value == 0 && c.With.Size == 0 && c.Size == 4 && c.Mask != math.MaxUint32 {
+		c.Op, c.Value, c.holds, c.fails = prog.OpJset, c.Mask, c.fails, c.holds // no bit is set
 	}
 	em.compare(c)
 }

@@ -350,3 +350,35 @@ func (t Test) half() Test {
 	}
 	return t
 }
+
+// Interval is the values lo … hi of Part for which t holds, or if outside does not
+// hold; lo > hi are none. ok is false if that is not what t is about.
+func (t Test) Interval() (lo, hi uint64, outside, ok bool) {
+	most := t.Mask
+	sign := uint64(1) << (8*t.Size - 1)
+	switch {
+	case t.With.Size != 0:
+	case t.Op == prog.OpJeq:
+		return t.Value, t.Value, false, true
+	case t.Op == prog.OpJle:
+		return t.Low, t.Value, false, true
+	case t.Op == prog.OpJgt: // not 0 … Value
+		return 0, t.Value, true, true
+	case t.Op == prog.OpJge:
+		return t.Value, most, false, true
+	case t.Op == prog.OpJsgt: // not the least number … Value, which may be around 0
+		if v := t.Value & most; v >= sign {
+			return sign, v, true, true
+		} else {
+			return v + 1, sign - 1, false, true
+		}
+	case t.Op == prog.OpJsge:
+		if v := t.Value & most; v > sign {
+			return sign, v - 1, true, true
+		} else if v < sign {
+			return v, sign - 1, false, true
+		}
+		return 0, most, false, true
+	}
+	return 0, 0, false, false
+}
