@@ -103,6 +103,7 @@ func (s *server) stop(want string) {
 	if err := s.cmd.Wait(); err != nil {
 		s.t.Errorf("the server ended with %v", err)
 	}
+	<-s.cmd.Done() // before, events may be on their way
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if got := strings.Join(s.denied, " "); got != want {
