@@ -15,6 +15,7 @@ import (
 	"portcullis/internal/cbpf"
 	"portcullis/internal/interp"
 	"portcullis/internal/maps"
+	"portcullis/internal/object"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
@@ -385,5 +386,52 @@ func TestAllowListIsShort(t *testing.T) {
 		if limit := map[bool]int{false: most, true: most + 4}[ruled[c.Nr]]; n > limit {
 			t.Errorf("%s: %d instructions, expected at most %d", c.Name, n, limit)
 		}
+	}
+}
+
+// TestCompiledRules: the program for rules that a compiler made sets of bits of
+// decides as the filter does, all by itself.
+func TestCompiledRules(t *testing.T) {
+	const file = "../bench/testdata/filters/allow.o"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps, err := object.Read(file, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stack{}
+	for _, p := range ps {
+		if p.Name == "rules" && !s.add(t, p) {
+			t.Fatal("the filter was refused")
+		}
+	}
+	p, err := prefilter.Build(s.trees, prefilter.Options{})
+	if err != nil || p.Dynamic() {
+		t.Fatalf("%v, dynamic %v", err, p.Dynamic())
+	}
+	r := rand.New(rand.NewSource(5))
+	answers := map[abi.Verdict]int{}
+	for _, c := range syscalls.All() {
+		rg := p.Find(abi.ArchX86_64, c.Nr)
+		if rg.Decision == nil {
+			d := near(r, abi.ArchX86_64, c.Nr, nil)
+			held(t, r, s, p, &d)
+			continue
+		}
+		for k := 0; k < 2000; k++ {
+			d := near(r, abi.ArchX86_64, c.Nr, rg.Decision)
+			if k%4 == 0 {
+				for i := range d.Args {
+					d.Args[i] = uint64(r.Intn(80))
+				}
+			}
+			held(t, r, s, p, &d)
+			answers[p.Recheck(&d)]++
+		}
+	}
+	if answers[abi.Allow] < 1000 || answers[abi.Errno(1)] < 1000 {
+		t.Errorf("the calls with rules are answered %v: too few to mean anything", answers)
 	}
 }
