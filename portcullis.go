@@ -116,7 +116,7 @@ func read(name string) ([]byte, error) {
 	if data, ok := filters.Object(name); ok {
 		return data, nil
 	}
-	return nil, fmt.Errorf("no built-in filter of that name; there are %s; a file needs a path such as ./%s",
+	return nil, fmt.Errorf("no built-in filter of that name; there are %s, and those of CVEs (portcullis list); a file needs a path such as ./%s",
 		strings.Join(filters.Names(), ", "), name)
 }
 
