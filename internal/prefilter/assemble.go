@@ -145,9 +145,14 @@ func (em *emitter) arch(a abi.Arch, rs []run) {
 	em.Bind(other)
 }
 
-// executed is how much more than others the runs count that the program is executed
-// for: the kernel has its bitmap for what is always allowed.
-const executed = 1 << 10
+const (
+	// executed is how much more than others the runs count that the program is
+	// executed for: the kernel has its bitmap for what is always allowed.
+	executed = 1 << 10
+	// ruled is how much more than denied calls those count that depend on their
+	// arguments: programs live on them, and on denied ones they end.
+	ruled = 4
+)
 
 // weightsOf is how many calls each run is about.
 func weightsOf(a abi.Arch, rs []run) []int {
@@ -163,6 +168,8 @@ func weightsOf(a abi.Arch, rs []run) []int {
 			weights[i] = 1
 		case weights[i] == 0:
 			weights[i] = executed
+		case r.end.then != nil:
+			weights[i] *= ruled * executed
 		default:
 			weights[i] *= executed
 		}
