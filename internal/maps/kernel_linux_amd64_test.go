@@ -3,10 +3,12 @@ package maps_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -244,11 +246,20 @@ func create(t *testing.T, m *prog.Map) int {
 		attr.BTF, attr.BTFKey, attr.BTFValue = lockBTF(t, m)
 	}
 	fd, err := sys.MapCreate(attr)
-	if err != nil {
-		t.Skipf("needs bpf(2): to create a map in the kernel: %v", err)
-	}
+	permitted(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd
+}
+
+// permitted skips the test where bpf(2) is not allowed, and fails it otherwise.
+func permitted(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOSYS):
+		t.Skipf("needs bpf(2): %v", err)
+	case err != nil:
+		t.Fatal(err)
+	}
 }
 
 // lockBTF describes a value of words, one of which is a lock.
@@ -264,7 +275,11 @@ func lockBTF(t *testing.T, m *prog.Map) (fd int, key, value uint32) {
 		}
 		whole.Members = append(whole.Members, member)
 	}
-	b, err := btf.NewBuilder([]btf.Type{word, whole})
+	var name btf.Type = word // as an array insists on
+	if m.KeySize != 4 {
+		name = &btf.Struct{Name: "key", Size: m.KeySize}
+	}
+	b, err := btf.NewBuilder([]btf.Type{word, name, whole})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +287,7 @@ func lockBTF(t *testing.T, m *prog.Map) (fd int, key, value uint32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyID, err := b.Add(word)
+	keyID, err := b.Add(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,9 +296,7 @@ func lockBTF(t *testing.T, m *prog.Map) (fd int, key, value uint32) {
 		t.Fatal(err)
 	}
 	fd, err = sys.BTFLoad(data)
-	if err != nil {
-		t.Skipf("needs bpf(2): to load type information: %v", err)
-	}
+	permitted(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
 	return fd, uint32(keyID), uint32(valueID)
 }
