@@ -178,6 +178,67 @@ exit`, `if args[0] == 0x7
 else
   ALLOW
 `},
+		{"a table", `
+map table ARRAY frozen 000102000201
+r2 = *(u64 *)(r1 +16)
+r0 = 0x7fff0000
+r2 += -10
+if r2 > 5 goto out
+r3 = map[table][0]+0
+r3 += r2
+r3 = *(u8 *)(r3 +0)
+if r3 == 0 goto out
+r0 = 0x50001
+if r3 == 1 goto out
+r0 = 0x50002
+out:
+exit`, `if 0xa <= args[0] <= 0xf
+  if args[0] == 0xb
+    ERRNO(1)
+  else
+    if args[0] == 0xc
+      ERRNO(2)
+    else
+      if args[0] == 0xe
+        ERRNO(2)
+      else
+        if args[0] == 0xf
+          ERRNO(1)
+        else
+          ALLOW
+else
+  ALLOW
+`},
+		{"bits of the number behind a test of an argument", `
+r2 = *(u32 *)(r1 +0)
+r3 = *(u64 *)(r1 +24)
+r0 = 0x7fff0000
+if r3 != 7 goto out
+if r2 > 63 goto out
+r3 = 0x8000000000000003 ll
+r3 >>= r2
+r3 &= 1
+if r3 == 0 goto out
+r0 = 0x50001
+out:
+exit`, `if args[1] == 0x7
+  ERRNO(1)
+else
+  ALLOW
+`},
+		{"a mask in a register", `
+r2 = *(u64 *)(r1 +40)
+r3 = 0xfffffebd00000000 ll
+r3 &= r2
+r0 = 0x7fff0000
+if r3 == 0 goto out
+r0 = 0x50001
+out:
+exit`, `if args[3].high & 0xfffffebd == 0x0
+  ALLOW
+else
+  ERRNO(1)
+`},
 		{"the upper half", `
 r2 = *(u64 *)(r1 +32)
 r2 >>= 40
