@@ -110,27 +110,82 @@ func (f *finder) choice(op uint8, v uint64, then, els *ending) *ending {
 	return f.ending(ending{test: split.Test{Part: f.part, Op: op, Value: v}, then: then, els: els})
 }
 
-// findHalves searches for the upper half of p, of 64 bits, and where it does not
-// decide for the lower half.
+// findHalves searches for p, of 64 bits, by its halves.
 func (em *emitter) findHalves(p split.Part, all []stretch) *ending {
 	low := split.Part{Off: p.Off, Size: 4, Mask: math.MaxUint32}
 	high := split.Part{Off: p.Off + 4, Size: 4, Mask: math.MaxUint32}
-	var highs, lows []stretch // lows are all of one upper half, and not all there are of it
+	uppers := byUpper(all)
+	if at, others := onlyUpper(uppers); others != nil {
+		return em.find(low, em.under(high, uppers[at], others))
+	}
+	var highs []stretch
+	for _, u := range uppers {
+		if u.lows != nil {
+			u.end = em.find(low, u.lows)
+		}
+		highs = appended(highs, u.stretch)
+	}
+	return em.find(high, highs)
+}
+
+// upper is an interval of upper halves. If it is one that does not decide by
+// itself, lows are what the lower half decides.
+type upper struct {
+	stretch
+	lows []stretch
+}
+
+func byUpper(all []stretch) (uppers []upper) {
+	var lows []stretch // of one upper half, and not all there are of it
 	for _, s := range all {
 		for _, half := range s.halves() {
-			upper := half.lo >> 32
+			u := upper{stretch: stretch{half.lo >> 32, half.hi >> 32, s.end}}
 			if uint32(half.lo) == 0 && uint32(half.hi) == math.MaxUint32 {
-				highs = appended(highs, stretch{upper, half.hi >> 32, s.end})
+				uppers = append(uppers, u)
 				continue
 			}
 			lows = append(lows, stretch{uint64(uint32(half.lo)), uint64(uint32(half.hi)), s.end})
 			if uint32(half.hi) == math.MaxUint32 {
-				highs = appended(highs, stretch{upper, upper, em.find(low, lows)})
-				lows = nil
+				u.lows, lows = lows, nil
+				uppers = append(uppers, u)
 			}
 		}
 	}
-	return em.find(high, highs)
+	return uppers
+}
+
+// onlyUpper finds the upper half that alone needs the lower one, where all others
+// end alike; others is nil where there is no such half.
+func onlyUpper(uppers []upper) (at int, others *ending) {
+	found := 0
+	for i, u := range uppers {
+		switch {
+		case u.lows != nil:
+			at = i
+			found++
+		case others != nil && others != u.end:
+			return 0, nil
+		default:
+			others = u.end
+		}
+	}
+	if found != 1 {
+		return 0, nil
+	}
+	return at, others
+}
+
+// under is what the lower half decides if only one upper half matters: what ends as
+// under the others needs no look at the upper half.
+func (em *emitter) under(high split.Part, only upper, others *ending) (lows []stretch) {
+	for _, s := range only.lows {
+		if s.end != others {
+			test := split.Test{Part: high, Op: prog.OpJeq, Value: only.lo}
+			s.end = em.ending(ending{test: test, then: s.end, els: others})
+		}
+		lows = appended(lows, s)
+	}
+	return lows
 }
 
 // halves parts s where its upper half begins or ends to be whole.
