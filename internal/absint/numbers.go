@@ -26,6 +26,16 @@ func (n Numbers) Same(o Numbers) bool {
 	return len(n) == len(o) && (len(n) == 0 || &n[0] == &o[0])
 }
 
+// Equal tells whether two sets have the same numbers.
+func (n Numbers) Equal(o Numbers) bool {
+	for i := 0; i < len(n) && len(n) == len(o); i++ {
+		if n[i] != o[i] {
+			return false
+		}
+	}
+	return len(n) == len(o)
+}
+
 // covers tells whether every number of o is one of n's. A nil set says nothing,
 // and so covers and is covered.
 func (n Numbers) covers(o Numbers) bool {

@@ -28,6 +28,9 @@ func dear() map[string]string {
 		"numbers":            tests("if r7 == %d goto NEXT\nr8 += 1\n", 300),
 		"bits of the number": tests("r2 = r7\nr2 >>= 3\nif r2 == %d goto NEXT\nr8 ^= 1\n", 300),
 		"both":               tests("if r7 > %d goto NEXT\nr2 = *(u64 *)(r6 +16)\nif r2 s> r7 goto NEXT\nr8 ^= 1\n", 300),
+		"bytes":              tests("r2 = *(u64 *)(r6 +16)\nr2 &= 255\nr2 *= r2\nif r2 == %d goto NEXT\nr8 ^= 1\n", 300),
+		"bytes, then lists":  tests("r2 = *(u64 *)(r6 +16)\nr2 &= 255\nr2 *= r2\nr8 += r2\nif r7 == %d goto NEXT\nr8 ^= 1\n", 300),
+		"a byte, then lists": strings.Replace(tests("if r7 == %d goto NEXT\nr8 += 1\n", 300), "r8 = 0\n", "r8 = *(u64 *)(r1 +16)\nr8 &= 255\nr8 *= r8\n", 1),
 		"both, and state":    tests("if r7 > %d goto NEXT\nr2 = *(u64 *)(r6 +16)\nif r2 s> r7 goto NEXT\nr3 = map[m][0]+0\n*(u64 *)(r3 +0) = r2\nr8 ^= 1\n", 300),
 	}
 }

@@ -34,6 +34,7 @@ type unfolder struct {
 	arch      abi.Arch
 	own       []Range // the leaves that hold whatever the call's data are
 	left      int     // visits
+	failures  int     // of byValue
 	known     []fact
 	// probes are how many more parts of the real calls may be followed apart from
 	// others, and of those above.

@@ -7,8 +7,13 @@ import (
 	"portcullis/internal/prog"
 )
 
-// valueVisits bounds the instructions visited for all values of one argument.
-const valueVisits = 10_000
+const (
+	// valueVisits bounds the instructions visited for all values of one argument;
+	// pairs of what was found for one value and for others count as well.
+	valueVisits = 10_000
+	// maxFailures bounds how often that may not suffice.
+	maxFailures = 4
+)
 
 // byValue follows s once for each number that an argument may be, where the
 // instruction at hand is about to make something of it that classic BPF cannot:
@@ -20,7 +25,7 @@ const valueVisits = 10_000
 // drops runs in which it is another.
 func (u *unfolder) byValue(s *absint.State, tests int) ([]choice, bool) {
 	f, raws := u.m.Losing(s)
-	if len(raws) == 0 || len(raws) > tests {
+	if len(raws) == 0 || len(raws) > tests || u.failures == maxFailures {
 		return nil, false
 	}
 	part, shift, ok := wholePart(f)
@@ -34,12 +39,17 @@ func (u *unfolder) byValue(s *absint.State, tests int) ([]choice, bool) {
 	for _, raw := range raws {
 		one, others := s.Clone(), tests
 		if one.Assume(f, raw) {
-			all = withValue(all, raw>>shift, u.follow(one, &others))
+			found := u.follow(one, &others)
+			if u.left -= len(found); !alike(all, found) {
+				u.left -= len(all) * len(found) / 16
+			}
+			all = withValue(all, raw>>shift, found)
 		}
 	}
 	exhausted := u.left <= 0
 	u.left += left - quota
 	if exhausted {
+		u.failures++
 		return nil, false
 	}
 	found := make([]choice, len(all))
@@ -85,6 +95,12 @@ func withValue(all []valued, raw uint64, cs []choice) (out []valued) {
 		}
 		return out
 	}
+	if alike(all, cs) {
+		for i, c := range cs {
+			all[i].cases, all[i].vague = append(all[i].cases, valueCase{raw, raw, c.d, 1}), all[i].vague || c.vague
+		}
+		return all
+	}
 	for _, v := range all {
 		for _, c := range cs {
 			if both, _ := v.nr.Cut(c.nr); len(both) > 0 {
@@ -94,6 +110,16 @@ func withValue(all []valued, raw uint64, cs []choice) (out []valued) {
 		}
 	}
 	return out
+}
+
+// alike tells whether all and cs part the calls in the same way, as most values do.
+func alike(all []valued, cs []choice) bool {
+	for i := 0; i < len(all) && len(all) == len(cs); i++ {
+		if !all[i].nr.Equal(cs[i].nr) {
+			return false
+		}
+	}
+	return len(all) == len(cs)
 }
 
 // search tests p for the intervals that are not decided as most values are.
