@@ -34,8 +34,8 @@ func TestDigestExplainsEachKindOnce(t *testing.T) {
 		d.add(e)
 	}
 	d.close()
-	want := `portcullis: denied fork(0x0, 0x0, 0x0, 0x0, 0x0, 0x0) by sh[1]: ERRNO(1) EPERM from p, p.c:9
-portcullis: denied exec(0x0, 0x0, 0x0, 0x0, 0x0, 0x0) by sh[3]: ERRNO(1) EPERM from p, p.c:9
+	want := `portcullis: denied fork(0x0, 0x0, 0x0) by sh[1]: ERRNO(1) EPERM from p, p.c:9
+portcullis: denied exec(0x0, 0x0, 0x0) by sh[3]: ERRNO(1) EPERM from p, p.c:9
 portcullis: p printed: n=1
 portcullis: denied fork 3 times: ERRNO(1) EPERM from p, p.c:9
 portcullis: the filters recorded 2 records; --events FILE shows them

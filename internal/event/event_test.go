@@ -38,9 +38,9 @@ func TestString(t *testing.T) {
 		e    Event
 		want string
 	}{
-		{"denial", denial(), "execve(0x1, 0xffffffffffffffff, 0x0, 0x0, 0x0, 0x0) by bash[4711]: ERRNO(1) EPERM from count-exec, count-exec.c:31 `return DENY;`"},
-		{"guard", guard, "execve(0x1, 0xffffffffffffffff, 0x0, 0x0, 0x0, 0x0) by bash[4711]: ERRNO(38) ENOSYS from the io_uring guard"},
-		{"terminal escapes", hostile, "execve(0x1, 0xffffffffffffffff, 0x0, 0x0, 0x0, 0x0) by a?[2Jb?[4711]: ERRNO(1) EPERM from count-exec, instruction 12"},
+		{"denial", denial(), "execve(0x1, 0xffffffffffffffff, 0x0) by bash[4711]: ERRNO(1) EPERM from count-exec, count-exec.c:31 `return DENY;`"},
+		{"guard", guard, "execve(0x1, 0xffffffffffffffff, 0x0) by bash[4711]: ERRNO(38) ENOSYS from the io_uring guard"},
+		{"terminal escapes", hostile, "execve(0x1, 0xffffffffffffffff, 0x0) by a?[2Jb?[4711]: ERRNO(1) EPERM from count-exec, instruction 12"},
 		{"unknown everything", odd, "call -1 (0x7)(0x0, 0x0, 0x0, 0x0, 0x0, 0x0): 0x00010000 from p (fault)"},
 		{"record", recorded(), `audit recorded in opened at openat by sh[7]: path="/etc/pa\"\u009b" flags=3`},
 		{
@@ -326,5 +326,18 @@ func TestWriterStopsAtTheFirstError(t *testing.T) {
 	}
 	if b.writes != 1 {
 		t.Errorf("%d writes after an error, want none", b.writes-1)
+	}
+}
+
+func TestCallHasItsArguments(t *testing.T) {
+	for want, c := range map[string]Call{
+		"getppid()":                              {Nr: 110, Name: "getppid", Arch: abi.ArchX86_64},
+		"close(0x3)":                             {Nr: 3, Name: "close", Arch: abi.ArchX86_64, Args: [6]uint64{3, 9}},
+		"call 999(0x1, 0x0, 0x0, 0x0, 0x0, 0x0)": {Nr: 999, Arch: abi.ArchX86_64, Args: [6]uint64{1}},
+		"call 110 (i386)(0x1, 0x0, 0x0, 0x0, 0x0, 0x0)": {Nr: 110, Arch: abi.ArchI386, Args: [6]uint64{1}},
+	} {
+		if got := c.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/abi/args"
 )
 
 // String is e for people, on one line:
@@ -82,13 +83,21 @@ func (c Call) Title() string {
 	return name
 }
 
-// String is the call with its argument registers.
+// String is the call with its arguments.
 func (c Call) String() string {
-	args := make([]string, len(c.Args))
-	for i, a := range c.Args {
-		args[i] = hexadecimal(a)
+	words := make([]string, c.arity())
+	for i := range words {
+		words[i] = hexadecimal(c.Args[i])
 	}
-	return c.Title() + "(" + strings.Join(args, ", ") + ")"
+	return c.Title() + "(" + strings.Join(words, ", ") + ")"
+}
+
+// arity is how many of the registers are arguments; all, where it is not known.
+func (c Call) arity() int {
+	if known, ok := args.Of(uint32(c.Nr)); ok && c.Arch == abi.ArchX86_64 {
+		return known.Arity()
+	}
+	return len(c.Args)
 }
 
 // Verdict is v for people: "ALLOW", "ERRNO(1) EPERM".
