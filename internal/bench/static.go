@@ -187,15 +187,15 @@ func (l *lab) table(policy string, k kind, cs []contestant, all costs) {
 	title := func(of string) string { return policy + ": " + string(k) + ": " + of }
 	none := all[noFilter][k.base()]
 	if k.base() == noSuch {
-		l.row(title("no such call, no filter"), perCall(median(none)))
+		l.row(title("no such call, no filter"), perCall(calm(none)))
 	}
 	for _, c := range cs {
 		switch {
 		case c.name == treeAgain || c.name == noFilter && k.base() == noSuch:
 		case c.name == noFilter:
-			l.row(title(c.name), perCall(median(none)))
+			l.row(title(c.name), perCall(calm(none)))
 		default:
-			l.row(title(c.name), perCall(median(all[c.name][k])), value(median(excess(all[c.name][k], none)), 1, "added"))
+			l.row(title(c.name), perCall(calm(all[c.name][k])), value(calm(all[c.name][k])-calm(none), 1, "added"))
 		}
 	}
 	if len(all[ourselves][k]) > 0 {
@@ -212,9 +212,9 @@ func (l *lab) judge(title func(string) string, k kind, none []float64, all costs
 		}
 		return
 	}
-	whole := func(c, of string) float64 { return median(ratios(all[c][k], all[of][k])) }
-	added := func(c, of string) float64 { // in one round a difference can be all noise
-		return median(excess(all[c][k], none)) / median(excess(all[of][k], none))
+	whole := func(c, of string) float64 { return calm(all[c][k]) / calm(all[of][k]) }
+	added := func(c, of string) float64 {
+		return (calm(all[c][k]) - calm(none)) / (calm(all[of][k]) - calm(none))
 	}
 	l.row(title("whole call"), times(whole(ourselves, tree), "tree").atMost(1), times(whole(ourselves, chain), "default order"))
 	l.row(title("whole call, "+floor), times(whole(floor, tree), "tree"), times(whole(floor, chain), "default order"))

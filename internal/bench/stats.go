@@ -18,20 +18,16 @@ func quantile(xs []float64, q float64) float64 {
 // median is the middle of xs.
 func median(xs []float64) float64 { return quantile(xs, 0.5) }
 
+// calm is what xs are while nothing disturbs: costs so small as a system call's
+// have levels, of processors that are faster or slower for a while, and a median
+// of one contestant may be of another level than that of the next.
+func calm(xs []float64) float64 { return quantile(xs, 0.25) }
+
 // ratios divides round by round.
 func ratios(a, b []float64) []float64 {
 	r := make([]float64, len(a))
 	for i := range a {
 		r[i] = a[i] / b[i]
-	}
-	return r
-}
-
-// excess subtracts round by round.
-func excess(a, b []float64) []float64 {
-	r := make([]float64, len(a))
-	for i := range a {
-		r[i] = a[i] - b[i]
 	}
 	return r
 }
