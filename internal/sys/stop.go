@@ -1,0 +1,116 @@
+//go:build linux && amd64
+
+package sys
+
+import (
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// StopKind says why a tracee stopped, or how it ended.
+type StopKind uint8
+
+// The kinds. Ended and Killed are no stops: the task is reaped.
+const (
+	UnknownStop StopKind = iota // an event that no option here asks for
+	Ended                       // by exit; Value is the status
+	Killed                      // by signal Value
+	CallStop                    // a call's entry or exit: TraceCallInfo tells
+	SignalStop                  // before signal Value is delivered
+	SeccompStop                 // SECCOMP_RET_TRACE; TraceMessage is its data
+	ForkStop                    // in the parent; TraceMessage is the child's id
+	VforkStop
+	CloneStop
+	ExecStop // the new program is in place, all other threads are gone
+	ExitStop // before the task ends; TraceMessage is the status
+	JobStop  // stopped with its process by job-control signal Value
+	TrapStop // a new tracee's first stop, TraceInterrupt, or the end of a JobStop
+)
+
+// Stop is what Wait found out about one tracee.
+type Stop struct {
+	Tid   int
+	Kind  StopKind
+	Value int // a signal or an exit status; 0 for the kinds without
+}
+
+// Wait waits for the next stop or end of a tracee of the calling thread, any if
+// tid is -1. What other threads trace or have started is left alone (__WNOTHREAD);
+// an end is reaped, from os.Process.Wait too where this thread started the
+// process. ECHILD: there is none. EINTR is retried.
+func Wait(tid int) (Stop, error) {
+	for {
+		var status unix.WaitStatus
+		got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
+		switch err {
+		case nil:
+			return Stop{got, stopKind(status), stopValue(status)}, nil
+		case unix.EINTR:
+		default:
+			return Stop{}, err
+		}
+	}
+}
+
+// stopKind reads a status as ptrace(2) describes it: an event is in the bits
+// above the signal, bit 7 of the signal marks a call with TraceSysGood.
+func stopKind(s unix.WaitStatus) StopKind {
+	const callSignal = unix.SIGTRAP | 0x80
+	switch {
+	case s.Exited():
+		return Ended
+	case s.Signaled():
+		return Killed
+	case s>>16 != 0:
+		return eventKind(int(s>>16), s.StopSignal())
+	case s.StopSignal() == callSignal:
+		return CallStop
+	}
+	return SignalStop
+}
+
+func eventKind(event int, sig syscall.Signal) StopKind {
+	if event == unix.PTRACE_EVENT_STOP {
+		if sig == unix.SIGTRAP {
+			return TrapStop
+		}
+		return JobStop
+	}
+	kinds := map[int]StopKind{
+		unix.PTRACE_EVENT_FORK: ForkStop, unix.PTRACE_EVENT_VFORK: VforkStop,
+		unix.PTRACE_EVENT_CLONE: CloneStop, unix.PTRACE_EVENT_EXEC: ExecStop,
+		unix.PTRACE_EVENT_EXIT: ExitStop, unix.PTRACE_EVENT_SECCOMP: SeccompStop,
+	}
+	return kinds[event]
+}
+
+func stopValue(s unix.WaitStatus) int {
+	switch stopKind(s) {
+	case Ended:
+		return s.ExitStatus()
+	case Killed:
+		return int(s.Signal())
+	case SignalStop, JobStop:
+		return int(s.StopSignal())
+	}
+	return 0
+}
+
+// String names s for logs.
+func (s Stop) String() string {
+	return fmt.Sprintf("%v(%d) of %d", s.Kind, s.Value, s.Tid)
+}
+
+// String names k for logs.
+func (k StopKind) String() string {
+	names := [...]string{
+		"unknown", "ended", "killed", "call", "signal", "seccomp", "fork", "vfork",
+		"clone", "exec", "exit", "job", "trap",
+	}
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return fmt.Sprintf("StopKind(%d)", uint8(k))
+}
