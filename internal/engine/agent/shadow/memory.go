@@ -1,0 +1,166 @@
+//go:build linux && amd64
+
+package shadow
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/sys"
+)
+
+// SlotSize is the bytes of a slot.
+const SlotSize = 64 << 10
+
+// pageSize is x86-64's.
+const pageSize = 4096
+
+// Memory is shadow memory for one address space, from New until Close. It is in no
+// address space of a target before Map. Lend may be called from any goroutine at any
+// time, all else from one at a time.
+type Memory struct {
+	mu     sync.Mutex // of lent: a number that was closed is soon another file's
+	lent   *os.File   // open for reading; nil once it is not needed
+	bytes  []byte     // the one writable mapping
+	used   []int      // how many bytes of each slot may differ from zero
+	file   identity
+	sealed Sealing
+}
+
+// Sealing says what keeps the mapping in its place.
+type Sealing uint8
+
+// The ways.
+const (
+	// Unsealed: nothing does on this kernel, which is older than 6.10. Then the
+	// prefilter must refuse Slots' addresses to mmap, munmap, mremap, mprotect,
+	// pkey_mprotect, madvise, remap_file_pages, shmat and brk.
+	Unsealed Sealing = iota
+	// Sealed: mseal(2).
+	Sealed
+)
+
+// New is shadow memory of a number of slots. It takes a descriptor until a target has
+// it, and memory for what is put there.
+func New(slots int) (*Memory, error) {
+	name, err := randomName()
+	if err != nil {
+		return nil, err
+	}
+	f, err := sys.Memfd(name, int64(slots)*SlotSize)
+	if err != nil {
+		return nil, fmt.Errorf("memfd_create: %w", err)
+	}
+	defer f.Close()
+	m := &Memory{used: make([]int, slots)}
+	if sys.MsealKnown() {
+		m.sealed = Sealed
+	}
+	if m.bytes, err = sys.MapShared(f, slots*SlotSize); err != nil {
+		return nil, fmt.Errorf("mmap of %d slots: %w", slots, err)
+	}
+	if err := m.seal(f, name); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// seal ends what can be done with f by descriptors, and opens the one for targets.
+// A writable one would not do: mappings of it could be made writable before the
+// seal, and a look at them afterwards would be one at flags alone.
+func (m *Memory) seal(f *os.File, name string) error {
+	if err := sys.SealContent(f); err != nil {
+		return fmt.Errorf("fcntl(F_ADD_SEALS): %w", err)
+	}
+	lent, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		return err
+	}
+	m.lent = lent
+	m.file, err = identify(lent, name)
+	return err
+}
+
+func randomName() (string, error) {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return "", err
+	}
+	return "portcullis-" + hex.EncodeToString(b[:]), nil
+}
+
+// Sealing says what keeps the mapping in its place, wherever it will be.
+func (m *Memory) Sealing() Sealing { return m.sealed }
+
+// Size is the bytes of the mapping: the slots and the page that faults.
+func (m *Memory) Size() uint64 { return uint64(len(m.bytes)) + pageSize }
+
+// Close gives up the supervisor's side. A target that has the memory keeps it as
+// it is.
+func (m *Memory) Close() error {
+	m.keep()
+	return sys.Unmap(m.bytes)
+}
+
+// keep ends lending.
+func (m *Memory) keep() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lent != nil {
+		m.lent.Close()
+		m.lent = nil
+	}
+}
+
+// CallSite is the instruction pointer at which injected calls are made. No address
+// of user mode has the uppermost bit, but for the vsyscall page's, whose upper half
+// is all ones; no other address has this upper half.
+//
+// Where a stack reads pinned memory, its prefilter must, at CallSite, notify
+// RequestCall and allow mmap, munmap, close, madvise and mseal.
+const CallSite uint64 = 0x8000_0000 << 32
+
+// RequestCall is the number of the call that is answered with a descriptor:
+// vserver, which Linux reserves, never had, and fails with ENOSYS.
+const RequestCall = 236
+
+// IsRequest tells whether a notification is an injected call that asks for a
+// descriptor, to be answered with Lend of the Memory that the thread is given. A
+// caller cannot pretend it.
+func IsRequest(n *sys.Notif) bool {
+	d := abi.Data(n.Data)
+	return d.Arch == abi.ArchX86_64 && d.Nr == RequestCall && d.InstructionPointer == CallSite
+}
+
+// Lend answers a request. What fails there, such as EMFILE, is the result of the
+// call, and reported by its Mapping; the error is a listener that cannot be used.
+func (m *Memory) Lend(listener int, n *sys.Notif) error {
+	refused, err := m.lend(listener, n.ID)
+	if err != nil || refused == 0 {
+		return err
+	}
+	err = sys.NotifSend(listener, &sys.NotifResp{ID: n.ID, Error: -int32(refused)})
+	if err == syscall.ENOENT { // the caller is gone, or stopped and will ask again
+		return nil
+	}
+	return err
+}
+
+func (m *Memory) lend(listener int, id uint64) (refused syscall.Errno, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lent == nil { // the tracer has given up meanwhile
+		return syscall.ECANCELED, nil
+	}
+	err = sys.NotifLend(listener, id, int(m.lent.Fd()))
+	if refused, ok := err.(syscall.Errno); ok && refused != syscall.EBADF {
+		return refused, nil
+	}
+	return 0, err
+}
