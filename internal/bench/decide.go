@@ -145,7 +145,8 @@ func notified(cmd *exec.Cmd) error {
 	return nil
 }
 
-// answer returns when the last filtered task is gone (6.11 and later).
+// answer returns when the last filtered task is gone (6.11 and later). RECV then
+// fails for ever with what it also says of a task that died meanwhile.
 func answer(listener int) {
 	runtime.LockOSThread() // as the agent: a notifier owns its thread
 	defer runtime.UnlockOSThread()
@@ -157,8 +158,11 @@ func answer(listener int) {
 		case err == nil:
 			*r = sys.NotifResp{ID: n.ID, Flags: sys.NotifContinue}
 			_ = sys.NotifSend(listener, r)
-		case errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ENOENT): // ENOENT: its task died
-		default:
+		case errors.Is(err, syscall.ENOENT):
+			if ready, _, err := sys.Poll(listener, -1, 0); err != nil || ready&sys.Hangup != 0 {
+				return
+			}
+		case !errors.Is(err, syscall.EINTR):
 			return
 		}
 	}
