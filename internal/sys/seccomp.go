@@ -108,12 +108,12 @@ func NotifRecv(fd int, n *Notif) error {
 
 // NotifSend answers a notification. ENOENT: its task died or was interrupted.
 func NotifSend(fd int, r *NotifResp) error {
-	return ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(r))
+	return ioctlAtOnce(fd, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(r))
 }
 
 // NotifValid tells whether the task of a notification still waits for the answer.
 func NotifValid(fd int, id uint64) bool {
-	return ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&id)) == nil
+	return ioctlAtOnce(fd, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&id)) == nil
 }
 
 // Waking says where the two sides of a listener are woken.
@@ -134,6 +134,15 @@ func NotifWaking(fd int, where Waking) error {
 // must not hold a processor of the Go runtime.
 func ioctl(fd int, req uintptr, arg unsafe.Pointer) error {
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// ioctlAtOnce is for what never waits: the scheduler need not hear of it.
+func ioctlAtOnce(fd int, req uintptr, arg unsafe.Pointer) error {
+	_, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
 	if errno != 0 {
 		return errno
 	}
