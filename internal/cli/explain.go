@@ -91,6 +91,9 @@ func printDecisions(w io.Writer, ds []portcullis.Decision, named bool) {
 		g := groups[common]
 		group{[]string{fmt.Sprintf("the other %d", len(g.calls))}, g.how}.print(w)
 	}
+	if !named {
+		group{[]string{"any i386 or x32 call"}, []string{"static  KILL_PROCESS (i386 and x32 guards)"}}.print(w)
+	}
 }
 
 func grouped(ds []portcullis.Decision) []group {

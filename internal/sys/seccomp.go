@@ -140,13 +140,19 @@ func ioctl(fd int, req uintptr, arg unsafe.Pointer) error {
 	return nil
 }
 
-// ioctlAtOnce is for what never waits: the scheduler need not hear of it.
+// ioctlAtOnce is for what waits for no event: the scheduler need not hear of it.
+// A signal can end it nevertheless, while the listener's lock is held elsewhere;
+// an answer that is not sent then would never be.
 func ioctlAtOnce(fd int, req uintptr, arg unsafe.Pointer) error {
-	_, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(fd), req, uintptr(arg))
-	if errno != 0 {
-		return errno
+	for {
+		switch _, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(fd), req, uintptr(arg)); errno {
+		case 0:
+			return nil
+		case syscall.EINTR:
+		default:
+			return errno
+		}
 	}
-	return nil
 }
 
 func ioctlValue(fd int, req, arg uintptr) error {
