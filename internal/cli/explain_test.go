@@ -34,7 +34,7 @@ func TestManyRulesAreGrouped(t *testing.T) {
 	var out strings.Builder
 	printDecisions(&out, ds, false)
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if want := 10*(2+5) + 1; len(lines) > want {
+	if want := 10*(2+5) + 2; len(lines) > want {
 		t.Errorf("%d lines, expected at most %d:\n%s", len(lines), want, out.String())
 	}
 	for _, l := range lines {
