@@ -193,8 +193,9 @@ func TestRefusesNoMoreThanKernel(t *testing.T) {
 	t.Logf("the kernel refuses %d of %d", refused, loads)
 }
 
+// seed is the same for every ordinary run: what is found then, a change has done.
 func seed(t *testing.T) int64 {
-	n := rand.Int63()
+	n := int64(20_261_125)
 	if s := os.Getenv("PORTCULLIS_FUZZ_SEED"); s != "" {
 		n, _ = strconv.ParseInt(s, 0, 64)
 	}
