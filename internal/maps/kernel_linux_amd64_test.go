@@ -172,7 +172,8 @@ func read(desk []byte) (a answer) {
 // side does what it is told to a map: here, or in the kernel.
 type side func(o *order) answer
 
-func here(t *testing.T, p *prog.Program) side {
+// machine is ready to run p, and its maps.
+func machine(t *testing.T, p *prog.Program) (*interp.Machine, maps.Set) {
 	t.Helper()
 	v, err := verify.Program(p, verify.Options{})
 	if err != nil {
@@ -186,6 +187,12 @@ func here(t *testing.T, p *prog.Program) side {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return m, set
+}
+
+func here(t *testing.T, p *prog.Program) side {
+	t.Helper()
+	m, set := machine(t, p)
 	desk := set[p.Maps[0]].Mem()
 	return func(o *order) answer {
 		copy(desk, o.desk())

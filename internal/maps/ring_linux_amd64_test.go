@@ -9,11 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"portcullis/internal/absint/bpfasm"
-	"portcullis/internal/interp"
 	"portcullis/internal/maps"
 	"portcullis/internal/prog"
 	"portcullis/internal/sys"
-	"portcullis/internal/verify"
 )
 
 // scribe puts a record of as many bytes as it is told into a ring, and says what
@@ -81,18 +79,7 @@ func note(desk []byte) (n noted) {
 
 func ringHere(t *testing.T, p *prog.Program) (ring, *maps.Ring) {
 	t.Helper()
-	v, err := verify.Program(p, verify.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := maps.NewSet(p.Maps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := interp.New(v, set)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, set := machine(t, p)
 	desk, r := set[p.Maps[0]].Mem(), set[p.Maps[1]].(*maps.Ring)
 	return ring{
 		output: func(n int) noted {

@@ -22,24 +22,6 @@ import (
 	"portcullis/internal/verify"
 )
 
-// env answers helpers at random.
-type env struct{ r *rand.Rand }
-
-func (e env) PidTgid() uint64    { return e.r.Uint64() }
-func (e env) UidGid() uint64     { return e.r.Uint64() }
-func (e env) Comm() (c [16]byte) { e.r.Read(c[:15]); return c }
-func (e env) Process() uint64    { return uint64(e.r.Intn(3)) }
-func (e env) Thread() uint64     { return uint64(e.r.Intn(3)) }
-func (e env) Now() uint64        { return e.r.Uint64() >> e.r.Intn(64) }
-func (e env) BootNow() uint64    { return e.r.Uint64() }
-func (e env) Rand() uint32       { return e.r.Uint32() >> e.r.Intn(32) }
-func (e env) Printk([]byte)      {}
-func (e env) ReadUser(dst []byte, _ uint64) (int, error) {
-	n := e.r.Intn(len(dst) + 1)
-	e.r.Read(dst[:n])
-	return n, nil
-}
-
 // stack is verified filters, oldest first, split and ready to run.
 type stack struct {
 	trees    []*split.Tree
@@ -218,7 +200,7 @@ func randomFilters(t *testing.T, r *rand.Rand) *stack {
 // held runs program, leaves and filters on d and holds them against each other.
 func held(t *testing.T, r *rand.Rand, s *stack, p *prefilter.Prefilter, d *abi.SeccompData) split.Kind {
 	t.Helper()
-	leaf, answer, want := p.Decide(d), p.Recheck(d), s.run(env{r}, d)
+	leaf, answer, want := p.Decide(d), p.Recheck(d), s.run(bpfgen.Env{R: r}, d)
 	switch {
 	case leaf.Kind == split.Static && answer != leaf.Verdict || leaf.Kind != split.Static && answer != abi.UserNotif:
 		t.Fatalf("%+v: the program answers %v, its leaf is %+v\n%s", d, answer, leaf, p.Program())

@@ -51,7 +51,7 @@ func TestDecisionsAreSound(t *testing.T) {
 				leaf = part.Decision.Decide(&data)
 				tests += part.Decision.Tests()
 			}
-			got := abi.Verdict(m.Run(env{r}, &data).Ret)
+			got := abi.Verdict(m.Run(bpfgen.Env{R: r}, &data).Ret)
 			switch action := got.Action(); {
 			case leaf.Kind == split.Static && got != leaf.Verdict:
 				t.Fatalf("%v is returned on %+v, decided was %v\n%s", got, data, leaf.Verdict, text)

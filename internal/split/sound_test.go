@@ -18,24 +18,6 @@ import (
 	"portcullis/internal/verify"
 )
 
-// env answers helpers at random.
-type env struct{ r *rand.Rand }
-
-func (e env) PidTgid() uint64    { return e.r.Uint64() }
-func (e env) UidGid() uint64     { return e.r.Uint64() }
-func (e env) Comm() (c [16]byte) { e.r.Read(c[:15]); return c }
-func (e env) Process() uint64    { return uint64(e.r.Intn(3)) }
-func (e env) Thread() uint64     { return uint64(e.r.Intn(3)) }
-func (e env) Now() uint64        { return e.r.Uint64() >> e.r.Intn(64) }
-func (e env) BootNow() uint64    { return e.r.Uint64() }
-func (e env) Rand() uint32       { return e.r.Uint32() >> e.r.Intn(32) }
-func (e env) Printk([]byte)      {}
-func (e env) ReadUser(dst []byte, _ uint64) (int, error) {
-	n := e.r.Intn(len(dst) + 1)
-	e.r.Read(dst[:n])
-	return n, nil
-}
-
 // rounds is how many programs a run draws; PORTCULLIS_FUZZ_ROUNDS asks for more.
 func rounds(t *testing.T, n int) int {
 	if s := os.Getenv("PORTCULLIS_FUZZ_ROUNDS"); s != "" {
@@ -88,7 +70,7 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[string]int {
 	kinds := map[string]int{}
 	for i := 0; i < 12; i++ {
 		d := someData(r)
-		got := m.Run(env{r}, &d)
+		got := m.Run(bpfgen.Env{R: r}, &d)
 		if got.Fault != nil {
 			t.Fatalf("%v on %+v\n%s", got.Fault, d, listing(v.Program()))
 		}

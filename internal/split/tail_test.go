@@ -9,6 +9,7 @@ import (
 	"portcullis/filters/testdata"
 	"portcullis/internal/abi"
 	"portcullis/internal/absint/bpfasm"
+	"portcullis/internal/absint/bpfgen"
 	"portcullis/internal/interp"
 	"portcullis/internal/maps"
 	"portcullis/internal/object"
@@ -122,7 +123,7 @@ func tailsSound(t *testing.T, r *rand.Rand, v *verify.Verified, text string, lea
 	for i := 0; i < 24; i++ {
 		d := abi.SeccompData{Nr: int32(r.Intn(4)), Arch: abi.ArchX86_64}
 		d.Args[0] = uint64(r.Intn(8)) | uint64(r.Intn(2))<<32
-		got := m.Run(env{r}, &d)
+		got := m.Run(bpfgen.Env{R: r}, &d)
 		if got.Fault != nil {
 			t.Fatalf("%v\n%s", got.Fault, text)
 		}
@@ -207,7 +208,7 @@ func TestLongestChain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := m.Run(env{rand.New(rand.NewSource(1))}, &abi.SeccompData{Arch: abi.ArchX86_64})
+		got := m.Run(bpfgen.Env{R: rand.New(rand.NewSource(1))}, &abi.SeccompData{Arch: abi.ArchX86_64})
 		leaf := split.Split(v).Leaf(abi.ArchX86_64, 0)
 		if got.Fault != nil || abi.Verdict(got.Ret) != want.ret || leaf.Kind != want.kind || leaf.Kind == split.Static && leaf.Verdict != want.ret {
 			t.Errorf("a chain of %d: %v (%v), leaf %v %v: want %v, %v", n, abi.Verdict(got.Ret), got.Fault, leaf.Kind, leaf.Verdict, want.ret, want.kind)
