@@ -111,11 +111,8 @@ func New(spec *prog.Map) (Map, error) {
 // check applies the rules of the kernel's map_alloc_check for the type, and the
 // limits of what is served here.
 func check(spec *prog.Map) error {
-	if spec.Flags&prog.FlagClone != 0 {
-		return &UnsupportedError{
-			Map: spec.Name, Type: spec.Type, Reason: "BPF_F_CLONE is not supported by the agent engine yet",
-			Remedy: "remove the flag and have the filter start children from zeroed storage",
-		}
+	if spec.Flags&prog.FlagClone != 0 && spec.Type != prog.TaskStorage {
+		return wrong(spec, "map_flags", spec.Flags, "no BPF_F_CLONE: only task storage is copied at fork")
 	}
 	rules := checkKeyed
 	switch spec.Type {
@@ -274,6 +271,19 @@ func (s Set) Forget(space Space, key uint64) {
 			st.Forget(space, key)
 		}
 	}
+}
+
+// Inherit gives the process child a copy of what maps with BPF_F_CLONE hold for
+// parent. It is false where memory is exhausted: then child must not run, for it
+// could do again what parent has used up. It must not be called while a program runs.
+func (s Set) Inherit(parent, child uint64) bool {
+	for _, m := range s {
+		st, ok := m.(*Storage)
+		if ok && st.spec.Flags&prog.FlagClone != 0 && !st.inherit(parent, child) {
+			return false
+		}
+	}
+	return true
 }
 
 // Rings are the ring buffers of the set, for the supervisor to drain.

@@ -221,16 +221,15 @@ func TestRefusals(t *testing.T) {
 		spec(prog.RingBuf, 0, 0, 4095), spec(prog.RingBuf, 0, 0, 12288), spec(prog.RingBuf, 4, 0, 4096), spec(prog.RingBuf, 0, 1, 4096),
 		spec(prog.Hash, 0, 8, 1), spec(prog.Hash, 513, 8, 1), spec(prog.TaskStorage, 4, 8, 1),
 		{Type: prog.Array, KeySize: 4, ValueSize: 1, MaxEntries: 1, SpinLock: -1, Contents: []byte("two")},
+		{Type: prog.Hash, KeySize: 4, ValueSize: 1, MaxEntries: 1, SpinLock: -1, Flags: prog.FlagClone},
 	} {
 		var e *SpecError
 		if _, err := New(s); !errors.As(err, &e) {
 			t.Errorf("%+v: error %v, expected a *SpecError", *s, err)
 		}
 	}
-	clone := spec(prog.TaskStorage, 4, 8, 0)
-	clone.Flags = prog.FlagClone
 	for _, s := range []*prog.Map{
-		clone, spec(prog.Hash, 4, 8, 1<<31), spec(prog.Array, 4, 1<<31, 1<<31),
+		spec(prog.Hash, 4, 8, 1<<31), spec(prog.Array, 4, 1<<31, 1<<31),
 		spec(prog.RingBuf, 0, 0, 1<<30), spec(99, 4, 4, 1),
 	} {
 		var e *UnsupportedError
@@ -414,5 +413,43 @@ func TestProgramsAreNoValues(t *testing.T) {
 	key := make([]byte, 4)
 	if _, ok := m.Lookup(key); ok || m.Update(key, key, Any) != EINVAL || m.Delete(key) != EINVAL || len(m.Mem()) != 0 || m.Spec() != s {
 		t.Error("a PROG_ARRAY is served as another map")
+	}
+}
+
+// A copy is of the process alone, is its own from then on, and finds room however
+// often the arena has to grow.
+func TestInherit(t *testing.T) {
+	cloned, plain := spec(prog.TaskStorage, 4, 12, 0), spec(prog.TaskStorage, 4, 8, 0)
+	cloned.Flags, cloned.SpinLock = prog.FlagClone, 8
+	set, err := NewSet([]*prog.Map{cloned, plain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := set[cloned].(*Storage)
+	s.Create(Process, 1, []byte("12345678...."))
+	s.Create(Thread, 1, []byte("a thread's.."))
+	set[plain].(*Storage).Create(Process, 1, make([]byte, 8))
+	for child := uint64(2); child < 100; child++ {
+		if !set.Inherit(child-1, child) {
+			t.Fatalf("no room for process %d", child)
+		}
+		at, ok := s.Get(Process, child)
+		if !ok || string(s.Mem()[at:at+8]) != "12345678" {
+			t.Fatalf("process %d has %q, %v", child, s.Mem()[at:at+8], ok)
+		}
+	}
+	parent, _ := s.Get(Process, 50)
+	copy(s.Mem()[parent:], "changed!")
+	if at, _ := s.Get(Process, 51); string(s.Mem()[at:at+8]) != "12345678" {
+		t.Error("a child's value changed with its parent's")
+	}
+	if _, ok := s.Get(Thread, 2); ok {
+		t.Error("a thread's value was copied")
+	}
+	if _, ok := set[plain].(*Storage).Get(Process, 2); ok {
+		t.Error("a map without BPF_F_CLONE was copied")
+	}
+	if !set.Inherit(1000, 1001) {
+		t.Error("a process without a value has no child")
 	}
 }

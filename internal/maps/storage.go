@@ -102,5 +102,19 @@ func (s *Storage) Forget(space Space, key uint64) {
 	s.Settle()
 }
 
+// inherit copies the value of a process, if it has one, to a new process.
+func (s *Storage) inherit(parent, child uint64) bool {
+	if _, ok := s.Get(Process, parent); !ok {
+		return true
+	}
+	to, ok := s.Create(Process, child, nil)
+	if !ok {
+		return false
+	}
+	from, _ := s.Get(Process, parent) // Create may have moved it
+	copyValue(s.spec, s.t.vals[to:to+s.spec.ValueSize], s.t.vals[from:from+s.spec.ValueSize])
+	return true
+}
+
 // Len is the number of values.
 func (s *Storage) Len() int { return int(s.t.fresh) - len(s.t.free) - len(s.limbo) }
