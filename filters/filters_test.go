@@ -33,6 +33,9 @@ func (t *task) Now() uint64                                         { t.now++; r
 func (t *task) BootNow() uint64                                     { return t.Now() }
 func (t *task) Rand() uint32                                        { t.now += 0x9e3779b9; return uint32(t.now) }
 func (t *task) ReadUser(dst []byte, addr uint64) (n int, err error) { return 0, os.ErrInvalid }
+func (t *task) SafeRead([]byte, uint64) maps.Errno                  { return interp.EOPNOTSUPP }
+func (t *task) SafeReadStr([]byte, uint64) (int, maps.Errno)        { return 0, interp.EOPNOTSUPP }
+func (t *task) Await(uint64, uint64) maps.Errno                     { return maps.EINVAL }
 func (t *task) Printk([]byte)                                       {}
 
 // filter is one program ready to be asked.

@@ -16,6 +16,7 @@ var order = []string{
 	"internal/verify",
 	"internal/split",
 	"internal/maps",
+	"internal/absint/bpfgen",
 	"internal/interp",
 	"internal/cbpf",
 	"internal/prefilter",

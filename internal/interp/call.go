@@ -46,6 +46,12 @@ func (m *Machine) helper(id helper.ID) bool {
 		return m.readUser()
 	case helper.ProbeReadUserStr:
 		return m.readUserStr()
+	case helper.SafeReadUser:
+		return m.safeRead()
+	case helper.SafeReadUserStr:
+		return m.safeReadStr()
+	case helper.WaitSyscall:
+		r[0] = negative(m.await(r[1], r[2]))
 	case helper.SpinLock, helper.SpinUnlock:
 		// Nothing else runs on the map meanwhile, so the lock is free.
 		_, ok = m.writable(r[1], 4)

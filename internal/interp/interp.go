@@ -37,7 +37,31 @@ type Task interface {
 	// ReadUser reads the task's memory as it is at this moment. It fills dst
 	// as far as memory is readable and returns how far that is.
 	ReadUser(dst []byte, addr uint64) (n int, err error)
+	// SafeRead fills dst from a pinned argument of the call: all of it, or an
+	// error and zeroes. The errors are EFAULT, E2BIG and EOPNOTSUPP.
+	SafeRead(dst []byte, addr uint64) maps.Errno
+	// SafeReadStr reads a pinned string: n is its length with the NUL. What is
+	// left of dst is zeroed, and all of it with an error, as those of SafeRead.
+	SafeReadStr(dst []byte, addr uint64) (n int, e maps.Errno)
+	// Await records that the call, if it goes on, is to be made when no task is
+	// inside target, and counts as being inside curr from then on. Both are
+	// numbers of x86-64 calls, at most syscalls.Newest, and curr is that of the
+	// call at hand; target has AwaitAny set where the filter did. The errors are
+	// E2BIG, for more than MaxAwaits of one call, and EINVAL.
+	Await(curr, target uint64) maps.Errno
 }
+
+// EOPNOTSUPP says that an argument cannot be pinned.
+const EOPNOTSUPP maps.Errno = 95
+
+// What a filter may ask of wait_syscall.
+const (
+	// AwaitAny, set in the number of a target, says that its end may depend on
+	// the task that waits.
+	AwaitAny = 1 << 32
+	// MaxAwaits is how many targets one call may wait for.
+	MaxAwaits = 8
+)
 
 // Env is what a program can ask and tell.
 type Env interface {

@@ -19,6 +19,7 @@ import (
 type caller struct {
 	memory string
 	log    []byte
+	awaits int
 }
 
 func newCaller() *caller { return &caller{memory: "hello\x00world"} }
@@ -37,6 +38,49 @@ func (c *caller) ReadUser(dst []byte, addr uint64) (int, error) {
 		return 0, os.ErrInvalid
 	}
 	return copy(dst, c.memory[addr-0x1000:]), nil
+}
+
+// pinned is where the calls of tests have a pinned argument, and pinnedString a string.
+const (
+	pinned       = 0x2000
+	pinnedString = 0x3000
+)
+
+func (c *caller) SafeRead(dst []byte, addr uint64) maps.Errno {
+	switch {
+	case addr < pinned || addr+uint64(len(dst)) > pinned+8:
+		copy(dst, "left behind")
+		return maps.EFAULT
+	}
+	copy(dst, "8 bytes!"[addr-pinned:])
+	return maps.OK
+}
+
+func (c *caller) SafeReadStr(dst []byte, addr uint64) (int, maps.Errno) {
+	const text = "/etc/passwd\x00"
+	switch {
+	case addr == pinned:
+		return 0, EOPNOTSUPP
+	case addr == pinned+1: // what an Env that is wrong could say
+		return len(dst) + 1, maps.OK
+	case addr != pinnedString:
+		return 0, maps.EFAULT
+	case len(dst) < len(text):
+		copy(dst, text)
+		return len(text), maps.E2BIG
+	}
+	for i := range dst {
+		dst[i] = 'x'
+	}
+	return copy(dst, text), maps.OK
+}
+
+func (c *caller) Await(curr, target uint64) maps.Errno {
+	c.awaits++
+	if c.awaits > MaxAwaits {
+		return maps.E2BIG
+	}
+	return maps.OK
 }
 
 func call110() *abi.SeccompData { return &abi.SeccompData{Nr: 110, Arch: abi.ArchX86_64} }

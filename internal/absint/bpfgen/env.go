@@ -1,6 +1,10 @@
 package bpfgen
 
-import "math/rand"
+import (
+	"math/rand"
+
+	"portcullis/internal/maps"
+)
 
 // Env answers helpers at random: the caller that a random program is run for.
 type Env struct{ R *rand.Rand }
@@ -37,4 +41,28 @@ func (e Env) ReadUser(dst []byte, _ uint64) (int, error) {
 	n := e.R.Intn(len(dst) + 1)
 	e.R.Read(dst[:n])
 	return n, nil
+}
+
+// SafeRead reads, or fails in one of the ways.
+func (e Env) SafeRead(dst []byte, _ uint64) maps.Errno {
+	e.R.Read(dst)
+	return e.failure()
+}
+
+// SafeReadStr reads a string that fits, or fails in one of the ways.
+func (e Env) SafeReadStr(dst []byte, _ uint64) (int, maps.Errno) {
+	if len(dst) == 0 {
+		return 0, maps.E2BIG
+	}
+	n := e.R.Intn(len(dst))
+	e.R.Read(dst[:n])
+	return n + 1, e.failure()
+}
+
+// Await says yes or no.
+func (e Env) Await(_, _ uint64) maps.Errno { return e.failure() }
+
+// failure is none half of the time.
+func (e Env) failure() maps.Errno {
+	return [...]maps.Errno{0, 0, 0, maps.EFAULT, maps.E2BIG, maps.EINVAL}[e.R.Intn(6)]
 }

@@ -14,6 +14,8 @@ import (
 	"portcullis/internal/abi"
 	"portcullis/internal/engine/agent/decide"
 	"portcullis/internal/event"
+	"portcullis/internal/interp"
+	"portcullis/internal/maps"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
@@ -302,6 +304,10 @@ func (c caller) Rand() uint32 {
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return uint32(z ^ z>>31)
 }
+
+func (c caller) SafeRead([]byte, uint64) maps.Errno           { return interp.EOPNOTSUPP }
+func (c caller) SafeReadStr([]byte, uint64) (int, maps.Errno) { return 0, interp.EOPNOTSUPP }
+func (c caller) Await(uint64, uint64) maps.Errno              { return maps.EINVAL }
 
 func (c caller) ReadUser(dst []byte, addr uint64) (int, error) {
 	return c.proc.memory.read(dst, addr)

@@ -11,6 +11,8 @@ import (
 	"portcullis/internal/abi"
 	"portcullis/internal/absint/bpfasm"
 	"portcullis/internal/event"
+	"portcullis/internal/interp"
+	"portcullis/internal/maps"
 	"portcullis/internal/object"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/prog"
@@ -43,6 +45,9 @@ func (c *caller) Process() uint64 {
 }
 
 func (c *caller) ReadUser(dst []byte, addr uint64) (int, error) { return 0, c.err }
+func (c *caller) SafeRead([]byte, uint64) maps.Errno            { return interp.EOPNOTSUPP }
+func (c *caller) SafeReadStr([]byte, uint64) (int, maps.Errno)  { return 0, interp.EOPNOTSUPP }
+func (c *caller) Await(uint64, uint64) maps.Errno               { return maps.EINVAL }
 
 // collector is a sink that keeps everything.
 type collector []event.Event

@@ -7,6 +7,8 @@ import (
 	"math/rand"
 	"syscall"
 
+	"portcullis/internal/interp"
+	"portcullis/internal/maps"
 	"portcullis/internal/sys"
 )
 
@@ -137,6 +139,15 @@ func (c *Caller) ReadUser(dst []byte, addr uint64) (int, error) {
 	}
 	return n, err
 }
+
+// SafeRead fails: a notified call cannot be given other memory than the caller's.
+func (c *Caller) SafeRead([]byte, uint64) maps.Errno { return interp.EOPNOTSUPP }
+
+// SafeReadStr fails, as SafeRead does.
+func (c *Caller) SafeReadStr([]byte, uint64) (int, maps.Errno) { return 0, interp.EOPNOTSUPP }
+
+// Await fails: nobody is told when a notified call ends.
+func (c *Caller) Await(uint64, uint64) maps.Errno { return maps.EINVAL }
 
 // Now is the monotonic clock in nanoseconds.
 func (c *Caller) Now() uint64 { return sys.Monotonic() }
