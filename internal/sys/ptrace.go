@@ -35,7 +35,23 @@ const (
 // TraceSeize makes the calling thread the tracer of a thread, which goes on
 // (PTRACE_SEIZE). EPERM: not allowed, or traced already. ESRCH: no such thread.
 func TraceSeize(tid int, options TraceOption) error {
-	return ptrace(unix.PTRACE_SEIZE, tid, 0, uintptr(options))
+	// Not raw: it waits for an execve that the thread is in.
+	_, _, errno := syscall.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(tid), 0, uintptr(options), 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// TraceOptions replaces what a tracer asked for (PTRACE_SETOPTIONS).
+func TraceOptions(tid int, options TraceOption) error {
+	return ptrace(unix.PTRACE_SETOPTIONS, tid, 0, uintptr(options))
+}
+
+// TraceDetach lets a tracee go on without a tracer, with a signal as TraceCont
+// (PTRACE_DETACH).
+func TraceDetach(tid int, sig syscall.Signal) error {
+	return ptrace(unix.PTRACE_DETACH, tid, 0, uintptr(sig))
 }
 
 // TraceInterrupt makes a tracee stop, with TrapStop or JobStop, as soon as it is
@@ -147,9 +163,10 @@ func TraceCallInfo(tid int) (CallInfo, error) {
 	return info, err
 }
 
-// ptrace is a request whose last argument is a number.
+// ptrace is a request whose last argument is a number, and like ptraceAt one that
+// waits for no event, so that the scheduler need not hear of it.
 func ptrace(request, tid int, addr, data uintptr) error {
-	_, _, errno := syscall.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, data, 0, 0)
 	if errno != 0 {
 		return errno
 	}
@@ -158,7 +175,7 @@ func ptrace(request, tid int, addr, data uintptr) error {
 
 // ptraceAt is a request whose last argument is an address.
 func ptraceAt(request, tid int, addr uintptr, data unsafe.Pointer) error {
-	_, _, errno := syscall.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, uintptr(data), 0, 0)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), addr, uintptr(data), 0, 0)
 	if errno != 0 {
 		return errno
 	}

@@ -41,15 +41,23 @@ type Stop struct {
 // an end is reaped, from os.Process.Wait too where this thread started the
 // process. ECHILD: there is none. EINTR is retried.
 func Wait(tid int) (Stop, error) {
+	stop, _, err := WaitUsage(tid, nil)
+	return stop, err
+}
+
+// WaitUsage is Wait that also returns what wait4(2) does: the status and, unless
+// usage is nil, what the tracee has used so far.
+func WaitUsage(tid int, usage *syscall.Rusage) (Stop, syscall.WaitStatus, error) {
 	for {
-		var status unix.WaitStatus
-		got, err := unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
+		var status syscall.WaitStatus
+		got, err := syscall.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, usage)
 		switch err {
 		case nil:
-			return Stop{got, stopKind(status), stopValue(status)}, nil
-		case unix.EINTR:
+			s := unix.WaitStatus(status)
+			return Stop{got, stopKind(s), stopValue(s)}, status, nil
+		case syscall.EINTR:
 		default:
-			return Stop{}, err
+			return Stop{}, 0, err
 		}
 	}
 }
@@ -78,12 +86,21 @@ func eventKind(event int, sig syscall.Signal) StopKind {
 		}
 		return JobStop
 	}
-	kinds := map[int]StopKind{
-		unix.PTRACE_EVENT_FORK: ForkStop, unix.PTRACE_EVENT_VFORK: VforkStop,
-		unix.PTRACE_EVENT_CLONE: CloneStop, unix.PTRACE_EVENT_EXEC: ExecStop,
-		unix.PTRACE_EVENT_EXIT: ExitStop, unix.PTRACE_EVENT_SECCOMP: SeccompStop,
+	switch event {
+	case unix.PTRACE_EVENT_FORK:
+		return ForkStop
+	case unix.PTRACE_EVENT_VFORK:
+		return VforkStop
+	case unix.PTRACE_EVENT_CLONE:
+		return CloneStop
+	case unix.PTRACE_EVENT_EXEC:
+		return ExecStop
+	case unix.PTRACE_EVENT_EXIT:
+		return ExitStop
+	case unix.PTRACE_EVENT_SECCOMP:
+		return SeccompStop
 	}
-	return kinds[event]
+	return UnknownStop
 }
 
 func stopValue(s unix.WaitStatus) int {

@@ -114,6 +114,192 @@ func seen(t *testing.T, tid int) {
 	}
 }
 
+// tracedCat is cat in the entry of the read that waits for its standard input,
+// which stays open.
+func tracedCat(t *testing.T, options TraceOption) int {
+	t.Helper()
+	runtime.LockOSThread()
+	t.Cleanup(runtime.UnlockOSThread)
+	cmd := exec.Command("/bin/cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close() })
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	if err := TraceSeize(pid, options|TraceExitKill); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		for err := error(nil); err == nil; _, err = Wait(pid) {
+		}
+	})
+	if err := TraceInterrupt(pid); err != nil {
+		t.Fatal(err)
+	}
+	nextStop(t, pid, TrapStop)
+	if err := TraceOptions(pid, options|TraceExitKill|TraceSysGood); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		nextCall(t, pid)
+		info, err := TraceCallInfo(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Op == CallEntry && info.Value == syscall.SYS_READ && info.Args[0] == 0 {
+			return pid
+		}
+	}
+}
+
+// nextCall lets a tracee run to the next entry or exit of a call.
+func nextCall(t *testing.T, pid int) {
+	t.Helper()
+	if err := TraceCall(pid, 0); err != nil {
+		t.Fatal(err)
+	}
+	nextStop(t, pid, CallStop)
+}
+
+func nextStop(t *testing.T, pid int, kind StopKind) Stop {
+	t.Helper()
+	stop, err := Wait(pid)
+	if err != nil || stop.Kind != kind {
+		t.Fatalf("%v, %v: expected a %v stop", stop, err, kind)
+	}
+	return stop
+}
+
+// Registers are written one by one: a call gets other arguments, is not made, and
+// has the result it is given.
+func TestTraceSetsRegisters(t *testing.T) {
+	pid := tracedCat(t, 0)
+	var was, is Regs
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(TraceRegs(pid, &was))
+	for i := 0; i < 6; i++ {
+		must(TraceSetArg(pid, i, 1<<40+uint64(i)))
+	}
+	info, err := TraceCallInfo(pid)
+	if want := [6]uint64{1 << 40, 1<<40 + 1, 1<<40 + 2, 1<<40 + 3, 1<<40 + 4, 1<<40 + 5}; err != nil || info.Args != want {
+		t.Errorf("arguments %#x, %v: expected %#x", info.Args, err, want)
+	}
+	must(TraceSetIP(pid, 0x1234))
+	must(TraceRegs(pid, &is))
+	want := was
+	want.Rdi, want.Rsi, want.Rdx, want.R10, want.R8, want.R9 = 1<<40, 1<<40+1, 1<<40+2, 1<<40+3, 1<<40+4, 1<<40+5
+	want.Rip = 0x1234
+	if is != want {
+		t.Errorf("registers %+v, expected %+v", is, want)
+	}
+	must(TraceSetRegs(pid, &was))
+	must(TraceSetNumber(pid, -1))
+	must(TraceSetResult(pid, 0)) // the end of the file
+	must(TraceCont(pid, 0))
+	var usage syscall.Rusage
+	stop, status, err := WaitUsage(pid, &usage)
+	if err != nil || stop != (Stop{Tid: pid, Kind: Ended}) || status != 0 || usage.Maxrss == 0 {
+		t.Errorf("%v, status %#x, %+v, %v: expected its end, with what it used", stop, status, usage, err)
+	}
+}
+
+func TestTraceSiginfo(t *testing.T) {
+	pid := tracedCat(t, 0)
+	after := func(sig syscall.Signal) (Stop, syscall.WaitStatus) {
+		t.Helper()
+		if err := TraceCont(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+		stop, status, err := WaitUsage(pid, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stop, status
+	}
+	if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	if stop, status := after(0); stop.Kind != SignalStop || stop.Value != int(syscall.SIGUSR1) || status.StopSignal() != syscall.SIGUSR1 {
+		t.Fatalf("%v, status %#x: expected the signal", stop, status)
+	}
+	var got, back Siginfo
+	if err := TraceSiginfo(pid, &got); err != nil || got.Signo != int32(syscall.SIGUSR1) || uint32(got.CallAddr) != uint32(os.Getpid()) {
+		t.Errorf("%+v, %v: expected SIGUSR1 of %d", got, err, os.Getpid())
+	}
+	want := Siginfo{Signo: int32(syscall.SIGSYS), Errno: 7, Code: 1, SigsysInfo: SigsysInfo{CallAddr: 1 << 40, Syscall: -1, Arch: 0xc000003e}}
+	if err := TraceSetSiginfo(pid, &want); err != nil {
+		t.Fatal(err)
+	}
+	if err := TraceSiginfo(pid, &back); err != nil || back != want {
+		t.Errorf("%+v, %v: expected %+v", back, err, want)
+	}
+	if stop, status := after(syscall.SIGSYS); stop != (Stop{pid, Killed, int(syscall.SIGSYS)}) || status.Signal() != syscall.SIGSYS {
+		t.Errorf("%v, status %#x: expected its death by SIGSYS", stop, status)
+	}
+}
+
+// A tracee that is let go belongs to whoever started it.
+func TestTraceDetach(t *testing.T) {
+	pid := tracedCat(t, 0)
+	if err := TraceDetach(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if stop := nextStop(t, pid, Killed); stop.Value != int(syscall.SIGTERM) {
+		t.Errorf("%v: expected its death by SIGTERM", stop)
+	}
+}
+
+// What is asked for each decision allocates nothing.
+func TestTraceAllocatesNothing(t *testing.T) {
+	pid := tracedCat(t, 0)
+	var regs Regs
+	var memory [64]byte
+	allocations := testing.AllocsPerRun(100, func() {
+		stop := Stop{}
+		err := TraceRegs(pid, &regs)
+		for _, f := range []func() error{
+			func() error { return TraceSetRegs(pid, &regs) },
+			func() error { return TraceSetArg(pid, 0, regs.Rdi) },
+			func() error { return TraceSetNumber(pid, -1) },
+			func() error { return TraceSetResult(pid, -int64(syscall.EAGAIN)) },
+			func() error { _, err := TraceCallInfo(pid); return err },
+			func() error { _, err := TraceMessage(pid); return err },
+			func() error { _, err := TraceMask(pid); return err },
+			func() error { _, err := ReadProcess(pid, memory[:], regs.Rip-2); return err },
+			func() error { return TraceSetNumber(pid, syscall.SYS_GETPID) },
+			func() error { return TraceCall(pid, 0) },
+			func() error { stop, err = Wait(pid); return err },
+			func() error { return TraceSetRegs(pid, &regs) },
+			func() error { return TraceSetIP(pid, regs.Rip-2) },
+			func() error { return TraceSetResult(pid, syscall.SYS_READ) },
+			func() error { return TraceCall(pid, 0) },
+			func() error { stop, err = Wait(pid); return err },
+		} {
+			if err == nil {
+				err = f()
+			}
+		}
+		if err != nil || stop.Kind != CallStop {
+			t.Fatalf("%v, %v", stop, err)
+		}
+	})
+	var kind StopKind
+	allocations += testing.AllocsPerRun(100, func() { kind = stopKind(unix.PTRACE_EVENT_SECCOMP<<16 | 0x57f) })
+	if allocations != 0 || kind != SeccompStop {
+		t.Errorf("%v allocations for a stop, expected none", allocations)
+	}
+}
+
 func TestMemfdIsSealed(t *testing.T) {
 	f, err := Memfd("test", 8192)
 	if err != nil {
