@@ -3,6 +3,7 @@ package decide
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -118,7 +119,7 @@ func call(nr int32, c *caller) *Call {
 func TestVerdictsBecomeDecisions(t *testing.T) {
 	in := install(t, Options{}, "dynamic-verdicts")
 	for i, want := range []Decision{
-		Errno(1), Kill(), Continue(Proof{true}), Continue(Proof{true}),
+		Errno(1), Kill(), Continue(Proof{registers: true}), Continue(Proof{registers: true}),
 		Errno(0), Errno(4095), Kill(), Errno(38),
 	} {
 		if got := in.Decide(call(nowhere+int32(i), &caller{})); got != want {
@@ -126,7 +127,7 @@ func TestVerdictsBecomeDecisions(t *testing.T) {
 		}
 	}
 	for _, v := range []abi.Verdict{abi.Trap, abi.Trace, abi.KillThread} {
-		if decision(v) != Kill() {
+		if new(Call).decision(v) != Kill() {
 			t.Errorf("%v, which a notification cannot deliver, does not kill", v)
 		}
 	}
@@ -139,7 +140,7 @@ func TestStack(t *testing.T) {
 		var c collector
 		in := install(t, Options{Observe: prefilter.ObserveDenials, Events: &c}, names...)
 		last := map[string]uint16{"stack-a": 1, "stack-b": 13}[names[1]] // of equal actions the newest wins
-		for i, want := range []Decision{Continue(Proof{true}), Errno(13), Errno(last), Errno(last)} {
+		for i, want := range []Decision{Continue(Proof{registers: true}), Errno(13), Errno(last), Errno(last)} {
 			if got := in.Decide(call(getppid, &caller{})); got != want {
 				t.Errorf("%v, call %d: %+v, want %+v", names, i, got, want)
 			}
@@ -176,13 +177,13 @@ func TestObservation(t *testing.T) {
 		want    Decision
 	}{
 		{prefilter.ObserveNone, "dynamic-verdicts", nowhere, "", 0, Errno(1)},
-		{prefilter.ObserveNone, "dynamic-verdicts", nowhere + 2, event.LeafNotify, 1, Continue(Proof{true})}, // LOG
+		{prefilter.ObserveNone, "dynamic-verdicts", nowhere + 2, event.LeafNotify, 1, Continue(Proof{registers: true})}, // LOG
 		{prefilter.ObserveDenials, "static-verdicts", nowhere, event.LeafStatic, 1, Errno(1)},
-		{prefilter.ObserveDenials, "static-verdicts", nowhere + 3, "", 0, Continue(Proof{true})},
-		{prefilter.ObserveAll, "static-verdicts", nowhere + 3, event.LeafStatic, 1, Continue(Proof{true})},
-		{prefilter.ObserveAll, "dynamic-verdicts", nowhere + 3, event.LeafNotify, 1, Continue(Proof{true})},
-		{prefilter.ObservePermissive, "static-verdicts", nowhere, event.LeafStatic, 1, Continue(Proof{true})},
-		{prefilter.ObservePermissive, "dynamic-verdicts", nowhere + 1, event.LeafNotify, 1, Continue(Proof{true})},
+		{prefilter.ObserveDenials, "static-verdicts", nowhere + 3, "", 0, Continue(Proof{registers: true})},
+		{prefilter.ObserveAll, "static-verdicts", nowhere + 3, event.LeafStatic, 1, Continue(Proof{registers: true})},
+		{prefilter.ObserveAll, "dynamic-verdicts", nowhere + 3, event.LeafNotify, 1, Continue(Proof{registers: true})},
+		{prefilter.ObservePermissive, "static-verdicts", nowhere, event.LeafStatic, 1, Continue(Proof{registers: true})},
+		{prefilter.ObservePermissive, "dynamic-verdicts", nowhere + 1, event.LeafNotify, 1, Continue(Proof{registers: true})},
 		// Calls the kernel would not have asked about: the prefilter's word counts.
 		{prefilter.ObserveNone, "static-verdicts", nowhere, "", 0, Errno(1)},
 		{prefilter.ObserveNone, "static-verdicts", nowhere + 8, "", 0, Kill()},
@@ -230,7 +231,7 @@ func TestCallerThatDied(t *testing.T) {
 func TestStorageEndsWithItsProcess(t *testing.T) {
 	in := install(t, Options{}, "process-count")
 	count := func(c *caller) (n int) {
-		for in.Decide(call(getppid, c)) == Continue(Proof{true}) {
+		for in.Decide(call(getppid, c)) == Continue(Proof{registers: true}) {
 			n++
 		}
 		return n
@@ -282,7 +283,7 @@ func TestRingIsEmptiedByEachDecision(t *testing.T) {
 	for _, o := range []Options{{}, {Events: &collector{}}} {
 		in := install(t, o, "ring")
 		for i := 0; i < 300; i++ {
-			if got := in.Decide(call(getppid, &caller{})); got != Continue(Proof{true}) {
+			if got := in.Decide(call(getppid, &caller{})); got != Continue(Proof{registers: true}) {
 				t.Fatalf("decision %d: %+v", i, got)
 			}
 		}
@@ -320,7 +321,7 @@ func TestFullRingIsReported(t *testing.T) {
 	in := installFilters(t, Options{Events: &c}, filterOf(t, p))
 	for i := 0; i < 3; i++ {
 		c = c[:0]
-		if got := in.Decide(call(getppid, &caller{})); got != Continue(Proof{true}) {
+		if got := in.Decide(call(getppid, &caller{})); got != Continue(Proof{registers: true}) {
 			t.Errorf("%+v: expected the filter's word", got)
 		}
 		if len(c) != 3 || c[0].Kind != event.KindRecord || c[1].Kind != event.KindRecord {
@@ -341,7 +342,7 @@ func TestRecordOfACallerThatIsGone(t *testing.T) {
 	var c collector
 	in := install(t, Options{Events: &c}, "ring")
 	gone := &Call{Data: abi.SeccompData{Nr: getppid, Arch: abi.ArchX86_64}, Caller: &lateFailure{&caller{}}}
-	if got := in.Decide(gone); got != Continue(Proof{true}) {
+	if got := in.Decide(gone); got != Continue(Proof{registers: true}) {
 		t.Errorf("%+v: expected the filter's word", got)
 	}
 	if len(c) != 1 || c[0].Kind != event.KindRecord {
@@ -369,10 +370,64 @@ func TestDecisionsAllocateNothing(t *testing.T) {
 }
 
 func TestUnsupportedMapNamesItsFilter(t *testing.T) {
-	f := program(t, "inherited-count")
+	f := program(t, "hash-count")
+	f.Verified.Program().Maps[0].MaxEntries = 1 << 31
 	_, err := New([]Filter{f}, nil, Options{})
-	if err == nil || !strings.Contains(err.Error(), "inherited-count") {
-		t.Errorf("BPF_F_CLONE: %v", err)
+	if err == nil || !strings.Contains(err.Error(), "hash-count") {
+		t.Errorf("a map beyond all limits: %v", err)
+	}
+}
+
+// pins is a traced caller's, of which something was pinned if it is not empty.
+type pins string
+
+func (p pins) Empty() bool { return p == "" }
+
+// A tracer can carry out what a notification cannot, and is told what proof there is.
+func TestTracedDecisions(t *testing.T) {
+	for _, c := range []struct {
+		verdict abi.Verdict
+		pins    pins
+		want    Decision
+	}{
+		{abi.Allow, "", Decision{act: ActContinue}},
+		{abi.Log, "path", Decision{act: ActPinned}},
+		{abi.Allow, "path", Decision{act: ActPinned}},
+		{abi.Errno(2), "path", Errno(2)},
+		{abi.Trap | 7, "", Decision{ActTrap, 7}},
+		{abi.KillThread, "", Decision{act: ActKillThread}},
+		{abi.KillProcess, "path", Kill()},
+		{abi.Trace | 3, "path", Errno(enosys)},
+		{abi.UserNotif, "", Errno(enosys)},
+		{0x12340000, "", Kill()},
+	} {
+		if got := (&Call{Pins: c.pins}).decision(c.verdict); got != c.want {
+			t.Errorf("%v with %q pinned: %+v, want %+v", c.verdict, c.pins, got, c.want)
+		}
+	}
+	if Pinned(Proof{registers: true}) != Kill() {
+		t.Error("without a proof a call is pinned")
+	}
+}
+
+// A call that comes by another way than its leaf's is not let through, not even where
+// denials are only to be seen.
+func TestStray(t *testing.T) {
+	for _, o := range []Options{{}, {Observe: prefilter.ObservePermissive}} {
+		in := install(t, o, "pinned", "static-verdicts")
+		notified := call(syscall.SYS_OPENAT, &caller{})
+		if got := in.Decide(notified); got != Kill() {
+			t.Errorf("%v: a notification of a trace leaf: %+v", o.Observe, got)
+		}
+		stopped := call(getppid, &caller{})
+		stopped.Pins = pins("")
+		if got := in.Decide(stopped); got != Errno(enosys) {
+			t.Errorf("%v: a stop with a static leaf: %+v", o.Observe, got)
+		}
+		in = install(t, o, "global-count")
+		if got := in.Decide(stopped); got != Kill() {
+			t.Errorf("%v: a stop with a notify leaf: %+v", o.Observe, got)
+		}
 	}
 }
 

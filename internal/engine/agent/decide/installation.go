@@ -24,10 +24,18 @@ type Caller interface {
 	Err() error
 }
 
+// Pins is what of a traced call's memory was pinned in its evaluation.
+type Pins interface {
+	// Empty tells whether nothing was, nor failed to be.
+	Empty() bool
+}
+
 // Call is one system call that waits for a decision.
 type Call struct {
 	Data   abi.SeccompData
 	Caller Caller
+	// Pins is nil for a notification; a call of which it is not is held by a tracer.
+	Pins Pins
 }
 
 // Filter is one filter of a stack.
@@ -133,6 +141,15 @@ func (g *graveyard) clear(set maps.Set) {
 	}
 }
 
+// Inherit gives a new process a copy of what its parent's storage with BPF_F_CLONE
+// holds. It is false where there is no room: then the new one must not run.
+func (in *Installation) Inherit(parent, child uint64) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.dead.clear(in.maps)
+	return in.maps.Inherit(parent, child)
+}
+
 // Decide evaluates one call. It looks at the prefilter again and believes that
 // rather than the fact that it was asked.
 func (in *Installation) Decide(c *Call) Decision {
@@ -141,17 +158,32 @@ func (in *Installation) Decide(c *Call) Decision {
 	in.dead.clear(in.maps)
 	leaf := in.pre.Decide(&c.Data)
 	r := static(leaf)
-	if leaf.Kind != split.Static && !leaf.Observed {
+	switch {
+	case (c.Pins != nil) != (leaf.Kind == split.Trace):
+		r = stray(c, r)
+	case leaf.Kind != split.Static && !leaf.Observed:
 		r = in.evaluate(c)
 		r.leaf = leaf
 	}
-	r.decision = decision(r.verdict)
-	if r.fault == nil {
-		in.permit(&r)
+	if r.decision = c.decision(r.verdict); r.fault == nil && !r.stray {
+		in.permit(c, &r)
 	}
 	in.deliver(c)
 	in.report(c, &r)
 	return r.decision
+}
+
+// stray is what becomes of a call that was brought by another way than its leaf's.
+// A stop with a static leaf that lets the call pass was asked for by a filter of the
+// target's own, for a tracer that there is not. Nothing else can be.
+func stray(c *Call, r ruling) ruling {
+	r.stray = true
+	if c.Pins != nil && r.leaf.Kind == split.Static {
+		r.verdict = abi.Strictest(abi.Trace, r.verdict)
+	} else {
+		r.verdict = abi.KillProcess
+	}
+	return r
 }
 
 // ruling is what was decided and why.
@@ -163,6 +195,7 @@ type ruling struct {
 	verdict  abi.Verdict
 	decision Decision
 	fault    error // why the filters could not decide
+	stray    bool  // the call came by another way than its leaf's
 }
 
 // static is what the prefilter knows by itself.
@@ -198,9 +231,9 @@ func (in *Installation) evaluate(c *Call) ruling {
 
 // permit lets a denial of a filter pass where denials are only to be seen.
 // Guards and faults are none of a filter's.
-func (in *Installation) permit(r *ruling) {
+func (in *Installation) permit(c *Call, r *ruling) {
 	if in.options.Observe == prefilter.ObservePermissive && r.leaf.Guard == "" {
-		r.decision = Continue(Proof{registers: true})
+		r.decision = c.proceed()
 	}
 }
 

@@ -96,6 +96,8 @@ func leafOf(r *ruling) event.Leaf {
 		return event.LeafGuard
 	case r.leaf.Observed, r.leaf.Kind == split.Static:
 		return event.LeafStatic
+	case r.leaf.Kind == split.Trace:
+		return event.LeafTrace
 	}
 	return event.LeafNotify
 }
@@ -142,9 +144,16 @@ func (in *Installation) refused(c *Call, f *filter, spec *prog.Map, n uint64) {
 // recorded is what every event about a ring buffer says.
 func (in *Installation) recorded(c *Call, f *filter, spec *prog.Map) event.Event {
 	return event.Event{
-		Kind: event.KindRecord, Time: time.Now(), Engine: engineName, Leaf: event.LeafNotify, Insn: -1,
+		Kind: event.KindRecord, Time: time.Now(), Engine: engineName, Leaf: leafOfCall(c), Insn: -1,
 		Filter: f.Hash, Program: f.Name, Call: event.CallOf(&c.Data, callName(&c.Data)), Map: spec.Name,
 	}
+}
+
+func leafOfCall(c *Call) event.Leaf {
+	if c.Pins != nil {
+		return event.LeafTrace
+	}
+	return event.LeafNotify
 }
 
 // record keeps one record of a ring buffer until the filters have decided.

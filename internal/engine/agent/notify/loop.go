@@ -21,6 +21,12 @@ type Decider interface {
 	Decide(*decide.Call) decide.Decision
 }
 
+// Lender answers the calls by which a tracer has its targets ask for a descriptor.
+type Lender interface {
+	// Lend answers one. The error is a listener that cannot be used.
+	Lend(listener int, n *sys.Notif) error
+}
+
 // Loop serves one listener. Its Run is one goroutine with a thread of its own:
 // it blocks in the kernel nearly always, and the wake-up that keeps caller and
 // supervisor on one processor works between threads that do not change.
@@ -33,6 +39,7 @@ type Loop struct {
 	caller  *task.Caller
 	call    decide.Call
 	logf    func(format string, args ...any)
+	lender  Lender // nil for none
 
 	pace  pace
 	notif sys.Notif
@@ -63,6 +70,9 @@ func New(listener int, d Decider, t *task.Table, logf func(format string, args .
 	l.call.Caller = l.caller
 	return l, nil
 }
+
+// Lends has calls for a descriptor be answered by a lender. It is for before Run.
+func (l *Loop) Lends(lender Lender) { l.lender = lender }
 
 // Stop ends Run: calls that wait, and those to come, fail with ENOSYS. Where Run
 // waits in RECV, which nothing wakes, it ends with the next call or the last task.
@@ -143,8 +153,17 @@ func (l *Loop) serve() error {
 		l.adapt()
 	}
 	l.call.Data = abi.Data(l.notif.Data)
+	if l.lender != nil && requests(&l.call.Data) {
+		return l.lender.Lend(l.listener, &l.notif)
+	}
 	l.caller.Reset(l.notif.ID, int(l.notif.Pid))
 	return l.enforce(l.decide())
+}
+
+// requests tells whether a call was injected to ask for a descriptor. No caller can
+// make it: see abi.CallSite.
+func requests(d *abi.SeccompData) bool {
+	return d.Arch == abi.ArchX86_64 && d.Nr == abi.RequestCall && d.InstructionPointer == abi.CallSite
 }
 
 // adapt wakes callers here or anywhere. That another call waits while this one is

@@ -49,14 +49,15 @@
 // # What seccomp sees of it
 //
 // Injected calls pass the filters as all do, and the instruction pointer says which
-// ones are injected: CallSite is no address of user mode, so no instruction there can
+// ones are injected: abi.CallSite is no address of user mode, so no instruction there can
 // make a call; only a tracer can pretend it, and the target has one already. What
-// the prefilter must do with such calls is at CallSite. It can test it where a leaf
-// of those numbers is not constant: for all other calls the kernel's bitmap stays.
+// a prefilter must do with such calls: notify abi.RequestCall and allow mmap, munmap,
+// close, madvise and mseal. It can test the pointer where a leaf of those numbers is
+// not constant: for all other calls the kernel's bitmap stays.
 //
 // # How the descriptor gets there
 //
-// RequestCall, made at CallSite, is notified, and whoever serves the listener lends
+// abi.RequestCall, made at abi.CallSite, is notified, and whoever serves the listener lends
 // the descriptor by SECCOMP_IOCTL_NOTIF_ADDFD, which puts it into the caller's table
 // and returns its number as the result of the call. That takes nothing from the
 // target but one free descriptor, in every process under the filter, after fork and

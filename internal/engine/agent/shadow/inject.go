@@ -71,7 +71,7 @@ func newThread(stop sys.Stop) (*thread, error) {
 	t.user.Rip -= syscallSize
 	t.user.Rax, t.user.OrigRax = t.found.OrigRax, noCall
 	if t.origin == afterCall {
-		t.user.Rax = RequestCall // harmless, should it ever be made
+		t.user.Rax = abi.RequestCall // harmless, should it ever be made
 	}
 	return t, t.instruction()
 }
@@ -128,7 +128,7 @@ func (t *thread) next(c call) error {
 func (t *thread) enter() error {
 	t.at = inside
 	regs := t.user
-	regs.OrigRax, regs.Rip = t.call.nr, CallSite
+	regs.OrigRax, regs.Rip = t.call.nr, abi.CallSite
 	regs.Rax = negative(syscall.ENOSYS) // as the kernel enters calls
 	for i, a := range t.call.args {
 		*Arg(&regs, i) = a

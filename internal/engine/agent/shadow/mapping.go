@@ -21,11 +21,11 @@ type Mapping struct {
 	err    error // why it is being undone
 }
 
-// Map starts to map m, which no target has yet, at an address, a multiple of a page's size, in the target of a
-// thread that came to stop: a SeccompStop, a CallStop, or the first stop of a new
-// child. It is seized with TraceSysGood. After an error nothing was changed; else the
-// thread runs, and its stops are for Step. While it waits in the call that asks for
-// the descriptor, which IsRequest knows, the listener must be served with Lend.
+// Map starts to map m, which no target has yet, at an address, a multiple of a page's
+// size, in the target of a thread that came to stop: a SeccompStop, a CallStop, or the
+// first stop of a new child. It is seized with TraceSysGood. After an error nothing was
+// changed; else the thread runs, and its stops are for Step. While it waits in the call
+// that asks for the descriptor, abi.RequestCall at abi.CallSite, the listener must be served with Lend.
 func (m *Memory) Map(stop sys.Stop, addr uint64) (*Mapping, error) {
 	t, err := newThread(stop)
 	if err != nil {

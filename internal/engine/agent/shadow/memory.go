@@ -10,12 +10,11 @@ import (
 	"sync"
 	"syscall"
 
-	"portcullis/internal/abi"
 	"portcullis/internal/sys"
 )
 
-// SlotSize is the bytes of a slot.
-const SlotSize = 64 << 10
+// SlotSize is the bytes of a slot: what one call may pin, with its paths.
+const SlotSize = 96 << 10
 
 // pageSize is x86-64's.
 const pageSize = 4096
@@ -116,26 +115,6 @@ func (m *Memory) keep() {
 		m.lent.Close()
 		m.lent = nil
 	}
-}
-
-// CallSite is the instruction pointer at which injected calls are made. No address
-// of user mode has the uppermost bit, but for the vsyscall page's, whose upper half
-// is all ones; no other address has this upper half.
-//
-// Where a stack reads pinned memory, its prefilter must, at CallSite, notify
-// RequestCall and allow mmap, munmap, close, madvise and mseal.
-const CallSite uint64 = 0x8000_0000 << 32
-
-// RequestCall is the number of the call that is answered with a descriptor:
-// vserver, which Linux reserves, never had, and fails with ENOSYS.
-const RequestCall = 236
-
-// IsRequest tells whether a notification is an injected call that asks for a
-// descriptor, to be answered with Lend of the Memory that the thread is given. A
-// caller cannot pretend it.
-func IsRequest(n *sys.Notif) bool {
-	d := abi.Data(n.Data)
-	return d.Arch == abi.ArchX86_64 && d.Nr == RequestCall && d.InstructionPointer == CallSite
 }
 
 // Lend answers a request. What fails there, such as EMFILE, is the result of the

@@ -140,7 +140,7 @@ func TestFailureLeavesTheTargetAsItWas(t *testing.T) {
 		nr   uint32
 		call string
 	}{
-		{RequestCall, nameRequest},
+		{abi.RequestCall, nameRequest},
 		{syscall.SYS_MMAP, nameMap},
 		{syscall.SYS_MADVISE, "madvise(MADV_DONTFORK)"},
 		{462, "mseal"},

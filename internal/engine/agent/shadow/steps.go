@@ -2,7 +2,11 @@
 
 package shadow
 
-import "syscall"
+import (
+	"syscall"
+
+	"portcullis/internal/abi"
+)
 
 // step is an injected call, and what its result means.
 type step struct {
@@ -35,7 +39,7 @@ func steps(s Sealing) []*step {
 func closing() *step   { return &step{"close", (*Mapping).close, (*Mapping).closed} }
 func unmapping() *step { return &step{"munmap", (*Mapping).munmap, (*Mapping).unmapped} }
 
-func (p *Mapping) request() call { return call{nr: RequestCall} }
+func (p *Mapping) request() call { return call{nr: abi.RequestCall} }
 
 func (p *Mapping) requested(fd int64) bool {
 	p.fd = fd // negative for none

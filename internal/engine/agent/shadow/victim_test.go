@@ -88,11 +88,11 @@ func prefilter(rules ...rule) []sys.FilterInsn {
 		{Code: equal, Jf: 1, K: syscall.SYS_OPENAT},
 		{Code: ret, K: uint32(abi.Trace)},
 	}
-	for _, r := range append(rules, rule{RequestCall, abi.UserNotif}) {
+	for _, r := range append(rules, rule{abi.RequestCall, abi.UserNotif}) {
 		f = append(f,
 			sys.FilterInsn{Code: load, K: abi.OffNr}, sys.FilterInsn{Code: equal, Jf: 3, K: r.nr},
 			sys.FilterInsn{Code: load, K: abi.OffInstructionPointer + 4},
-			sys.FilterInsn{Code: equal, Jf: 1, K: uint32(CallSite >> 32)},
+			sys.FilterInsn{Code: equal, Jf: 1, K: uint32(abi.CallSite >> 32)},
 			sys.FilterInsn{Code: ret, K: uint32(r.verdict)})
 	}
 	return append(f, sys.FilterInsn{Code: ret, K: uint32(abi.Allow)})
@@ -177,8 +177,8 @@ func (v *victim) answer(listener, wake int) bool {
 	if err := sys.NotifRecv(listener, &n); err != nil {
 		return err == syscall.ENOENT
 	}
-	if !IsRequest(&n) {
-		v.t.Errorf("notified of %v: only requests are", abi.Data(n.Data))
+	if d := abi.Data(n.Data); d.Nr != abi.RequestCall || d.InstructionPointer != abi.CallSite {
+		v.t.Errorf("notified of %v: only requests are", d)
 		return false
 	}
 	if err := v.lender.Load().Lend(listener, &n); err != nil {

@@ -36,6 +36,12 @@ func NewCaller(t *Table, listener int) *Caller {
 	return c
 }
 
+// NewStopped makes a caller to be reused for all calls at which a tracer holds
+// threads. As long as it holds them, no number is another task's.
+func NewStopped(d Directory) *Caller {
+	return &Caller{table: NewKnown(d), listener: -1, valid: func() bool { return true }}
+}
+
 // Reset makes c the caller of notification id, thread tid.
 func (c *Caller) Reset(id uint64, tid int) {
 	c.id, c.tid, c.proc, c.thread, c.err = id, tid, nil, 0, nil
@@ -167,7 +173,7 @@ func (c *Caller) Kill() error {
 	}
 	c.err = nil
 	if c.resolve() {
-		return sys.PidfdSignal(c.proc.fd, syscall.SIGKILL)
+		return c.proc.kill(c.valid)
 	}
 	if errors.Is(c.err, ErrGone) {
 		return ErrGone

@@ -43,6 +43,13 @@ type Forgetter interface {
 	ForgetThread(key uint64)
 }
 
+// Directory knows every task of a tree by its thread id, as a tracer does. A thread
+// that waits in a call is in it.
+type Directory interface {
+	// Find is the process id and the keys of process and thread.
+	Find(tid int) (pid int, process, thread uint64, ok bool)
+}
+
 // Table holds the processes and threads that were asked for. A held descriptor
 // pins each identity: as long as it says that the number is still its own, the
 // number means the same task. It belongs to one goroutine.
@@ -55,6 +62,9 @@ type Table struct {
 	spare   int
 	forget  Forgetter
 	ended   []int // pidfds of processes that ended before their parents
+
+	directory Directory // instead of all of this, nil for none
+	found     process   // what it said last
 }
 
 // process is a thread group; its number is its leader's. Executing from another
@@ -95,6 +105,9 @@ func NewTable(forget Forgetter, spare int) *Table {
 	}
 }
 
+// NewKnown makes a table that asks a directory, holds nothing and reaps nothing.
+func NewKnown(d Directory) *Table { return &Table{directory: d} }
+
 // Len is the number of tasks held.
 func (t *Table) Len() int { return len(t.procs) + len(t.threads) }
 
@@ -127,6 +140,9 @@ func (t *Table) AwaitOrphans() {
 // find identifies tid, the caller of a notification that valid asks about:
 // what is opened by number is only believed if valid holds afterwards.
 func (t *Table) find(tid int, valid func() bool) (*process, uint64, error) {
+	if t.directory != nil {
+		return t.known(tid)
+	}
 	if th := t.threads[tid]; th != nil {
 		if th.held.current() {
 			return th.proc, th.key, nil
@@ -147,6 +163,32 @@ func (t *Table) find(tid int, valid func() bool) (*process, uint64, error) {
 		err = ErrGone
 	}
 	return p, key, err
+}
+
+// known asks the directory.
+func (t *Table) known(tid int) (*process, uint64, error) {
+	pid, key, thread, ok := t.directory.Find(tid)
+	if !ok {
+		return nil, 0, ErrGone
+	}
+	t.found = process{pid: pid, fd: -1, key: key}
+	return &t.found, thread, nil
+}
+
+// kill sends SIGKILL, to the process that it is as long as valid holds.
+func (p *process) kill(valid func() bool) error {
+	if p.fd >= 0 {
+		return sys.PidfdSignal(p.fd, syscall.SIGKILL)
+	}
+	fd, err := sys.PidfdProcess(p.pid)
+	if err != nil {
+		return &Error{p.pid, "pidfd_open", err}
+	}
+	defer sys.Close(fd)
+	if !valid() {
+		return ErrGone
+	}
+	return sys.PidfdSignal(fd, syscall.SIGKILL)
 }
 
 func (t *Table) open(tid int, valid func() bool) (*process, uint64, error) {
