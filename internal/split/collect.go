@@ -134,32 +134,18 @@ func first(c *collector, of func(*summary) **Reason, why func() *Reason) {
 
 func (c *collector) call(s *absint.State, sig *helper.Signature) {
 	c.touch(s, func() *Reason { return c.reason(s.PC, "calls %s", sig.Name) })
-	if text := c.traceOnly(s, sig); text != "" {
+	if text := traceOnly(sig); text != "" {
 		first(c, func(x *summary) **Reason { return &x.trace }, func() *Reason { return c.reason(s.PC, "%s", text) })
 	}
 }
 
 // traceOnly says why a call of a helper needs a traced leaf; empty if it does not.
-func (c *collector) traceOnly(s *absint.State, sig *helper.Signature) string {
+func traceOnly(sig *helper.Signature) string {
 	switch {
 	case sig.Effect&helper.Pins != 0:
 		return sig.Name + " pins an argument"
 	case sig.Effect&helper.Waits != 0:
 		return sig.Name + " orders system calls"
-	}
-	return c.cloned(s, sig)
-}
-
-// cloned finds storage that is copied to a forked child: the parent must be named.
-func (c *collector) cloned(s *absint.State, sig *helper.Signature) string {
-	for i, a := range sig.Args {
-		r := &s.Top().Regs[i+1]
-		if a != helper.ConstMap || r.Kind != absint.MapHandle {
-			continue
-		}
-		if m := c.p.Maps[r.Map]; m.Type == prog.TaskStorage && m.Flags&prog.FlagClone != 0 {
-			return fmt.Sprintf("map %s is copied at fork (BPF_F_CLONE)", m.Name)
-		}
 	}
 	return ""
 }

@@ -27,7 +27,7 @@ const (
 	// Notify leaves need the program to be run.
 	Notify
 	// Trace leaves need more than a notification can give: a pinned argument,
-	// ordering, the parent of a fork, or an action only a tracer can take.
+	// ordering, or an action only a tracer can take.
 	Trace
 )
 
@@ -98,6 +98,19 @@ func Split(v *verify.Verified) *Tree {
 
 // Verified is the program that was split.
 func (t *Tree) Verified() *verify.Verified { return t.v }
+
+// Clones tells whether forks must be seen whatever the leaves are: the program, or one
+// that its tail calls go on in, refers to storage that is copied to a forked child.
+func (t *Tree) Clones() bool {
+	for _, v := range t.v.Programs() {
+		for _, m := range v.Program().Maps {
+			if m.Type == prog.TaskStorage && m.Flags&prog.FlagClone != 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Ranges covers every number of arch, ascending; neighbours differ. It is nil
 // for other architectures than x86-64 and i386, and must not be changed.

@@ -45,6 +45,34 @@ func TestTailCallThatIsKnown(t *testing.T) {
 	}
 }
 
+// TestClones: storage that is copied at fork is found, whichever program has it, and
+// whatever its leaves are.
+func TestClones(t *testing.T) {
+	const tail = "r2 = map[progs]\nr3 = 1\ncall bpf_tail_call\nr0 = 0x7fff0000\nexit\n"
+	use := func(flags uint32) string {
+		return fmt.Sprintf("map store TASK_STORAGE key 4 value 8 flags %#x\n", flags) +
+			"r1 = map[store]\nr2 = 0\ncall bpf_task_storage_delete\nr0 = 0x7fff0000\nexit\n"
+	}
+	for _, c := range []struct {
+		first, second string
+		want          bool
+	}{
+		{tail, use(prog.FlagClone | prog.FlagNoPrealloc), true},
+		{tail, use(prog.FlagNoPrealloc), false},
+		{use(prog.FlagClone), tail, true},
+		{tail, tail, false},
+	} {
+		v, err := verify.Program(family(t, []string{c.first, c.second})[0], verify.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree := split.Split(v)
+		if leaf := tree.Leaf(abi.ArchX86_64, 1); tree.Clones() != c.want || leaf.Kind == split.Trace {
+			t.Errorf("%q, then %q: clones %v, expected %v; %s leaf", c.first, c.second, tree.Clones(), c.want, leaf.Kind)
+		}
+	}
+}
+
 // TestReasonBehindATailCall names the program that keeps a leaf from being static.
 func TestReasonBehindATailCall(t *testing.T) {
 	ps := family(t, []string{
