@@ -18,6 +18,7 @@ var order = []string{
 	"internal/maps",
 	"internal/absint/bpfgen",
 	"internal/interp",
+	"internal/engine/agent/pin",
 	"internal/cbpf",
 	"internal/prefilter",
 	"internal/event",
