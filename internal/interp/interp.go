@@ -46,8 +46,9 @@ type Task interface {
 	// Await records that the call, if it goes on, is to be made when no task is
 	// inside target, and counts as being inside curr from then on. Both are
 	// numbers of x86-64 calls, at most syscalls.Newest, and curr is that of the
-	// call at hand; target has AwaitAny set where the filter did. The errors are
-	// E2BIG, for more than MaxAwaits of one call, and EINVAL.
+	// call at hand; target has AwaitAny set where the filter did, which it has to
+	// where abi.Dependent. The errors are E2BIG, for more than MaxAwaits of one
+	// call, and EINVAL.
 	Await(curr, target uint64) maps.Errno
 }
 
@@ -58,7 +59,7 @@ const EOPNOTSUPP maps.Errno = 95
 const (
 	// AwaitAny, set in the number of a target, says that its end may depend on
 	// the task that waits.
-	AwaitAny = 1 << 32
+	AwaitAny = abi.WaitAny
 	// MaxAwaits is how many targets one call may wait for.
 	MaxAwaits = 8
 )

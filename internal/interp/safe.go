@@ -62,6 +62,8 @@ func (m *Machine) await(curr, target uint64) maps.Errno {
 		return maps.EINVAL
 	case curr != uint64(nr) || curr > newest || target&^AwaitAny > newest:
 		return maps.EINVAL
+	case target&AwaitAny == 0 && abi.Dependent(uint32(target)):
+		return maps.EINVAL
 	}
 	return m.env.Await(curr, target)
 }
