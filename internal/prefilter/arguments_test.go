@@ -202,7 +202,7 @@ func held(t *testing.T, r *rand.Rand, s *stack, p *prefilter.Prefilter, d *abi.S
 	t.Helper()
 	leaf, answer, want := p.Decide(d), p.Recheck(d), s.run(bpfgen.Env{R: r}, d)
 	switch {
-	case leaf.Kind == split.Static && answer != leaf.Verdict || leaf.Kind != split.Static && answer != abi.UserNotif:
+	case answer != answerOf(leaf):
 		t.Fatalf("%+v: the program answers %v, its leaf is %+v\n%s", d, answer, leaf, p.Program())
 	case leaf.Kind == split.Static && leaf.Guard == "" && answer != want:
 		t.Fatalf("%+v: the program answers %v, the filters %v\n%s", d, answer, want, p.Program())
@@ -212,6 +212,11 @@ func held(t *testing.T, r *rand.Rand, s *stack, p *prefilter.Prefilter, d *abi.S
 		t.Fatalf("%+v: the kernel would not run the program, which answers %v", d, answer)
 	}
 	return leaf.Kind
+}
+
+// answerOf is what the program of a prefilter has to answer for a leaf.
+func answerOf(l prefilter.Leaf) abi.Verdict {
+	return map[split.Kind]abi.Verdict{split.Static: l.Verdict, split.Notify: abi.UserNotif, split.Trace: abi.Trace | 0x5043}[l.Kind]
 }
 
 // pure tells whether no filter has state, so that every run returns the same.

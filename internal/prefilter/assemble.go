@@ -91,8 +91,11 @@ func (em *emitter) runs(rs []Range) []run {
 }
 
 func (em *emitter) ofLeaf(l Leaf) *ending {
-	if l.Kind == split.Notify {
+	switch l.Kind {
+	case split.Notify:
 		return em.verdict(abi.UserNotif)
+	case split.Trace:
+		return em.verdict(abi.Trace | abi.TraceData)
 	}
 	return em.verdict(l.Verdict)
 }

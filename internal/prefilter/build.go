@@ -13,6 +13,7 @@ import (
 // tree is what is needed of a split.Tree.
 type tree interface {
 	Decisions(abi.Arch) []split.Range
+	Clones() bool
 	name() string
 }
 
@@ -71,18 +72,29 @@ func compile(trees []tree, o Options, lift map[Guard]bool, room int) (*Prefilter
 		name string
 		run  func() *Error
 	}{
-		{"join the filters of the stack, with guards and observation", func() (err *Error) {
-			if x86, err = b.rules(abi.ArchX86_64); err == nil {
-				i386, err = b.rules(abi.ArchI386)
+		{"join the filters of the stack, and leave to them what does not fit", func() (err *Error) {
+			x86, i386, err = b.decisions()
+			return err
+		}},
+		{"decide again what a tracer changes", func() (err *Error) {
+			if b.traced = b.needsTracer(x86, i386); b.traced {
+				x86, i386, err = b.decisions()
 			}
 			return err
 		}},
-		{"leave to the filters what does not fit", func() *Error { return b.fit(x86, i386) }},
-		{"guard the listener", func() *Error {
-			if p.dynamic = anyNotify(x86) || anyNotify(i386); p.dynamic {
-				b.guardListener(abi.ArchX86_64, x86)
-				b.guardListener(abi.ArchI386, i386)
+		{"keep other tables of numbers from a tracer", func() *Error {
+			p.traced = b.traced
+			return b.oneTable(x86, i386)
+		}},
+		{"guard what arguments make dangerous", func() *Error {
+			if p.dynamic = b.traced || asksAny(x86) || asksAny(i386); p.dynamic {
+				b.guardAll(abi.ArchX86_64, x86)
+				b.guardAll(abi.ArchI386, i386)
 			}
+			return nil
+		}},
+		{"exempt what the engine makes the target call", func() *Error {
+			b.exempt(x86)
 			return nil
 		}},
 		{"merge runs of numbers", func() *Error {
@@ -108,6 +120,8 @@ type builder struct {
 	lift    map[Guard]bool
 	// room is how many tests the decisions may have together.
 	room int
+	// traced tells that the supervisor traces the target.
+	traced bool
 	// made has one of each decision.
 	made map[Decision]*Decision
 }
@@ -118,10 +132,21 @@ type rule struct {
 	d        *Decision
 	// whole makes the leaf that does without tests of arguments.
 	// It takes the reason why those are not made, for the leaves they concern.
-	whole func(why string) (*Decision, *Error)
+	whole func(why string) *Decision
 }
 
-// rules lists what decides the calls of arch, before guardListener and merge.
+// decisions is the rules of both architectures, as far as they fit.
+func (b *builder) decisions() (x86, i386 []rule, err *Error) {
+	if x86, err = b.rules(abi.ArchX86_64); err == nil {
+		i386, err = b.rules(abi.ArchI386)
+	}
+	if err == nil {
+		b.fit(x86, i386)
+	}
+	return x86, i386, err
+}
+
+// rules lists what decides the calls of arch, before the guards of arguments.
 func (b *builder) rules(arch abi.Arch) ([]rule, *Error) {
 	if arch == abi.ArchI386 && !b.lift[GuardI386] {
 		return []rule{{from: 0, to: ^uint32(0), d: b.leafOf(guardLeaf(GuardI386))}}, nil
@@ -134,32 +159,25 @@ func (b *builder) rules(arch abi.Arch) ([]rule, *Error) {
 		}
 	}
 	var out []rule
-	starts := boundaries(trees)
+	starts := b.boundaries(trees)
 	for i, from := range starts {
 		to := ^uint32(0)
 		if i+1 < len(starts) {
 			to = starts[i+1] - 1
 		}
-		r, err := b.rule(arch, from, to, at(trees, from))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r)
+		out = append(out, b.rule(arch, from, to, at(trees, from)))
 	}
 	return out, nil
 }
 
 // rule decides the calls from … to, of which each tree says one thing.
-func (b *builder) rule(arch abi.Arch, from, to uint32, parts []split.Range) (rule, *Error) {
+func (b *builder) rule(arch abi.Arch, from, to uint32, parts []split.Range) rule {
 	n := &numbered{builder: b, arch: arch, nr: from, left: maxNodes}
 	r := rule{from: from, to: to}
-	r.whole = func(why string) (*Decision, *Error) {
-		d, err := n.leaf(parts, why)
-		return n.exempt(d), err
-	}
-	if isX32(arch, from) && !b.lift[GuardX32] {
-		r.d = b.leafOf(guardLeaf(GuardX32))
-		return r, nil
+	r.whole = func(why string) *Decision { return n.leaf(parts, why) }
+	if alone, ok := b.alone(arch, from); ok {
+		r.d = b.leafOf(alone)
+		return r
 	}
 	decisions := make([]*split.Decision, len(parts))
 	for i, p := range parts {
@@ -167,16 +185,21 @@ func (b *builder) rule(arch abi.Arch, from, to uint32, parts []split.Range) (rul
 			decisions[i] = &split.Decision{Leaf: p.Leaf}
 		}
 	}
-	d, err := n.join(decisions, nil)
-	switch {
-	case err != nil:
-		return r, err
-	case n.left <= 0:
-		r.d, err = r.whole(tooManyTests)
-	default:
-		r.d = n.exempt(d)
+	if r.d = n.untied(n.join(decisions, nil)); n.left <= 0 {
+		r.d = r.whole(tooManyTests)
 	}
-	return r, err
+	return r
+}
+
+// alone is the leaf of a call that is no filter's business.
+func (b *builder) alone(arch abi.Arch, nr uint32) (Leaf, bool) {
+	if isX32(arch, nr) && !b.lift[GuardX32] {
+		return guardLeaf(GuardX32), true
+	}
+	if b.traced && arch == abi.ArchX86_64 {
+		return reserved(nr)
+	}
+	return Leaf{}, false
 }
 
 // covers holds a tree to its promise, on which soundness rests: every number
@@ -204,8 +227,8 @@ func broken(name string, arch abi.Arch, nr uint32) *Error {
 
 // boundaries lists every number at which a leaf can differ from that of the
 // number before.
-func boundaries(trees [][]split.Range) []uint32 {
-	all := guarded()
+func (b *builder) boundaries(trees [][]split.Range) []uint32 {
+	all := b.guarded()
 	for _, rs := range trees {
 		for _, r := range rs {
 			all = append(all, r.From)
@@ -235,48 +258,61 @@ func at(trees [][]split.Range, nr uint32) []split.Range {
 // would be delivered to a listener which does not exist fails with ENOSYS, an
 // unknown action kills: both after the join, as in the kernel.
 func (b *builder) joinLeaves(leaves []split.Leaf) Leaf {
-	l := Leaf{Kind: split.Static, Verdict: abi.Allow, Filter: -1}
+	asked := Leaf{}
+	static := Leaf{Verdict: abi.Allow, Filter: -1}
 	for i, s := range leaves {
 		switch {
-		case s.Kind > l.Kind:
-			l = Leaf{Kind: s.Kind, Filter: i, Program: b.trees[i].name(), Why: s.Why}
-		case s.Kind == split.Static && l.Kind == split.Static && abi.Strictest(s.Verdict, l.Verdict) == s.Verdict:
-			l = Leaf{Kind: split.Static, Verdict: s.Verdict, Filter: i, Program: b.trees[i].name(), Why: s.Why}
+		case s.Kind > asked.Kind:
+			asked = Leaf{Kind: s.Kind, Filter: i, Program: b.trees[i].name(), Why: s.Why}
+		case s.Kind == split.Static && abi.Strictest(s.Verdict, static.Verdict) == s.Verdict:
+			static = Leaf{Verdict: s.Verdict, Filter: i, Program: b.trees[i].name(), Why: s.Why}
 		}
 	}
-	if l.Kind == split.Static {
-		l.Verdict = delivered(l.Verdict)
+	switch {
+	case asked.Kind == split.Static:
+		static.Verdict = b.delivered(static.Verdict)
+		return static
+	case asked.Kind == split.Notify && onlyTracerDelivers(static.Verdict):
+		asked.Kind = split.Trace
+		asked.Why.Text += fmt.Sprintf("; %s returns %s, which takes a tracer", static.Program, static.Verdict)
 	}
-	return l
+	return asked
+}
+
+// onlyTracerDelivers tells whether v can be the verdict on a call that a filter has to
+// be asked about, and a notification cannot have that effect.
+func onlyTracerDelivers(v abi.Verdict) bool {
+	return v.Action() == abi.Trap || v.Action() == abi.KillThread
 }
 
 // delivered is what the kernel does with the joined verdict v of filters that
 // have no listener. ALLOW and LOG lose their data, which has no meaning but
-// keeps a call out of the kernel's bitmap.
-func delivered(v abi.Verdict) abi.Verdict {
+// keeps a call out of the kernel's bitmap. TRACE is for a debugger: where our tracer
+// is in its place there is none, and the call fails as the kernel has it then.
+func (b *builder) delivered(v abi.Verdict) abi.Verdict {
 	switch v.Action() {
 	case abi.UserNotif:
 		return abi.Errno(enosys)
+	case abi.Trace:
+		if b.traced {
+			return abi.Errno(enosys)
+		}
 	case abi.Allow, abi.Log:
 		return v.Action()
 	}
 	return v.Effective()
 }
 
-// underGuard is the leaf of an io_uring call that l would decide. It is never
-// observed: whoever is asked might let the call go on.
-func (b *builder) underGuard(l Leaf) Leaf {
-	if b.options.Observe == ObservePermissive {
-		return guardLeaf(GuardIOUring)
-	}
-	return stricter(l, GuardIOUring)
-}
-
-// stricter is l under guard g: the kernel's join if l is static. Before a
+// stricter is l under guard g: the kernel's join if l is static, whether or not it
+// would be observed, as whoever is asked might let the call go on. Before a
 // filter that has to be asked the guard decides alone: nobody is asked about a
-// call that cannot happen.
-func stricter(l Leaf, g Guard) Leaf {
-	if l.Kind == split.Static && abi.Strictest(l.Verdict, g.verdict()) == l.Verdict {
+// call that cannot happen. So it does where denials are only to be reported.
+func (b *builder) stricter(l Leaf, g Guard) Leaf {
+	if l.Observed {
+		l.Kind, l.Observed = split.Static, false
+	}
+	lifted := b.options.Observe == ObservePermissive
+	if !lifted && l.Kind == split.Static && abi.Strictest(l.Verdict, g.verdict()) == l.Verdict {
 		return l
 	}
 	return guardLeaf(g)
@@ -300,34 +336,18 @@ func observed(o Observe, l Leaf) bool {
 	return o != ObserveNone
 }
 
-func traced(arch abi.Arch, nr uint32, l Leaf) *Error {
-	return &Error{
-		Program: l.Program, Call: callName(arch, nr), Arch: arch, Insn: l.Why.Insn, Line: l.Why.Line,
-		Reason: fmt.Sprintf("this call needs a traced decision, which the agent engine does not support yet (%s)", l.Why.Text),
-		Remedy: "use the kernel engine, or a filter that neither pins memory nor waits nor returns TRAP, TRACE or KILL_THREAD here",
-	}
+// asksAny tells whether a rule has a leaf that is not static.
+func asksAny(rs []rule) bool {
+	return anyLeaf(rs, func(l Leaf) bool { return l.Kind != split.Static })
 }
 
-func anyNotify(rs []rule) bool {
+func anyLeaf(rs []rule, f func(Leaf) bool) bool {
 	for _, r := range rs {
-		if r.d.any(func(l Leaf) bool { return l.Kind == split.Notify }) {
+		if r.d.any(f) {
 			return true
 		}
 	}
 	return false
-}
-
-// guardListener adds the guard to the seccomp call, where the stack is not
-// stricter in any case.
-func (b *builder) guardListener(arch abi.Arch, rs []rule) {
-	for i := range rs {
-		d := rs[i].d
-		if !isSeccomp(arch, rs[i].from) || d.Then == nil && d.Leaf.Guard != "" {
-			continue
-		}
-		guarded := b.each(d, func(l Leaf) Leaf { return stricter(l, GuardListener) })
-		rs[i].d = b.choose(argument(0, 4, setModeFilter), b.choose(flagged(1, flagNewListener), guarded, d), d)
-	}
 }
 
 // merge joins neighbours that are decided alike.

@@ -22,7 +22,7 @@ func (b *builder) leafOf(l Leaf) *Decision { return b.intern(Decision{Leaf: l}) 
 
 // choose tests t, unless both ways lead to the same.
 func (b *builder) choose(t split.Test, then, els *Decision) *Decision {
-	if then == els || then.asks() && els.asks() {
+	if then == els || then.asks() && els.asks() && then.Leaf.Kind == els.Leaf.Kind {
 		return then
 	}
 	return b.intern(Decision{Test: t, Then: then, Else: els})
@@ -30,7 +30,12 @@ func (b *builder) choose(t split.Test, then, els *Decision) *Decision {
 
 // asks tells whether d is a leaf that needs the filters, for whatever reason.
 func (d *Decision) asks() bool {
-	return d.Then == nil && d.Leaf.Kind == split.Notify && !d.Leaf.Observed
+	return d.Then == nil && d.Leaf.Kind != split.Static && !d.Leaf.Observed && d.Leaf.Guard == ""
+}
+
+// is tells whether d is one leaf, of a constant verdict.
+func (d *Decision) is(v abi.Verdict) bool {
+	return d.Then == nil && d.Leaf.Kind == split.Static && d.Leaf.Verdict == v
 }
 
 func (b *builder) intern(d Decision) *Decision {
@@ -69,7 +74,7 @@ func (d *Decision) dearest() Leaf {
 	return b
 }
 
-// numbered builds the decision of one run of numbers.
+// numbered builds the decision of one run of numbers, all of which are like the first.
 type numbered struct {
 	*builder
 	arch abi.Arch
@@ -94,7 +99,7 @@ func (k *known) about(t split.Test) (holds, ok bool) {
 }
 
 // join makes the tests of the first filter that has any, then those of the others.
-func (n *numbered) join(ds []*split.Decision, k *known) (*Decision, *Error) {
+func (n *numbered) join(ds []*split.Decision, k *known) *Decision {
 	for i, d := range ds {
 		if d.Then == nil {
 			continue
@@ -103,17 +108,11 @@ func (n *numbered) join(ds []*split.Decision, k *known) (*Decision, *Error) {
 			return n.join(replaced(ds, i, side(d, holds)), k)
 		}
 		if n.left--; n.left < 0 {
-			return n.leafOf(Leaf{}), nil // rule takes the whole instead
+			return n.leafOf(Leaf{}) // rule takes the whole instead
 		}
-		then, err := n.join(replaced(ds, i, d.Then), &known{d.Test, true, k})
-		if err != nil {
-			return nil, err
-		}
-		els, err := n.join(replaced(ds, i, d.Else), &known{d.Test, false, k})
-		if err != nil {
-			return nil, err
-		}
-		return n.choose(d.Test, then, els), nil
+		then := n.join(replaced(ds, i, d.Then), &known{d.Test, true, k})
+		els := n.join(replaced(ds, i, d.Else), &known{d.Test, false, k})
+		return n.choose(d.Test, then, els)
 	}
 	leaves := make([]split.Leaf, len(ds))
 	for i, d := range ds {
@@ -136,7 +135,7 @@ func replaced(ds []*split.Decision, i int, d *split.Decision) []*split.Decision 
 }
 
 // leaf is what holds without tests of arguments, which are not made because why.
-func (n *numbered) leaf(parts []split.Range, why string) (*Decision, *Error) {
+func (n *numbered) leaf(parts []split.Range, why string) *Decision {
 	leaves := make([]split.Leaf, len(parts))
 	for i, p := range parts {
 		if leaves[i] = p.Leaf; p.Decision != nil {
@@ -146,30 +145,16 @@ func (n *numbered) leaf(parts []split.Range, why string) (*Decision, *Error) {
 	return n.decide(leaves)
 }
 
-// decide joins the leaves of a stack: the filters, then guards, then observation.
-func (n *numbered) decide(leaves []split.Leaf) (*Decision, *Error) {
+// decide joins the leaves of a stack: the filters, then guards of whole calls, then
+// observation.
+func (n *numbered) decide(leaves []split.Leaf) *Decision {
 	l := n.joinLeaves(leaves)
-	switch {
-	case isIOUring(n.arch, n.nr) && !n.lift[GuardIOUring]:
-		l = n.underGuard(l)
-	case l.Kind == split.Trace:
-		return nil, traced(n.arch, n.nr, l)
-	case observed(n.options.Observe, l):
+	if g, ok := n.always(n.arch, n.nr); ok {
+		l = n.stricter(l, g)
+	} else if observed(n.options.Observe, l) {
 		l.Kind, l.Observed = split.Notify, true
 	}
-	return n.leafOf(l), nil
-}
-
-// exempt lets the launch pass d.
-func (n *numbered) exempt(d *Decision) *Decision {
-	if d == nil || n.options.Token == 0 || n.arch != abi.ArchX86_64 || n.nr != number("execveat") {
-		return d
-	}
-	if d.Then == nil && d.Leaf.Kind == split.Static && d.Leaf.Verdict == abi.Allow {
-		return d
-	}
-	launch := n.leafOf(Leaf{Kind: split.Static, Verdict: abi.Allow, Guard: Launch, Filter: -1})
-	return n.choose(argument(launchArg, 8, n.options.Token), launch, d)
+	return n.leafOf(l)
 }
 
 // argument tests the lower size bytes of an argument for a value.
@@ -187,7 +172,7 @@ func flagged(arg uint8, flags uint32) split.Test {
 
 // fit replaces decisions by their whole leaves, the largest first, until their
 // tests have room.
-func (b *builder) fit(lists ...[]rule) *Error {
+func (b *builder) fit(lists ...[]rule) {
 	var tested []*rule
 	for _, rs := range lists {
 		for i := range rs {
@@ -200,16 +185,10 @@ func (b *builder) fit(lists ...[]rule) *Error {
 	room, counted := b.room, map[*Decision]bool{}
 	for _, r := range tested {
 		n := r.d.count(counted)
-		if room -= n; room >= 0 || n == 0 {
-			continue
+		if room -= n; room < 0 && n > 0 {
+			r.d = r.whole(noRoom)
 		}
-		whole, err := r.whole(noRoom)
-		if err != nil {
-			return err
-		}
-		r.d = whole
 	}
-	return nil
 }
 
 func (d *Decision) tests() int { return d.count(map[*Decision]bool{}) }

@@ -16,10 +16,12 @@ import (
 // fakeTree is what the splitter could find, without a program behind it.
 type fakeTree struct {
 	program string
+	clones  bool
 	rs      map[abi.Arch][]split.Range
 }
 
 func (f *fakeTree) name() string                       { return f.program }
+func (f *fakeTree) Clones() bool                       { return f.clones }
 func (f *fakeTree) Decisions(a abi.Arch) []split.Range { return f.rs[a] }
 
 // leaf is the leaf of a call, found without the code under test.
@@ -41,7 +43,7 @@ func (f *fakeTree) leaf(d *abi.SeccompData) split.Leaf {
 func (f *fakeTree) addTests(r *rand.Rand) {
 	for _, rs := range f.rs {
 		for i := range rs {
-			if rs[i].Leaf.Kind == split.Notify && r.Intn(2) == 0 {
+			if rs[i].Leaf.Kind != split.Static && r.Intn(2) == 0 {
 				rs[i].Decision = randomDecision(r, rs[i].Leaf, 1+r.Intn(3))
 			}
 		}
@@ -50,10 +52,13 @@ func (f *fakeTree) addTests(r *rand.Rand) {
 
 func randomDecision(r *rand.Rand, own split.Leaf, depth int) *split.Decision {
 	if depth == 0 {
-		if r.Intn(3) == 0 {
+		switch r.Intn(6) {
+		case 0, 1:
 			return &split.Decision{Leaf: own}
+		case 2:
+			return &split.Decision{Leaf: split.Leaf{Kind: split.Kind(r.Intn(int(own.Kind) + 1)), Why: own.Why}}
 		}
-		return &split.Decision{Leaf: randomLeaf(r, 0)}
+		return &split.Decision{Leaf: randomLeaf(r, chance{})}
 	}
 	t := argument([...]uint8{0, 1, 5}[r.Intn(3)], [...]uint8{4, 8}[r.Intn(2)], [...]uint64{0, 1, 2, 7, 8}[r.Intn(5)])
 	t.Op = [...]uint8{prog.OpJeq, prog.OpJgt, prog.OpJge, prog.OpJset, prog.OpJsgt, prog.OpJsge}[r.Intn(6)]
@@ -70,6 +75,7 @@ var verdicts = []abi.Verdict{
 // numbers are those at which guards and trees change their minds.
 var numbers = []uint32{
 	0, 1, 2, 59, 257, 316, 317, 318, 321, 322, 323, 354, 358, 424, 425, 426, 427, 428, 1023, 1024,
+	3, 7, 9, 10, 11, 25, 28, 30, 56, 101, 134, 157, 216, 236, 329, 400, 401, 402, 435, 440, 462,
 	0x3fffffff, 0x40000000, 0x4000013d, 0x400001a9, 0x40000221, 0x7fffffff, 0x80000000,
 	0xbfffffff, 0xc0000000, 0xc00001a9, 0xfffffffe, 0xffffffff,
 }
@@ -81,9 +87,11 @@ func anyNumber(r *rand.Rand) uint32 {
 	return numbers[r.Intn(len(numbers))]
 }
 
-// randomTree has one dynamic leaf in so many; 0 means none.
-func randomTree(r *rand.Rand, name string, dynamic int) *fakeTree {
-	f := &fakeTree{program: name, rs: map[abi.Arch][]split.Range{}}
+// chance is how often a leaf is not static: once in so many; 0 means never.
+type chance struct{ notify, trace int }
+
+func randomTree(r *rand.Rand, name string, dynamic chance) *fakeTree {
+	f := &fakeTree{program: name, rs: map[abi.Arch][]split.Range{}, clones: dynamic.trace > 0 && r.Intn(20) == 0}
 	for _, a := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
 		from := uint32(0)
 		for _, nr := range cuts(r) {
@@ -111,8 +119,11 @@ func cuts(r *rand.Rand) []uint32 {
 	return out
 }
 
-func randomLeaf(r *rand.Rand, dynamic int) split.Leaf {
-	if dynamic > 0 && r.Intn(dynamic) == 0 {
+func randomLeaf(r *rand.Rand, dynamic chance) split.Leaf {
+	if dynamic.trace > 0 && r.Intn(dynamic.trace) == 0 {
+		return split.Leaf{Kind: split.Trace, Why: split.Reason{Insn: r.Intn(9), Text: "pins an argument"}}
+	}
+	if dynamic.notify > 0 && r.Intn(dynamic.notify) == 0 {
 		return split.Leaf{Kind: split.Notify, Why: split.Reason{Insn: r.Intn(9), Text: "reads a map"}}
 	}
 	return split.Leaf{Verdict: verdicts[r.Intn(len(verdicts))]}
@@ -121,7 +132,9 @@ func randomLeaf(r *rand.Rand, dynamic int) split.Leaf {
 // parseStack reads a stack, oldest filter first. Lines are "filter NAME", then
 // leaves: "CALL[-CALL] LEAF", where CALL is a name or number, or "else" for the
 // numbers that no line names, "i386" before it selects the other architecture;
-// and LEAF is a verdict, or "notify REASON" or "trace REASON".
+// and LEAF is a verdict, or "notify REASON" or "trace REASON", or, for a test of the
+// lower half of an argument, "if ARG VALUE LEAF; LEAF". A line "clones" is storage
+// that is copied at fork.
 func parseStack(text string) ([]tree, error) {
 	var stack []tree
 	var rules []fakeRule
@@ -136,6 +149,10 @@ func parseStack(text string) ([]tree, error) {
 		if name := strings.TrimPrefix(line, "filter "); name != line {
 			flush()
 			stack = append(stack, &fakeTree{program: name, rs: map[abi.Arch][]split.Range{}})
+			continue
+		}
+		if line == "clones" {
+			stack[len(stack)-1].(*fakeTree).clones = true
 			continue
 		}
 		r, err := parseRule(line)
@@ -154,6 +171,7 @@ type fakeRule struct {
 	from, to uint32
 	fallback bool
 	leaf     split.Leaf
+	decision *split.Decision
 }
 
 func parseRule(line string) (fakeRule, error) {
@@ -175,8 +193,52 @@ func parseRule(line string) (fakeRule, error) {
 	if err != nil {
 		return r, err
 	}
-	r.leaf, err = parseLeaf(leaf)
-	return r, err
+	d, err := parseDecision(leaf)
+	if err != nil {
+		return r, err
+	}
+	if r.leaf = d.Leaf; d.Then != nil {
+		r.leaf, r.decision = dearestOf(d), d
+	}
+	return r, nil
+}
+
+func parseDecision(s string) (*split.Decision, error) {
+	test := strings.TrimPrefix(s, "if ")
+	if test == s {
+		l, err := parseLeaf(s)
+		return &split.Decision{Leaf: l}, err
+	}
+	test, rest, _ := strings.Cut(test, "; ")
+	words := strings.SplitN(test, " ", 3)
+	arg, err := strconv.ParseUint(words[0], 0, 3)
+	if err != nil || len(words) < 3 {
+		return nil, fmt.Errorf("a test %q: expected ARG VALUE LEAF; LEAF", s)
+	}
+	v, err := strconv.ParseUint(words[1], 0, 32)
+	if err != nil {
+		return nil, err
+	}
+	d := &split.Decision{Test: argument(uint8(arg), 4, v)}
+	if d.Then, err = parseDecision(words[2]); err == nil {
+		d.Else, err = parseDecision(rest)
+	}
+	return d, err
+}
+
+// dearestOf is the leaf that a splitter gives a range beside d.
+func dearestOf(d *split.Decision) split.Leaf {
+	if d.Then == nil {
+		return d.Leaf
+	}
+	a, b := dearestOf(d.Then), dearestOf(d.Else)
+	if a.Kind < b.Kind {
+		a = b
+	}
+	if a.Kind == split.Static {
+		a = split.Leaf{Kind: split.Notify, Why: split.Reason{Text: "the verdict depends on the call's arguments"}}
+	}
+	return a
 }
 
 func parseNumber(s string) (uint32, error) {
@@ -218,7 +280,7 @@ func lay(rules []fakeRule, arch abi.Arch) []split.Range {
 		if next < uint64(r.from) {
 			out = append(out, split.Range{From: uint32(next), To: r.from - 1, Leaf: other})
 		}
-		out = append(out, split.Range{From: r.from, To: r.to, Leaf: r.leaf})
+		out = append(out, split.Range{From: r.from, To: r.to, Leaf: r.leaf, Decision: r.decision})
 		next = uint64(r.to) + 1
 	}
 	if next <= 0xffffffff {
@@ -242,7 +304,7 @@ func printed(p *Prefilter) string {
 }
 
 func leafText(l Leaf) string {
-	s := "notify"
+	s := l.Kind.String()
 	if l.Kind == split.Static {
 		s = l.Verdict.String()
 	}

@@ -17,15 +17,23 @@ const (
 	GuardX32      Guard = "x32"
 	GuardIOUring  Guard = "io_uring"
 	GuardListener Guard = "listener"
+	GuardPtrace   Guard = "ptrace"
+	GuardUntraced Guard = "untraced"
+	GuardClone3   Guard = "clone3"
+	GuardSlots    Guard = "slots"
 )
 
-// What else may decide before a stack does; neither is in the table of guards.
+// What else may decide before a stack does; none of it is in the table of guards.
 const (
 	// GuardArch kills what reports an architecture other than x86-64 and i386,
 	// which no amd64 kernel does.
 	GuardArch Guard = "arch"
 	// Launch is the exemption of the execve that starts the command.
 	Launch Guard = "launch"
+	// Injected is the calls that a tracer makes a target make, at abi.CallSite.
+	Injected Guard = "injected"
+	// Reserved is the numbers by which a tracer has the kernel kill or trap.
+	Reserved Guard = "reserved"
 )
 
 // GuardInfo is a row of the table of guards.
@@ -44,6 +52,7 @@ type GuardInfo struct {
 
 // The errno values of the guards (include/uapi/asm-generic/errno*.h).
 const (
+	eperm  = 1
 	ebusy  = 16
 	enosys = 38
 )
@@ -66,6 +75,22 @@ func Guards() []GuardInfo {
 		{
 			GuardListener, "seccomp(SECCOMP_SET_MODE_FILTER) with NEW_LISTENER, if any call is asked of the supervisor", abi.Errno(ebusy), false,
 			"once the supervisor is gone, a newer listener outranks it and continues what it would deny",
+		},
+		{
+			GuardPtrace, "ptrace, if the stack is traced", abi.Errno(eperm), false,
+			"a child that a target traces before its own tracer does is not held up at its calls",
+		},
+		{
+			GuardUntraced, "clone with CLONE_UNTRACED, if the stack is traced", abi.Errno(eperm), false,
+			"the child would be without a tracer, and its traced calls would fail",
+		},
+		{
+			GuardClone3, "clone3, if the stack is traced", abi.Errno(enosys), false,
+			"its flags are in memory, where no filter sees CLONE_UNTRACED; libraries fall back to clone",
+		},
+		{
+			GuardSlots, "calls that could map or unmap memory below 0x400000, if the stack is traced and the kernel has no mseal", abi.Errno(eperm), false,
+			"copies of pinned arguments are there, and the kernel is to read what was decided on",
 		},
 	}
 }
@@ -145,15 +170,20 @@ func common(arch abi.Arch, nr uint32) uint32 {
 	return nr
 }
 
-// guarded is every number at which a guard or the exemption may decide
+// guarded is every number at which a guard or an exemption may decide
 // differently from its neighbour.
-func guarded() []uint32 {
+func (b *builder) guarded() []uint32 {
 	var at []uint32
 	for _, nr := range []uint32{
 		number("io_uring_setup"), number("io_uring_enter"), number("io_uring_register"),
 		number("seccomp"), number("execveat"), i386Seccomp,
 	} {
 		at = append(at, nr, nr+1, nr|abi.X32Bit, nr|abi.X32Bit+1)
+	}
+	if b.traced {
+		for _, nr := range tracedNumbers() {
+			at = append(at, nr, nr+1)
+		}
 	}
 	return append(at, 0, abi.X32Bit, 2*abi.X32Bit, 3*abi.X32Bit, ^uint32(0))
 }

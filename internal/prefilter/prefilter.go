@@ -3,10 +3,11 @@
 //
 // The verdict of every call that no filter of the stack needs state for is
 // computed here and becomes part of that program; the others become
-// notifications. Soundness: a leaf is static only where every tree of the stack
-// says so, the join is the kernel's own over stacked filters, and guards and
-// observation replace a verdict by a stricter one or by a question, never by a
-// laxer one. The one exception is the launch, which a secret marks.
+// notifications, or stops of a tracer. Soundness: a leaf is static only where every
+// tree of the stack says so, the join is the kernel's own over stacked filters, and
+// guards and observation replace a verdict by a stricter one or by a question, never
+// by a laxer one. The exceptions are the launch, which a secret marks, and what the
+// tracer makes a target call, which comes from where no target can call.
 package prefilter
 
 import (
@@ -40,6 +41,21 @@ const (
 	ObservePermissive
 )
 
+// Slots says where the copies of pinned arguments are, and what keeps a target from
+// changing them.
+type Slots uint8
+
+const (
+	// SlotsSealed are anywhere: the kernel seals them.
+	SlotsSealed Slots = iota
+	// SlotsGuarded are below SlotsEnd, for kernels that have no mseal: GuardSlots
+	// keeps calls that map memory away from there.
+	SlotsGuarded
+)
+
+// SlotsEnd is the first address above what GuardSlots protects.
+const SlotsEnd = 0x400000
+
 // Options shape a prefilter.
 type Options struct {
 	// Lift names guards to leave out; only those that Guards says can be.
@@ -49,11 +65,13 @@ type Options struct {
 	// Token, if not 0, exempts every execveat with this value in its unused
 	// sixth argument. It must be random and known to the launcher alone.
 	Token uint64
+	// Slots says where copies of arguments are, if the stack is traced.
+	Slots Slots
 }
 
 // Leaf is what happens to a call, and who decided it. Leaves can be compared.
 type Leaf struct {
-	// Kind is Static or Notify.
+	// Kind says whether the kernel decides, or whom it asks.
 	Kind split.Kind
 	// Verdict is what the kernel does, if Static; what it would do if the leaf
 	// were not observed, if Observed; else 0.
@@ -96,6 +114,7 @@ type Range struct {
 type Prefilter struct {
 	program cbpf.Program
 	dynamic bool
+	traced  bool
 	// x86 and i386 cover all numbers, in ascending order.
 	x86, i386 []Range
 }
@@ -105,6 +124,10 @@ func (p *Prefilter) Program() cbpf.Program { return p.program }
 
 // Dynamic tells whether any call is asked of a supervisor.
 func (p *Prefilter) Dynamic() bool { return p.dynamic }
+
+// Traced tells whether the supervisor must trace the target: to decide calls, or to
+// see it fork. Without a tracer a trace leaf fails with ENOSYS.
+func (p *Prefilter) Traced() bool { return p.traced }
 
 // Ranges covers all 2^32 numbers of arch in ascending order; neighbours differ.
 // The caller owns the slice.

@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/abi/args"
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/cbpf"
 	"portcullis/internal/split"
@@ -90,6 +91,8 @@ func parseOptions(t *testing.T, text string) Options {
 			o.Lift = append(o.Lift, Guard(value))
 		case "observe":
 			o.Observe = map[string]Observe{"denials": ObserveDenials, "all": ObserveAll, "permissive": ObservePermissive}[value]
+		case "slots":
+			o.Slots = map[string]Slots{"guarded": SlotsGuarded}[value]
 		case "token":
 			token, err := strconv.ParseUint(value, 0, 64)
 			if err != nil {
@@ -106,9 +109,15 @@ func parseOptions(t *testing.T, text string) Options {
 // spec is what a prefilter must answer, written as the ABI describes it and
 // not as the compiler computes it: every filter of a stack as the kernel would
 // run it, guards as filters that are older than the stack.
-func spec(stack []*fakeTree, o Options, dynamic bool, d *abi.SeccompData) abi.Verdict {
+type spec struct {
+	stack           []*fakeTree
+	o               Options
+	dynamic, traced bool
+}
+
+func (s *spec) answer(d *abi.SeccompData) abi.Verdict {
 	lifted := map[Guard]bool{}
-	for _, g := range o.Lift {
+	for _, g := range s.o.Lift {
 		lifted[g] = true
 	}
 	nr := uint32(d.Nr)
@@ -118,49 +127,103 @@ func spec(stack []*fakeTree, o Options, dynamic bool, d *abi.SeccompData) abi.Ve
 		d.Arch == abi.ArchI386 && !lifted["i386"],
 		x32 && !lifted["x32"]:
 		return abi.KillProcess
-	case o.Token != 0 && d.Arch == abi.ArchX86_64 && nr == 322 && d.Args[5] == o.Token:
+	case s.o.Token != 0 && d.Arch == abi.ArchX86_64 && nr == 322 && d.Args[5] == s.o.Token:
 		return abi.Allow
 	}
-	v, asked := ask(stack, d)
+	if v, ok := s.tracers(d); ok {
+		return v
+	}
+	v, kind := s.ask(d)
 	plain := nr
 	if x32 {
 		plain = nr - 0x40000000
 	}
-	if plain >= 425 && plain <= 427 && !lifted["io_uring"] {
-		return under(v, asked || o.Observe == ObservePermissive, abi.Errno(38))
-	}
-	if !asked {
-		asked = watched(o.Observe, v)
-	}
 	seccomp := d.Arch == abi.ArchX86_64 && plain == 317 || d.Arch == abi.ArchI386 && nr == 354
-	if dynamic && seccomp && uint32(d.Args[0]) == 1 && d.Args[1]&8 != 0 {
-		return under(v, asked, abi.Errno(16))
-	}
-	if asked {
+	switch {
+	case plain >= 425 && plain <= 427 && !lifted["io_uring"]:
+		return s.under(v, kind, abi.Errno(38))
+	case s.dynamic && seccomp && uint32(d.Args[0]) == 1 && d.Args[1]&8 != 0:
+		return s.under(v, kind, abi.Errno(16))
+	case s.traced && nr == 435:
+		return s.under(v, kind, abi.Errno(38))
+	case s.traced && (nr == 101 || nr == 56 && d.Args[0]&0x800000 != 0 || s.o.Slots == SlotsGuarded && remaps(d)):
+		return s.under(v, kind, abi.Errno(1))
+	case kind == split.Trace:
+		return abi.Trace | 0x5043
+	case kind == split.Notify || watched(s.o.Observe, v):
 		return abi.UserNotif
 	}
 	return v
 }
 
-// ask is what the stack answers, and whether its state is needed for it.
-func ask(stack []*fakeTree, d *abi.SeccompData) (abi.Verdict, bool) {
-	v, asked := abi.Allow, false
-	for _, f := range stack {
+// tracers is the answer to what a tracer makes a target do.
+func (s *spec) tracers(d *abi.SeccompData) (abi.Verdict, bool) {
+	if !s.traced || d.Arch != abi.ArchX86_64 {
+		return 0, false
+	}
+	at := d.InstructionPointer>>32 == 1<<31
+	switch d.Nr {
+	case 3, 7, 9, 11, 28, 462:
+		return abi.Allow, at
+	case 236:
+		return abi.UserNotif, at
+	case 400:
+		return abi.KillProcess, true
+	case 401:
+		return abi.KillThread, true
+	case 402:
+		return abi.Trap, true
+	}
+	return 0, false
+}
+
+// remaps tells whether a call could change the place of copies.
+func remaps(d *abi.SeccompData) bool {
+	low := func(i int) bool { return d.Args[i]&0x81ffffffffffffff < 0x400000 }
+	switch d.Nr {
+	case 9:
+		return d.Args[3]&0x100010 != 0 && low(0)
+	case 10, 11, 28, 216, 329:
+		return low(0)
+	case 25:
+		return low(0) || d.Args[3]&2 != 0 && low(4)
+	case 30:
+		return low(1) && uint32(d.Args[1]) != 0
+	case 157:
+		return uint32(d.Args[0]) == 35
+	}
+	return d.Nr == 134 || d.Nr == 440
+}
+
+// ask is what the stack answers by itself, and who else is needed for the answer.
+func (s *spec) ask(d *abi.SeccompData) (abi.Verdict, split.Kind) {
+	v, kind := abi.Allow, split.Static
+	for _, f := range s.stack {
 		l := f.leaf(d)
-		asked = asked || l.Kind != split.Static
+		if l.Kind != split.Static {
+			kind = max(kind, l.Kind)
+			continue
+		}
 		v = abi.Strictest(l.Verdict, v)
+	}
+	if a := v.Action(); kind == split.Notify && (a == abi.Trap || a == abi.KillThread) {
+		kind = split.Trace
 	}
 	switch v = v.Effective(); v.Action() {
 	case abi.UserNotif:
 		v = abi.Errno(38)
+	case abi.Trace:
+		if s.traced {
+			v = abi.Errno(38)
+		}
 	case abi.Allow:
 		v = abi.Allow
 	}
-	return v, asked
+	return v, kind
 }
 
-func under(v abi.Verdict, asked bool, guard abi.Verdict) abi.Verdict {
-	if asked {
+func (s *spec) under(v abi.Verdict, kind split.Kind, guard abi.Verdict) abi.Verdict {
+	if kind != split.Static || s.o.Observe == ObservePermissive {
 		return guard
 	}
 	return abi.Strictest(v, guard)
@@ -193,6 +256,7 @@ func randomOptions(r *rand.Rand) Options {
 	if r.Intn(2) == 0 {
 		o.Observe = Observe(r.Intn(4))
 	}
+	o.Slots = Slots(r.Intn(2))
 	return o
 }
 
@@ -224,52 +288,123 @@ func withArgs(a abi.Arch, nr uint32, token uint64) []abi.SeccompData {
 		{5: token ^ 1},
 		{5: token ^ 1<<63},
 		{5: uint64(uint32(token))},
+		{0x800000, 0x400000},
+		{0x3fffff, 0x3fffff, 0, 0x10},
+		{0x400000, 0, 0, 0x100002, 0x3fffff},
+		{0x7f0000001000, 0, 0, 2, 0x7f0000001000},
+		{0x7f0000001000, 0x7f0000001000, 0, 2, 0x400000},
+		{3 << 60, 3 << 60, 0, 0x10},
+		{1<<63 | 35, 1 << 63, 0, 2, 1 << 63},
 	} {
 		out = append(out, abi.SeccompData{Nr: int32(nr), Arch: a, Args: args})
 	}
-	return out
+	out = append(out, abi.SeccompData{Nr: int32(nr), Arch: a, InstructionPointer: abi.CallSite})
+	return append(out, abi.SeccompData{Nr: int32(nr), Arch: a, InstructionPointer: 0xffffffffff600000})
 }
 
 // TestSound holds program, leaves and specification against each other for
 // random stacks, and checks that the data reaches every instruction.
 func TestSound(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
-	tested := 0
-	for i := 0; i < 150; i++ {
+	tested, traced, tied := 0, 0, 0
+	for i := 0; i < 240; i++ {
 		o := randomOptions(r)
 		stack, fakes := randomStack(r)
-		if i >= 20 { // tests that exclude one another leave instructions that none reaches
+		if i >= 40 { // tests that exclude one another leave instructions that none reaches
 			addTests(r, fakes)
 		}
-		p, err := build(stack, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := built(t, stack, &o)
 		data := calls(r, p, o.Token)
 		for _, d := range data {
-			agree(t, p, fakes, o, d)
+			tied += agree(t, p, fakes, o, d)
+			redirected(t, r, p, d)
 		}
 		if t.Failed() {
 			t.Fatalf("options %+v\n%s%s", o, printed(p), p.Program())
 		}
-		if i < 20 {
+		if i < 40 {
 			reached(t, p.Program(), data)
 		}
 		for _, rg := range p.Ranges(abi.ArchX86_64) {
-			if rg.Decision != nil && rg.From != number("seccomp") && rg.From != number("execveat") {
+			if rg.Decision != nil && !p.Traced() && rg.From != number("seccomp") && rg.From != number("execveat") {
 				tested++
 			}
 		}
+		if p.Traced() {
+			traced++
+		}
 	}
-	if tested < 100 {
-		t.Errorf("%d runs of numbers were decided by arguments: too few", tested)
+	if tested < 100 || traced < 50 || tied < 100 {
+		t.Errorf("%d runs of numbers were decided by arguments, %d stacks traced, in %d calls for tests that cannot be made: too few", tested, traced, tied)
+	}
+}
+
+// built builds a prefilter; where the stack is traced after the options lifted what
+// then cannot be, that has to be refused, and is left out.
+func built(t *testing.T, stack []tree, o *Options) *Prefilter {
+	t.Helper()
+	p, err := build(stack, *o)
+	if err == nil {
+		return p
+	}
+	if !strings.Contains(err.Error(), "takes a tracer") {
+		t.Fatal(err)
+	}
+	var kept []Guard
+	for _, g := range o.Lift {
+		if g == GuardIOUring {
+			kept = append(kept, g)
+		}
+	}
+	if len(kept) == len(o.Lift) {
+		t.Fatalf("lifting %v: %v", o.Lift, err)
+	}
+	o.Lift = kept
+	if p, err = build(stack, *o); err != nil || !p.Traced() && !hidden(stack) {
+		t.Fatalf("without other tables: %v", err)
+	}
+	return p
+}
+
+// hidden tells whether what a stack needs a tracer for may be in calls of other tables.
+func hidden(stack []tree) bool {
+	for _, t := range stack {
+		if t.Clones() {
+			return false
+		}
+	}
+	return true
+}
+
+// redirected holds a prefilter to this: a call that is traced is traced again, or
+// denied, whatever its tracer did to its pointers, so that the kernel goes on with it
+// only if the tracer says so.
+func redirected(t *testing.T, r *rand.Rand, p *Prefilter, d abi.SeccompData) {
+	t.Helper()
+	if p.Decide(&d).Kind != split.Trace {
+		return
+	}
+	changed := d
+	for i := range changed.Args {
+		if MayRedirect(d.Arch, uint32(d.Nr), i) && r.Intn(2) == 0 {
+			changed.Args[i] = [...]uint64{0, 1, 2, 7, 8, 0x200000, 0x7fff00001000, r.Uint64()}[r.Intn(8)]
+		}
+	}
+	again := p.Recheck(&changed)
+	denied := again == abi.Errno(1) && p.Decide(&changed).Guard == GuardSlots
+	if again != abi.Trace|abi.TraceData && !denied {
+		t.Errorf("%+v is traced, and with other pointers, %+v, it is %v", d, changed, again)
 	}
 }
 
 func randomStack(r *rand.Rand) ([]tree, []*fakeTree) {
 	var stack []tree
 	var fakes []*fakeTree
-	for n, dynamic := r.Intn(4), r.Intn(8); n > 0; n-- {
+	dynamic := chance{notify: r.Intn(8)}
+	if r.Intn(2) == 0 {
+		dynamic.trace = 4 + r.Intn(16)
+	}
+	for n := r.Intn(4); n > 0; n-- {
 		f := randomTree(r, "f"+strconv.Itoa(n), dynamic)
 		stack, fakes = append(stack, f), append(fakes, f)
 	}
@@ -282,23 +417,51 @@ func addTests(r *rand.Rand, fakes []*fakeTree) {
 	}
 }
 
-func agree(t *testing.T, p *Prefilter, stack []*fakeTree, o Options, d abi.SeccompData) {
+// agree holds one call's answers against each other; it returns 1 if a tracer is
+// asked although the filters would not, because they test what it may change.
+func agree(t *testing.T, p *Prefilter, stack []*fakeTree, o Options, d abi.SeccompData) int {
 	t.Helper()
-	want := spec(stack, o, p.Dynamic(), &d)
-	if got := p.Recheck(&d); got != want {
+	s := &spec{stack, o, p.Dynamic(), p.Traced()}
+	want, tied := s.answer(&d), 0
+	got := p.Recheck(&d)
+	asked := got == abi.Trace|abi.TraceData || got == abi.Errno(1) && p.Decide(&d).Guard == GuardSlots // before it asks
+	if got != want && asked && s.tied(&d) {
+		want, tied = got, 1
+	}
+	if got != want {
 		t.Errorf("%+v: program answers %v, want %v", d, got, want)
 	}
 	l := p.Decide(&d)
-	got := l.Verdict
-	if l.Kind == split.Notify {
-		got = abi.UserNotif
-	}
+	got = map[split.Kind]abi.Verdict{split.Static: l.Verdict, split.Notify: abi.UserNotif, split.Trace: abi.Trace | 0x5043}[l.Kind]
 	if got != want {
 		t.Errorf("%+v: Decide answers %s, want %v", d, leafText(l), want)
 	}
-	if got == abi.UserNotif && !p.Dynamic() {
-		t.Errorf("%+v: a notification of a prefilter that is not dynamic", d)
+	if got == abi.UserNotif && !p.Dynamic() || l.Kind == split.Trace && !p.Traced() {
+		t.Errorf("%+v: %s of a prefilter that wants nobody for it", d, leafText(l))
 	}
+	return tied
+}
+
+// tied tells whether some filter tests an argument of the call that may hold a pointer.
+func (s *spec) tied(d *abi.SeccompData) bool {
+	call, known := args.Of(uint32(d.Nr))
+	var tests func(d *split.Decision) bool
+	tests = func(d *split.Decision) bool {
+		if d.Then == nil {
+			return false
+		}
+		i := (d.Test.Off - abi.OffArgs) / 8
+		value := known && call.Args[i].Shape <= args.Value && len(call.Cases()) == 0
+		return !value || tests(d.Then) || tests(d.Else)
+	}
+	for _, f := range s.stack {
+		for _, r := range f.rs[d.Arch] {
+			if r.From <= uint32(d.Nr) && uint32(d.Nr) <= r.To && r.Decision != nil && tests(r.Decision) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // reached replaces one instruction after another and expects some answer to
@@ -510,12 +673,10 @@ func FuzzSound(f *testing.F) {
 		o := randomOptions(r)
 		stack, fakes := randomStack(r)
 		addTests(r, fakes)
-		p, err := build(stack, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := built(t, stack, &o)
 		for _, d := range calls(r, p, o.Token) {
 			agree(t, p, fakes, o, d)
+			redirected(t, r, p, d)
 		}
 	})
 }

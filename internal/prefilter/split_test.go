@@ -140,7 +140,7 @@ func agreeWithFilters(t *testing.T, p *Prefilter, choices []*choice, r *rand.Ran
 	if dynamic {
 		return 0
 	}
-	if v = delivered(v); p.Recheck(&d) != v || l.Verdict != v {
+	if v = (&builder{traced: p.Traced()}).delivered(v); p.Recheck(&d) != v || l.Verdict != v {
 		t.Fatalf("%+v: %s, program %v, filters %v", d, leafText(l), p.Recheck(&d), v)
 	}
 	return 1
