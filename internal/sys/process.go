@@ -110,19 +110,57 @@ func WaitStopped(pid int) error {
 }
 
 // EndedChild is the id of some child that ended, which it leaves to be reaped;
-// 0 if none has. ECHILD: there is no child.
+// 0 if none has. ECHILD: there is no child. The kernel shows the stops of children
+// that another thread of this process traces, too, and such a stop may hide an end
+// until the tracer has taken it.
 func EndedChild() (int, error) {
-	var info struct {
-		signo, errno, code, pad int32
-		pid                     int32
-		rest                    [108]byte
-	}
-	_, _, errno := syscall.Syscall6(unix.SYS_WAITID, unix.P_ALL, 0,
-		uintptr(unsafe.Pointer(&info)), unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, 0, 0)
-	if errno != 0 {
-		return 0, errno
+	info, err := waitid(unix.P_ALL, 0, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT)
+	if err != nil || !info.ended() {
+		return 0, err
 	}
 	return int(info.pid), nil
+}
+
+// waitInfo is siginfo_t as waitid(2) fills it.
+type waitInfo struct {
+	signo, errno, code, _ int32
+	pid                   int32
+	uid                   uint32
+	status                int32
+	_                     [100]byte
+}
+
+// What waitInfo's code says has happened to the child, CLD_*.
+const (
+	childExited = 1
+	childKilled = 2
+	childDumped = 3
+)
+
+func (i *waitInfo) ended() bool { return i.code >= childExited && i.code <= childDumped }
+
+// waitStatus is what wait4(2) would have returned.
+func (i *waitInfo) waitStatus() syscall.WaitStatus {
+	const stopped, dumped = 0x7f, 0x80
+	switch i.code {
+	case childExited:
+		return syscall.WaitStatus(i.status << 8)
+	case childKilled:
+		return syscall.WaitStatus(i.status)
+	case childDumped:
+		return syscall.WaitStatus(i.status | dumped)
+	}
+	return syscall.WaitStatus(i.status<<8 | stopped)
+}
+
+func waitid(kind, id, options int) (waitInfo, error) {
+	var info waitInfo
+	_, _, errno := syscall.Syscall6(unix.SYS_WAITID, uintptr(kind), uintptr(id),
+		uintptr(unsafe.Pointer(&info)), uintptr(options), 0, 0)
+	if errno != 0 {
+		return info, errno
+	}
+	return info, nil
 }
 
 // ReapChild collects an ended child.

@@ -62,6 +62,28 @@ func WaitUsage(tid int, usage *syscall.Rusage) (Stop, syscall.WaitStatus, error)
 	}
 }
 
+// WaitPeek is Wait that takes nothing: the next Wait finds the same. So a process
+// that has ended can be left to os.Process.Wait, which must not be in that call
+// before: as long as another thread of its own process traces the target, it
+// would take the stops for ends, and from the tracer.
+func WaitPeek(tid int) (Stop, error) {
+	kind, id := unix.P_PID, tid
+	if tid < 0 {
+		kind, id = unix.P_ALL, 0
+	}
+	for {
+		info, err := waitid(kind, id, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WALL|unix.WNOTHREAD)
+		switch err {
+		case nil:
+			s := unix.WaitStatus(info.waitStatus())
+			return Stop{int(info.pid), stopKind(s), stopValue(s)}, nil
+		case syscall.EINTR:
+		default:
+			return Stop{}, err
+		}
+	}
+}
+
 // stopKind reads a status as ptrace(2) describes it: an event is in the bits
 // above the signal, bit 7 of the signal marks a call with TraceSysGood.
 func stopKind(s unix.WaitStatus) StopKind {

@@ -168,9 +168,13 @@ func nextCall(t *testing.T, pid int) {
 
 func nextStop(t *testing.T, pid int, kind StopKind) Stop {
 	t.Helper()
+	peeked, peekErr := WaitPeek(-1)
 	stop, err := Wait(pid)
 	if err != nil || stop.Kind != kind {
 		t.Fatalf("%v, %v: expected a %v stop", stop, err, kind)
+	}
+	if peekErr != nil || peeked != stop {
+		t.Errorf("%v, %v before it was taken: expected %v", peeked, peekErr, stop)
 	}
 	return stop
 }
@@ -245,6 +249,51 @@ func TestTraceSiginfo(t *testing.T) {
 	}
 	if stop, status := after(syscall.SIGSYS); stop != (Stop{pid, Killed, int(syscall.SIGSYS)}) || status.Signal() != syscall.SIGSYS {
 		t.Errorf("%v, status %#x: expected its death by SIGSYS", stop, status)
+	}
+}
+
+// An end that was only looked at is os/exec's, and a stop is no end.
+func TestEndIsLeft(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for _, c := range []struct{ script, want string }{
+		{"read x; exit 7", "exit status 7"},
+		{"read x; kill -TERM $$", "signal: terminated"},
+	} {
+		cmd := exec.Command("/bin/sh", "-c", c.script)
+		in, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err == nil {
+			err = TraceSeize(cmd.Process.Pid, TraceExitKill|TraceExit)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		in.Close()
+		stop, err := WaitPeek(cmd.Process.Pid)
+		for ; err == nil && stop.Kind != Ended && stop.Kind != Killed; stop, err = WaitPeek(cmd.Process.Pid) {
+			if ended, err := EndedChild(); err != nil || ended != 0 {
+				t.Errorf("at %v: child %d ended, %v", stop, ended, err)
+			}
+			if _, err := Wait(stop.Tid); err != nil {
+				t.Fatal(err)
+			}
+			sig := syscall.Signal(0)
+			if stop.Kind == SignalStop {
+				sig = syscall.Signal(stop.Value)
+			}
+			if err := TraceCont(stop.Tid, sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ended, endErr := EndedChild(); err != nil || endErr != nil || ended != cmd.Process.Pid {
+			t.Errorf("at %v, %v: child %d ended, %v", stop, err, ended, endErr)
+		}
+		if err := cmd.Wait(); err == nil || err.Error() != c.want {
+			t.Errorf("%q: %v, expected %s", c.script, err, c.want)
+		}
 	}
 }
 
