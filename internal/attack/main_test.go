@@ -122,6 +122,12 @@ func command(t *testing.T, stack, name string, args ...string) *portcullis.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
+	return commandUntil(ctx, t, stack, name, args...)
+}
+
+// commandUntil is command with an end of its own.
+func commandUntil(ctx context.Context, t *testing.T, stack, name string, args ...string) *portcullis.Cmd {
+	t.Helper()
 	cmd := portcullis.CommandContext(ctx, name, args...)
 	cmd.Engine = portcullis.Agent
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL=C"}
@@ -164,6 +170,9 @@ func load(name string) (*portcullis.Filter, error) {
 		if b == name {
 			return portcullis.Load(name)
 		}
+	}
+	if program, ok := strings.CutPrefix(name, "pinned:"); ok {
+		return portcullis.LoadObject("pinned.o", pinned, program)
 	}
 	return portcullis.LoadObject("conformance.o", testdata.Conformance, name)
 }

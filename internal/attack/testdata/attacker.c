@@ -103,7 +103,8 @@ long install(unsigned int flags, long nr, unsigned int action)
 int main(int argc, char **argv)
 {
 	const struct mode *all[] = { supervisor_modes, door_modes, launch_modes,
-				     forge_modes, race_modes, task_modes };
+				     forge_modes, race_modes, task_modes,
+				     toctou_modes, generation_modes, plain_modes };
 
 	for (size_t i = 0; argc > 1 && i < sizeof(all) / sizeof(*all); i++)
 		for (const struct mode *m = all[i]; m->name; m++)

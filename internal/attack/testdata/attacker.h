@@ -36,7 +36,8 @@ struct mode {
 };
 
 extern const struct mode supervisor_modes[], door_modes[], launch_modes[],
-	forge_modes[], race_modes[], task_modes[];
+	forge_modes[], race_modes[], task_modes[], toctou_modes[],
+	generation_modes[], plain_modes[];
 
 // "ok", or the errno's name.
 const char *outcome(long result);

@@ -1,0 +1,387 @@
+//go:build linux && amd64
+
+package attack
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// pinned is the object of the filters that these attacks have to get around.
+//
+//go:embed testdata/filters/pinned.o
+var pinned []byte
+
+// assault is an attack between check and use: a function of the attacker that makes
+// attempts to have a call executed with bytes that the policy denies.
+type assault struct {
+	name   string
+	policy string // a key of policies
+	weight int    // its share of all attempts: few where one takes long
+}
+
+// policies are the stacks behind the names that the losing defender knows.
+func policies() map[string]string {
+	return map[string]string{
+		"paths":      "pinned:paths",
+		"lax":        "pinned:paths lax=true",
+		"structures": "pinned:structures",
+	}
+}
+
+// The weights: calls alone; calls of tasks that come and go; tasks that make one.
+const (
+	calls = 1000
+	lives = 100
+	tasks = 20
+)
+
+func assaults() []assault {
+	return []assault{
+		{"thread", "paths", calls},
+		{"mapped-file", "paths", calls},
+		{"aio", "paths", calls},
+		{"alias", "paths", calls},
+		{"sharer", "paths", calls},
+		{"vm-write", "paths", calls},
+		{"forced-write", "paths", calls},
+		{"own-forced-write", "paths", calls},
+		{"fault", "paths", calls},
+		{"late-map", "lax", calls},
+		{"long-path", "lax", calls},
+		{"map-over", "paths", calls},
+		{"unmap", "paths", calls},
+		{"move", "paths", calls},
+		{"file-pages", "paths", calls},
+		{"segment", "paths", calls},
+		{"protect", "paths", calls},
+		{"advice", "paths", calls},
+		{"heap", "paths", calls},
+		{"borrow", "paths", calls},
+		{"edge", "lax", calls},
+		{"jump", "paths", calls},
+		{"inherit", "paths", lives},
+		{"premap", "paths", lives},
+		{"ring", "paths", calls},
+		{"forged-trace", "paths", lives},
+		{"nested-filter", "paths", lives},
+		{"tracer", "paths", lives},
+		{"rewritten-code", "paths", tasks},
+		{"handler", "paths", calls},
+		{"interruption", "paths", calls},
+		{"fork", "paths", calls},
+		{"vfork", "paths", calls},
+		{"clone", "paths", lives},
+		{"crowd", "paths", tasks},
+		{"short-lives", "paths", lives},
+		{"exec", "paths", lives},
+		{"stops", "paths", calls},
+		{"kills", "paths", lives},
+		{"waiters", "paths", calls},
+		{"no-descriptor", "paths", lives},
+		{"no-memory", "paths", lives},
+		{"port", "structures", calls},
+		{"buffer", "structures", calls},
+		{"message", "structures", calls},
+		{"vector", "structures", calls},
+		{"open-flags", "structures", calls},
+		{"program", "structures", tasks},
+	}
+}
+
+// attempts is how many are made in all.
+func attempts(t *testing.T) int {
+	t.Helper()
+	text, n := os.Getenv("PORTCULLIS_ATTEMPTS"), 40000
+	if text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("PORTCULLIS_ATTEMPTS: %v: expected a number", err)
+		}
+	}
+	return n
+}
+
+// share is how many of n attempts in all are of this attack.
+func (a *assault) share(n int) int {
+	sum := 0
+	for _, other := range assaults() {
+		sum += other.weight
+	}
+	return max(n*a.weight/sum, 20)
+}
+
+// score is what came of an attack.
+type score struct{ attempts, won int }
+
+// TestPinnedReads attacks the promise that a call consumes the bytes that the filter
+// saw, whoever changes memory, mappings, tasks or the supervisor's means meanwhile.
+// Each attack wins against a defender that looks at memory and lets the call go on.
+func TestPinnedReads(t *testing.T) {
+	attacker(t)
+	n, check := attempts(t), noneLeft(t)
+	var all score
+	for _, a := range assaults() {
+		t.Run(a.name, func(t *testing.T) {
+			got := a.both(t, a.share(n))
+			all.attempts, all.won = all.attempts+got.attempts, all.won+got.won
+		})
+	}
+	t.Logf("all attacks: pinned won %s of %s", grouped(all.won), grouped(all.attempts))
+	check()
+}
+
+// needTracer skips what an engine without a tracer cannot be attacked with.
+func needTracer(t *testing.T, loser score) {
+	t.Helper()
+	cmd := command(t, "pinned:paths", attacker(t), "identity")
+	if err := cmd.Run(); err != nil && strings.Contains(err.Error(), "does not support yet") {
+		t.Skipf("needs a tracer: plain won %d of %d", loser.won, loser.attempts)
+	}
+}
+
+// enough is how often an attack has to win against the defender that loses.
+const enough = 10
+
+// both attacks the one defender and then the other.
+func (a *assault) both(t *testing.T, n int) score {
+	dir := arena(t)
+	loser := a.plain(t, dir)
+	if loser.won < enough {
+		t.Errorf("it did not win against the plain defender in %s attempts: so its failure against pinned reads says nothing", grouped(loser.attempts))
+	}
+	needTracer(t, loser)
+	got := a.pinned(t, dir, n)
+	t.Logf("attack %s: plain won %s of %s; pinned won %s of %s", a.name,
+		grouped(loser.won), grouped(loser.attempts), grouped(got.won), grouped(got.attempts))
+	if got.won != 0 || got.attempts < n {
+		t.Errorf("pinned won %d of %d: expected none of %d", got.won, got.attempts, n)
+	}
+	return got
+}
+
+// plain attacks the defender that loses. What it has not got, nobody has here.
+func (a *assault) plain(t *testing.T, dir string) score {
+	t.Helper()
+	w := newWatch(t)
+	defer w.close()
+	cmd := exec.CommandContext(w.ctx, attacker(t), "plain", a.policy, a.name, "2000000", strconv.Itoa(enough))
+	cmd.Dir, cmd.Stdout, cmd.WaitDelay = dir, w, patience
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // whatever it left
+	_ = cmd.Wait()                                        // some kill it
+	got := w.score()
+	for _, line := range w.rest {
+		if lack, ok := strings.CutPrefix(line, "attacker: "); ok {
+			t.Skipf("needs %s", lack)
+		}
+		t.Errorf("plain: %q: expected a score", line)
+	}
+	return got
+}
+
+// pinned attacks ours, whose supervisor is this process.
+func (a *assault) pinned(t *testing.T, dir string, n int) score {
+	t.Helper()
+	w := newWatch(t)
+	defer w.close()
+	before := descriptors(t)
+	cmd := commandUntil(w.ctx, t, policies()[a.policy], attacker(t), "toctou", a.name, strconv.Itoa(n), strconv.Itoa(n))
+	cmd.Dir, cmd.Stdout = dir, w
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v: expected the attack to end well", err)
+	}
+	if cmd.Process != nil {
+		await(t, cmd.Done())
+		nobodyLeft(t, cmd.Process.Pid)
+	}
+	if after := descriptors(t); after > before {
+		t.Errorf("%d descriptors before, %d after: expected none to be left", before, after)
+	}
+	for _, line := range w.rest {
+		t.Errorf("pinned: %q: expected a score", line)
+	}
+	return w.score()
+}
+
+// nobodyLeft wants no process of a group to run on.
+func nobodyLeft(t *testing.T, group int) {
+	t.Helper()
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		data, _ := os.ReadFile(path) // it may end
+		text := string(data)
+		f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+		if len(f) > 2 && f[2] == strconv.Itoa(group) && f[0] != "Z" {
+			t.Errorf("%s: expected nobody of the group to be left", strings.TrimSpace(text))
+		}
+	}
+}
+
+// TestOwnListenerAfterDeath attacks the promise that nothing is let through once the
+// supervisor is dead: the target kills it and puts a listener of its own in its place,
+// which lets everything go on.
+func TestOwnListenerAfterDeath(t *testing.T) {
+	dir := arena(t)
+	a := assault{"own-listener", "paths", tasks}
+	loser := a.plain(t, dir)
+	if loser.won == 0 {
+		t.Error("it did not win against the plain defender: so its failure against ours says nothing")
+	}
+	needTracer(t, loser)
+	var all score
+	for i := 0; i < 10; i++ {
+		got := a.orphaned(t, dir)
+		all.attempts, all.won = all.attempts+got.attempts, all.won+got.won
+	}
+	t.Logf("attack %s: plain won %d of %d; pinned won %d of %d", a.name, loser.won, loser.attempts, all.won, all.attempts)
+	if all.attempts < 10 || all.won != 0 {
+		t.Errorf("%+v: expected attempts, and none to win", all)
+	}
+}
+
+// orphaned attacks ours under a supervisor that is a process of its own.
+func (a *assault) orphaned(t *testing.T, dir string) score {
+	t.Helper()
+	w := newWatch(t)
+	defer w.close()
+	cmd := exec.CommandContext(w.ctx, filepath.Join(*kit, "suite"),
+		supervise, policies()[a.policy], attacker(t), "toctou", a.name, "50", "50")
+	cmd.Dir, cmd.Stdout, cmd.WaitDelay = dir, w, patience
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Run(); errors.Is(err, exec.ErrWaitDelay) {
+		t.Error("the target outlived its supervisor: expected it to end")
+	}
+	nobodyLeft(t, cmd.Process.Pid)
+	for _, line := range w.rest {
+		t.Errorf("pinned: %q: expected a score", line)
+	}
+	return w.score()
+}
+
+// ---- what an attack says --------------------------------------------------------
+
+// watch takes an attack's output line by line and ends the attack when it makes no
+// progress.
+type watch struct {
+	t     *testing.T
+	ctx   context.Context
+	end   context.CancelFunc
+	alarm *time.Timer
+	part  []byte
+	last  score
+	rest  []string // lines that are no score
+	lines int
+}
+
+func newWatch(t *testing.T) *watch {
+	w := &watch{t: t}
+	w.ctx, w.end = context.WithCancel(context.Background())
+	w.alarm = time.AfterFunc(patience, w.end)
+	return w
+}
+
+func (w *watch) close() {
+	w.alarm.Stop()
+	w.end()
+}
+
+// score is the last one. It says whether the attack had to be ended.
+func (w *watch) score() score {
+	if w.ctx.Err() != nil {
+		w.t.Errorf("no progress for %v after %d attempts: expected nothing to hang", patience, w.last.attempts)
+	}
+	return w.last
+}
+
+// Write takes output.
+func (w *watch) Write(b []byte) (int, error) {
+	w.alarm.Reset(patience)
+	w.part = append(w.part, b...)
+	for {
+		line, rest, ok := bytes.Cut(w.part, []byte{'\n'})
+		if !ok {
+			return len(b), nil
+		}
+		w.line(string(line))
+		w.part = rest
+	}
+}
+
+// progressEvery is how many lines of progress, one a second, one is shown of.
+const progressEvery = 20
+
+func (w *watch) line(line string) {
+	text, running := strings.CutPrefix(line, "progress ")
+	var s score
+	if n, err := fmt.Sscanf(text, "attempts=%d won=%d", &s.attempts, &s.won); n != 2 || err != nil {
+		w.rest = append(w.rest, line)
+		return
+	}
+	w.last = s
+	if w.lines++; running && w.lines%progressEvery == 0 {
+		w.t.Logf("%s attempts, %s won", grouped(s.attempts), grouped(s.won))
+	}
+}
+
+// grouped writes a number with its thousands apart.
+func grouped(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// ---- where it takes place -------------------------------------------------------
+
+// arena makes a directory with what may be opened and what may not. Both are programs
+// that end with a status of their own.
+func arena(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, status := range map[string]uint32{"safe": 42, "secret": 43} {
+		if err := os.WriteFile(filepath.Join(dir, name), program(status, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// program is an ELF file that exits with a status, and ends with a text.
+func program(status uint32, text string) []byte {
+	const base, start = 0x400000, 64 + 56
+	var b bytes.Buffer
+	code := append(binary.LittleEndian.AppendUint32([]byte{0xbf}, status), // mov $status, %edi
+		0xb8, 60, 0, 0, 0, 0x0f, 0x05) // mov $exit, %eax; syscall
+	size := uint64(start + len(code) + len(text))
+	b.WriteString("\x7fELF\x02\x01\x01" + strings.Repeat("\x00", 9))
+	for _, field := range []any{
+		uint16(2), uint16(62), uint32(1), uint64(base + start), uint64(64), uint64(0), uint32(0),
+		uint16(64), uint16(56), uint16(1), uint16(0), uint16(0), uint16(0), // to here, the file's header
+		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(4096), // one segment
+	} {
+		_ = binary.Write(&b, binary.LittleEndian, field)
+	}
+	b.Write(code)
+	b.WriteString(text)
+	return b.Bytes()
+}
