@@ -1,0 +1,45 @@
+// Package trace holds the calls of a process tree at their entry and exit by
+// ptrace(2), for the decisions that a notification cannot carry out.
+//
+// # A call
+//
+// A trace leaf is SECCOMP_RET_TRACE: the thread stops before the call. The filters
+// are asked through decide, and read arguments through a pin.Set. Then
+//
+//	ERRNO         the number becomes -1 and the result the errno
+//	KILL, TRAP    the number becomes a reserved one; the kernel asks the prefilter
+//	              again, which then answers with that action
+//	ALLOW         the thread goes on, once it may (wait_syscall), with the registers
+//	              of the pinned arguments redirected to a shadow slot, and stops
+//	              again at the exit, where they are restored
+//
+// The kernel rechecks the call as it then is; a trace leaf does not depend on what is
+// redirected, and means "go on" the second time.
+//
+// # A call that is made again
+//
+// What needs other calls of the thread first (mapping the slots, waiting) lets the
+// thread make them in the place of the one that was decided, which is then made again
+// and stops again. Its decision is kept meanwhile, with what was pinned: a call is
+// evaluated once each time the target makes it. A call that differs in anything is
+// another one, and is evaluated.
+//
+// # Who is who
+//
+// Every task of the tree is traced from its first instruction: forks are stops, and a
+// child does not run before its parent's stop has said whose child it is. So a thread's
+// number means that thread until its end has been waited for, and what it is (its
+// process, its keys in task storage, its address space) is known by descent alone. A
+// child whose parent died before it could say so is killed.
+//
+// # Who waits
+//
+// The kernel knows tracers as threads: Run is a goroutine with one of its own. It waits
+// for nothing but stops. Time limits are the target's own (the call in which it waits
+// has one), or a SIGKILL that a timer sends.
+//
+// A tracer in the process that is also the parent sees and reaps ends before whoever
+// waits for its child; worse, waiting for a child that one's own process traces reports
+// its stops (wait_consider_task in kernel/exit.c). So nobody may wait for the command
+// before it has been let go, at its exit; see Await.
+package trace

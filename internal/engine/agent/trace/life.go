@@ -1,0 +1,270 @@
+//go:build linux && amd64
+
+package trace
+
+import (
+	"sync"
+	"syscall"
+	"time"
+
+	"portcullis/internal/sys"
+)
+
+// Flags of clone(2).
+const (
+	cloneVM     = 0x100
+	cloneThread = 0x10000
+)
+
+// forked is a thread that has made another task.
+func (t *Tracer) forked(th *thread, stop sys.Stop) error {
+	id, err := sys.TraceMessage(th.tid)
+	if err != nil {
+		return err
+	}
+	flags, err := forkFlags(th.tid)
+	if err != nil {
+		return err
+	}
+	child := t.threads[int(id)]
+	if child == nil {
+		child = &thread{tid: int(id), fresh: true}
+		t.add(child)
+	}
+	if !t.descend(th, child, flags) {
+		_ = syscall.Kill(child.tid, syscall.SIGKILL)
+	} else if child.stopped {
+		if err := t.release(child); err != nil {
+			t.lost(sys.Stop{Tid: child.tid, Kind: sys.TrapStop}, err)
+		}
+	}
+	return t.resume(th, 0)
+}
+
+// forkFlags are those of the call that a thread is in. Registers do not change while
+// it is, and the guards leave no other calls that make tasks.
+func forkFlags(tid int) (uint32, error) {
+	var regs sys.Regs
+	if err := sys.TraceRegs(tid, &regs); err != nil {
+		return 0, err
+	}
+	switch regs.OrigRax {
+	case syscall.SYS_FORK:
+		return 0, nil
+	case syscall.SYS_VFORK:
+		return cloneVM, nil
+	case syscall.SYS_CLONE:
+		return uint32(regs.Rdi), nil
+	}
+	return 0, &StateError{tid, "a call of fork, vfork or clone", int(regs.OrigRax)}
+}
+
+// descend makes a newborn what its parent and the flags say. False: it must not run.
+func (t *Tracer) descend(parent, child *thread, flags uint32) bool {
+	p, in, ok := parent.proc, parent.space, true
+	if flags&cloneThread == 0 {
+		p = &process{pid: child.tid, key: t.newKey()}
+		ok = t.decider.Inherit(parent.proc.key, p.key)
+	}
+	if flags&cloneVM == 0 {
+		in = &space{}
+	}
+	t.join(child, p, in)
+	child.exit = parent.exit
+	if parent.call.mask != 0 { // it starts with the registers of its parent's call
+		child.inherited = &current{args: parent.call.args, mask: parent.call.mask}
+	}
+	return ok
+}
+
+// born is a newborn's first stop.
+func (t *Tracer) born(th *thread) error {
+	if th.proc != nil {
+		return t.release(th)
+	}
+	th.stopped = true
+	th.watch = watch(th.tid)
+	return nil // until its parent has said whose it is
+}
+
+// release lets a newborn run.
+func (t *Tracer) release(th *thread) error {
+	th.watch.stop()
+	th.watch, th.fresh, th.stopped = nil, false, false
+	if c := th.inherited; c != nil {
+		th.inherited = nil
+		if err := setArgs(th.tid, c.mask, &c.args); err != nil {
+			return err
+		}
+	}
+	if th.exit && th.tid != t.command {
+		th.exit = false
+		if err := sys.TraceOptions(th.tid, traced); err != nil {
+			return err
+		}
+	}
+	return t.resume(th, 0)
+}
+
+// executed is a thread whose process has another program now. If it was not the first
+// one, it is from now on, and has the number of the one that was.
+func (t *Tracer) executed(th *thread) error {
+	former, err := sys.TraceMessage(th.tid)
+	if err != nil {
+		return err
+	}
+	if int(former) != th.tid {
+		if th = t.succeed(th, int(former)); th == nil {
+			return &StateError{int(former), "a known thread that executes", 0}
+		}
+	}
+	t.leaveCall(th)
+	t.abandonWait(th)
+	th.pending, th.trap = nil, nil
+	t.leaveSpace(th)
+	t.mu.Lock()
+	th.space = &space{threads: 1}
+	t.mu.Unlock()
+	if th.tid == t.command && !th.exit {
+		th.exit = true
+		if err := sys.TraceOptions(th.tid, traced|sys.TraceExit); err != nil {
+			return err
+		}
+	}
+	return t.resume(th, 0)
+}
+
+// succeed gives a thread the number of its process' first one, which is gone without
+// having been reported.
+func (t *Tracer) succeed(first *thread, former int) *thread {
+	th := t.threads[former]
+	if th == nil || th.proc == nil {
+		return nil
+	}
+	t.remove(th)
+	if first.proc != nil {
+		t.drop(first)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	th.tid, th.proc.held = first.tid, nil
+	t.threads[th.tid] = th
+	return th
+}
+
+// exiting is the command's first thread at its end, which is let go if its process
+// ends with it: then nobody waits in vain for its parent's turn to wait.
+func (t *Tracer) exiting(th *thread) error {
+	if th.tid != t.command || !t.last(th) {
+		return t.resume(th, 0)
+	}
+	if err := sys.TraceDetach(th.tid, 0); err != nil {
+		return err
+	}
+	t.remove(th)
+	t.drop(th)
+	t.letGo()
+	return nil
+}
+
+// last tells whether no other thread of the process will make a call.
+func (t *Tracer) last(th *thread) bool {
+	if th.proc.threads == 1 {
+		return true
+	}
+	for tid, other := range t.threads {
+		if other != th && other.proc == th.proc && !sys.Doomed(tid) {
+			return false
+		}
+	}
+	return true
+}
+
+// ended is a task that is no more.
+func (t *Tracer) ended(th *thread) {
+	t.remove(th)
+	th.watch.stop()
+	if th.proc != nil {
+		t.drop(th)
+	}
+	if th.tid == t.command {
+		t.end = &End{Status: t.status}
+		t.letGo()
+	}
+}
+
+// drop counts a thread out of everything.
+func (t *Tracer) drop(th *thread) {
+	t.leaveCall(th)
+	t.abandonWait(th)
+	if m := th.mapping; m != nil {
+		t.unmap(th)
+		_ = m.memory.Close()
+	}
+	t.leaveSpace(th)
+	t.decider.ForgetThread(th.key)
+	if th.proc.threads--; th.proc.threads == 0 {
+		t.decider.ForgetProcess(th.proc.key)
+	}
+}
+
+// leaveSpace counts a thread out of its address space, and has the threads that wait
+// for slots there go on without it.
+func (t *Tracer) leaveSpace(th *thread) {
+	s := th.space
+	if s.mapper == th {
+		s.mapper = nil
+	}
+	s.leave()
+	if s.threads > 0 && s.mapper == nil {
+		t.next(s)
+	}
+}
+
+func (t *Tracer) abandonWait(th *thread) {
+	if th.hold != nil {
+		t.turns.drop(th)
+		th.hold = nil
+	}
+}
+
+// watchdog kills a task that does not come to the stop it must come to: one whose
+// parent died before it could say whose child it is, or whose code was overwritten.
+type watchdog struct {
+	timer *time.Timer
+	once  sync.Once
+	pidfd int
+}
+
+// patience is how long such a stop may take. It takes microseconds.
+const patience = 10 * time.Second
+
+// watch begins with a task that cannot be reaped before: its number is its own.
+func watch(tid int) *watchdog {
+	w := &watchdog{pidfd: -1}
+	fd, err := sys.PidfdThread(tid)
+	if err != nil {
+		fd, err = sys.PidfdProcess(tid)
+	}
+	if err != nil { // it is dead, or there are no descriptors to watch it by
+		_ = syscall.Kill(tid, syscall.SIGKILL)
+		return w
+	}
+	w.pidfd = fd
+	w.timer = time.AfterFunc(patience, func() { w.once.Do(w.kill) })
+	return w
+}
+
+func (w *watchdog) kill() {
+	_ = sys.PidfdSignal(w.pidfd, syscall.SIGKILL)
+	sys.Close(w.pidfd)
+}
+
+// stop may be called of nil.
+func (w *watchdog) stop() {
+	if w == nil || w.pidfd < 0 {
+		return
+	}
+	w.timer.Stop()
+	w.once.Do(func() { sys.Close(w.pidfd) })
+}

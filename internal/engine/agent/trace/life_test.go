@@ -1,0 +1,125 @@
+//go:build linux && amd64
+
+package trace
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// kit is where the victim is, for this binary run once more by another user.
+var kit = flag.String("kit", "", "directory with the victim; made if empty")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(runWithKit(m))
+}
+
+func runWithKit(m *testing.M) int {
+	if *kit != "" {
+		return m.Run()
+	}
+	dir, err := os.MkdirTemp("", "trace")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = compile(dir)
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "trace: %v\n", err)
+		return 1
+	}
+	*kit = dir
+	return m.Run()
+}
+
+// compile makes the victim where every user can see it, if there is a compiler.
+func compile(dir string) error {
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
+	}
+	if _, err := exec.LookPath("gcc"); err != nil {
+		return nil
+	}
+	out, err := exec.Command("gcc", "-O1", "-static", "-pthread", "-o", filepath.Join(dir, "victim"), "testdata/victim.c").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("gcc: %w: %s", err, out)
+	}
+	return nil
+}
+
+// mode runs a mode of the victim under filters.
+func mode(t *testing.T, filters, mode string) outcome {
+	t.Helper()
+	return run(t, filters, strings.Fields(mode)...)
+}
+
+// expect runs a mode of the victim and compares what came of it.
+func expect(t *testing.T, filters, m string, status syscall.WaitStatus, lines ...string) {
+	t.Helper()
+	want := outcome{strings.Join(append(lines, ""), "\n"), status}
+	if got := mode(t, filters, m); got != want {
+		t.Errorf("%s under %s: %v\nexpected %v", m, filters, got, want)
+	}
+}
+
+const killedBySys = syscall.WaitStatus(syscall.SIGSYS)
+
+// withCore is the status of a process that left, or could have left, a core.
+func withoutCore(o outcome) outcome { o.status &^= 0x80; return o }
+
+// What a notification cannot do is exactly what the kernel does by itself.
+func TestActions(t *testing.T) {
+	got := withoutCore(mode(t, "trap", "trap"))
+	want := outcome{"first 1\nsignal 31 code 1 errno 77 syscall 110 arch c000003e rax 110 at 1\nhandled\n", killedBySys}
+	if got != want {
+		t.Errorf("TRAP: %v\nexpected %v", got, want)
+	}
+	expect(t, "kill_thread", "kill-thread", 0, "joined")
+	if got := withoutCore(mode(t, "kill_process", "kill-process")); got != (outcome{"", killedBySys}) {
+		t.Errorf("KILL_PROCESS: %v", got)
+	}
+	expect(t, "trace", "none", 0, "ok", "errno 38")
+}
+
+func TestRegisters(t *testing.T) {
+	expect(t, "open", "registers", 0,
+		"0: 1 1 1 1 1 1 1 1", "-13: 1 1 1 1 1 1 1 1", "-14: 1 1 1 1 1 1 1 1")
+}
+
+func TestLives(t *testing.T) {
+	var want []string
+	for _, who := range strings.Split("first,forked,grandchild,vforked,after vfork,sharing,silent,apart,thread,executed by a thread,executed,last", ",") {
+		want = append(want, who+": ok 13")
+	}
+	expect(t, "open", "lives", 0, want...)
+	expect(t, "open exec", "lives", 0, want...)
+}
+
+func TestLeaderEndsFirst(t *testing.T) {
+	expect(t, "open", "leader ends", 7<<8, "outlives: ok 13")
+	expect(t, "open exec", "leader executes", 0, "outlives: ok 13", "executed by a thread: ok 13")
+}
+
+func TestEnds(t *testing.T) {
+	expect(t, "open exec", "ends 60", 0, "done")
+}
+
+func TestSignals(t *testing.T) {
+	expect(t, "open", "fifo", 0, "interrupted: errno 4", "restarted: ok", "handled 1")
+	expect(t, "open", "storm 300", 0, "bad 0")
+}
+
+func TestOrder(t *testing.T) {
+	expect(t, "serial", "order", 0, "done")
+}
+
+func TestInherit(t *testing.T) {
+	expect(t, "inherit", "inherit", 0, "parent: ok", "child: ok", "executed: ok EPERM",
+		"thread: ok", "vforked: ok EPERM", "parent: ok EPERM")
+}

@@ -1,0 +1,139 @@
+//go:build linux && amd64
+
+package trace
+
+import (
+	"errors"
+	"syscall"
+
+	"portcullis/internal/engine/agent/shadow"
+	"portcullis/internal/sys"
+)
+
+// known is the thread of a stop; one that was not seen before is a newborn.
+func (t *Tracer) known(stop sys.Stop) *thread {
+	if th := t.threads[stop.Tid]; th != nil {
+		return th
+	}
+	th := &thread{tid: stop.Tid}
+	t.add(th)
+	return th
+}
+
+// dispatch handles one stop.
+func (t *Tracer) dispatch(th *thread, stop sys.Stop) error {
+	if th.mapping != nil {
+		return t.stepMapping(th, stop)
+	}
+	if t.superseded(th, stop) {
+		return nil
+	}
+	switch stop.Kind {
+	case sys.Ended, sys.Killed:
+		t.ended(th)
+		return nil
+	case sys.SeccompStop:
+		return t.called(th, stop)
+	case sys.CallStop:
+		return t.returned(th)
+	case sys.SignalStop:
+		return t.signalled(th, syscall.Signal(stop.Value))
+	case sys.ForkStop, sys.VforkStop, sys.CloneStop:
+		return t.forked(th, stop)
+	case sys.ExecStop:
+		return t.executed(th)
+	case sys.ExitStop:
+		return t.exiting(th)
+	case sys.JobStop:
+		return t.jobStopped(th)
+	case sys.TrapStop:
+		return t.trapped(th)
+	}
+	return t.resume(th, 0)
+}
+
+// resume lets a thread run to its next stop; the exit of its call is one if there is
+// something to be done.
+func (t *Tracer) resume(th *thread, sig syscall.Signal) error {
+	if th.call.running() || th.hold != nil && th.hold.state != leaving {
+		return sys.TraceCall(th.tid, sig)
+	}
+	return sys.TraceCont(th.tid, sig)
+}
+
+// signalled passes a signal on. That of a call which became SIGSYS is made to say so:
+// the kernel knows only the number that stood in its place.
+func (t *Tracer) signalled(th *thread, sig syscall.Signal) error {
+	if th.trap != nil && sig == syscall.SIGSYS {
+		if err := t.tellTrap(th); err != nil {
+			return err
+		}
+		th.trap = nil
+	}
+	return t.resume(th, sig)
+}
+
+func (t *Tracer) tellTrap(th *thread) error {
+	var info sys.Siginfo
+	if err := sys.TraceSiginfo(th.tid, &info); err != nil {
+		return err
+	}
+	info.Errno, info.Syscall = int32(th.trap.errno), th.trap.nr
+	if err := sys.TraceSetSiginfo(th.tid, &info); err != nil {
+		return err
+	}
+	// As syscall_rollback leaves them.
+	if err := sys.TraceSetNumber(th.tid, int64(th.trap.nr)); err != nil {
+		return err
+	}
+	return sys.TraceSetResult(th.tid, int64(th.trap.nr))
+}
+
+// jobStopped leaves a thread in the stop of its process, until SIGCONT.
+func (t *Tracer) jobStopped(th *thread) error {
+	if th.proc == nil || th.fresh { // a newborn in a process that stops
+		return t.born(th)
+	}
+	if th.tid == t.command {
+		select {
+		case t.stops <- struct{}{}:
+		default:
+		}
+	}
+	return sys.TraceListen(th.tid)
+}
+
+// trapped is a newborn's first stop, the end of a job stop, or of an interruption.
+func (t *Tracer) trapped(th *thread) error {
+	if th.proc == nil || th.fresh {
+		return t.born(th)
+	}
+	return t.resume(th, 0)
+}
+
+// stepMapping takes a stop of a thread that makes injected calls.
+func (t *Tracer) stepMapping(th *thread, stop sys.Stop) error {
+	m := th.mapping
+	slots, err := m.Step(stop)
+	if slots == nil && err == nil {
+		return nil
+	}
+	t.unmap(th)
+	var gone *shadow.GoneError
+	var stray *shadow.StrayError
+	switch {
+	case errors.As(err, &gone), errors.As(err, &stray):
+		_ = m.memory.Close()
+		th.pending = nil
+		t.next(th.space)
+		return t.dispatch(th, stop)
+	case err != nil:
+		_ = m.memory.Close()
+		t.failed(th, err)
+	default:
+		th.space.failed = 0
+		th.space.areas = append(th.space.areas, newArea(slots, m.memory))
+	}
+	t.next(th.space)
+	return t.resume(th, 0) // it makes its call again
+}

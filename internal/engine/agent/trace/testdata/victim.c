@@ -1,0 +1,492 @@
+/* What the tests of the tracer trace. Each mode prints what it saw. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#define SECRET "/tmp/secret"
+
+static const char *result(long r)
+{
+	static __thread char text[32];
+
+	if (r >= 0)
+		return "ok";
+	snprintf(text, sizeof(text), "errno %d", errno);
+	return text;
+}
+
+static void must(long r, const char *what)
+{
+	if (r < 0) {
+		perror(what);
+		exit(99);
+	}
+}
+
+/* ---- actions ---- */
+
+static void on_sigsys(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *u = context;
+
+	printf("signal %d code %d errno %d syscall %d arch %x rax %lld at %d\n", sig,
+	       info->si_code, info->si_errno, info->si_syscall, info->si_arch,
+	       u->uc_mcontext.gregs[REG_RAX],
+	       (void *)u->uc_mcontext.gregs[REG_RIP] == info->si_call_addr);
+}
+
+static int trap(char **argv)
+{
+	struct sigaction act = { .sa_sigaction = on_sigsys, .sa_flags = SA_SIGINFO };
+	sigset_t all;
+
+	(void)argv;
+	sigaction(SIGSYS, &act, NULL);
+	printf("first %d\n", syscall(SYS_getppid) > 0);
+	syscall(SYS_getppid);
+	printf("handled\n");
+	fflush(stdout);
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	syscall(SYS_getppid);
+	printf("survived\n");
+	return 0;
+}
+
+static void *twice(void *unused)
+{
+	(void)unused;
+	syscall(SYS_getppid);
+	syscall(SYS_getppid);
+	printf("the thread lives\n");
+	return NULL;
+}
+
+static int kill_thread(char **argv)
+{
+	pthread_t t;
+
+	(void)argv;
+	pthread_create(&t, NULL, twice, NULL);
+	pthread_join(t, NULL); /* the kernel clears its tid however it ends */
+	printf("joined\n");
+	return 0;
+}
+
+static void *pauses(void *unused)
+{
+	pause();
+	return unused;
+}
+
+static int kill_process(char **argv)
+{
+	pthread_t t;
+	int i;
+
+	(void)argv;
+	pthread_create(&t, NULL, pauses, NULL);
+	for (i = 0; i < 10; i++)
+		openat(AT_FDCWD, "/etc/passwd", O_RDONLY);
+	printf("survived\n");
+	return 0;
+}
+
+static int none(char **argv)
+{
+	(void)argv;
+	printf("%s\n", syscall(SYS_getppid) > 0 ? "ok" : "failed");
+	printf("%s\n", result(syscall(SYS_getppid)));
+	return 0;
+}
+
+/* ---- registers ---- */
+
+/* registers makes a call with known values in all registers and compares them. */
+static int registers(char **argv)
+{
+	static const char path[] = "/etc/passwd", denied[] = SECRET;
+	const char *paths[] = { path, denied, (char *)16 };
+	unsigned i;
+
+	(void)argv;
+	for (i = 0; i < 3; i++) {
+		register long rax asm("rax") = SYS_openat;
+		register long rdi asm("rdi") = AT_FDCWD;
+		register const char *rsi asm("rsi") = paths[i];
+		register long rdx asm("rdx") = O_RDONLY;
+		register long r10 asm("r10") = 0x1010;
+		register long r8 asm("r8") = 0x0808;
+		register long r9 asm("r9") = 0x0909;
+		register long rbx asm("rbx") = 0xbbbb;
+		register long r12 asm("r12") = 0x1212;
+
+		asm volatile("syscall"
+			     : "+r"(rax), "+r"(rdi), "+r"(rsi), "+r"(rdx), "+r"(r10),
+			       "+r"(r8), "+r"(r9), "+r"(rbx), "+r"(r12)
+			     : : "rcx", "r11", "memory");
+		printf("%ld: %d %d %d %d %d %d %d %d\n", rax < 0 ? rax : 0, rdi == AT_FDCWD,
+		       rsi == paths[i], rdx == O_RDONLY, r10 == 0x1010, r8 == 0x0808,
+		       r9 == 0x0909, rbx == 0xbbbb, r12 == 0x1212);
+	}
+	return 0;
+}
+
+/* ---- lives ---- */
+
+static void try(const char *who)
+{
+	int a = openat(AT_FDCWD, "/etc/passwd", O_RDONLY);
+	int e = errno, b = openat(AT_FDCWD, SECRET, O_RDONLY);
+
+	dprintf(1, "%s: %s %d\n", who, a >= 0 ? "ok" : strerror(e), b >= 0 ? 0 : errno);
+	close(a);
+}
+
+static char stack[64 << 10];
+
+static int cloned(void *who)
+{
+	try(who);
+	return 0;
+}
+
+static void *threaded(void *who)
+{
+	try(who);
+	return NULL;
+}
+
+static void *executes(void *path)
+{
+	char *argv[] = { path, "try", "executed by a thread", NULL };
+
+	execve(path, argv, environ);
+	printf("execve: %s\n", strerror(errno));
+	exit(1);
+}
+
+static void reap(pid_t p)
+{
+	int status;
+
+	must(waitpid(p, &status, __WALL), "waitpid");
+	if (status)
+		dprintf(1, "status %x\n", status);
+}
+
+static int lives(char **argv)
+{
+	pthread_t t;
+	pid_t p;
+
+	try("first");
+	if (!(p = fork())) {
+		try("forked");
+		if (!(p = fork())) {
+			try("grandchild");
+			_exit(0);
+		}
+		reap(p);
+		_exit(0);
+	}
+	reap(p);
+	if (!(p = vfork())) {
+		try("vforked");
+		_exit(0);
+	}
+	reap(p);
+	try("after vfork");
+	p = clone(cloned, stack + sizeof(stack), CLONE_VM | SIGCHLD, "sharing");
+	must(p, "clone");
+	reap(p);
+	p = clone(cloned, stack + sizeof(stack), CLONE_VM, "silent");
+	must(p, "clone");
+	reap(p);
+	p = clone(cloned, stack + sizeof(stack), CLONE_FILES | CLONE_FS | SIGCHLD, "apart");
+	must(p, "clone");
+	reap(p);
+	pthread_create(&t, NULL, threaded, "thread");
+	pthread_join(t, NULL);
+	if (!(p = fork())) {
+		pthread_create(&t, NULL, executes, argv[0]);
+		pause();
+	}
+	reap(p);
+	if (!(p = fork())) {
+		char *args[] = { argv[0], "try", "executed", NULL };
+
+		execve(argv[0], args, environ);
+		_exit(1);
+	}
+	reap(p);
+	try("last");
+	return 0;
+}
+
+static int just_try(char **argv)
+{
+	try(argv[2]);
+	return 0;
+}
+
+/* The main thread ends before the others; one of them executes. */
+static void *outlives(void *path)
+{
+	char stat[64], line[256] = "";
+	int fd;
+
+	sprintf(stat, "/proc/self/task/%d/stat", getpid());
+	do { /* until the first thread is a zombie */
+		fd = open(stat, O_RDONLY);
+		if (fd >= 0 && read(fd, line, sizeof(line) - 1) < 0)
+			line[0] = 0;
+		close(fd);
+	} while (!strstr(line, ") Z"));
+	try("outlives");
+	if (path)
+		return executes(path);
+	exit(7);
+}
+
+static int leader(char **argv)
+{
+	pthread_t t;
+
+	pthread_create(&t, NULL, outlives, strcmp(argv[2], "executes") ? NULL : argv[0]);
+	pthread_exit(NULL);
+}
+
+static void *spins(void *unused)
+{
+	(void)unused;
+	for (;;)
+		openat(AT_FDCWD, SECRET, O_RDONLY);
+	return NULL;
+}
+
+/* Threads that call all the time while their process ends in a way. */
+static int ends(char **argv)
+{
+	char *args[] = { argv[0], "try", "replaced", NULL };
+	pthread_t t;
+	int i, status, n = atoi(argv[2]);
+	pid_t p;
+
+	while (n--) {
+		if ((p = fork())) {
+			must(waitpid(p, &status, 0), "waitpid");
+			if (status != (n % 3 == 0 ? 3 << 8 : n % 3 == 1 ? SIGKILL : 0))
+				printf("%d: status %x\n", n, status);
+			continue;
+		}
+		for (i = 0; i < 4; i++)
+			pthread_create(&t, NULL, spins, NULL);
+		if (freopen("/dev/null", "w", stdout) == NULL)
+			_exit(9);
+		dup2(fileno(stdout), 1);
+		switch (n % 3) {
+		case 0:
+			exit(3);
+		case 1:
+			kill(getpid(), SIGKILL);
+		}
+		execve(argv[0], args, environ);
+	}
+	printf("done\n");
+	return 0;
+}
+
+/* ---- signals ---- */
+
+static volatile sig_atomic_t handled;
+static volatile int reader;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	handled++;
+	if (reader) /* from here on the fifo has a writer */
+		open(getenv("FIFO"), O_RDWR | O_NONBLOCK);
+}
+
+/* A fifo's open sleeps: a signal interrupts it, or restarts it. */
+static int fifo(char **argv)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+	struct itimerval in = { .it_value.tv_usec = 50000, .it_interval.tv_usec = 50000 };
+	char path[] = "/tmp/fifo.XXXXXX";
+
+	(void)argv;
+	must(close(mkstemp(path)), "mkstemp");
+	unlink(path);
+	must(mkfifo(path, 0600), "mkfifo");
+	setenv("FIFO", path, 1);
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &in, NULL);
+	printf("interrupted: %s\n", result(openat(AT_FDCWD, path, O_RDONLY)));
+	reader = 1;
+	act.sa_flags = SA_RESTART;
+	sigaction(SIGALRM, &act, NULL);
+	printf("restarted: %s\n", result(openat(AT_FDCWD, path, O_RDONLY)));
+	memset(&in, 0, sizeof(in));
+	setitimer(ITIMER_REAL, &in, NULL);
+	unlink(path);
+	printf("handled %d\n", handled > 1);
+	return 0;
+}
+
+/* Signals come all the time while calls are made. */
+static int storm(char **argv)
+{
+	struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct itimerval in = { .it_value.tv_usec = 100, .it_interval.tv_usec = 100 };
+	int i, fd, n = atoi(argv[2]), bad = 0;
+
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &in, NULL);
+	for (i = 0; i < n || handled < 20; i++) {
+		fd = openat(AT_FDCWD, "/etc/passwd", O_RDONLY);
+		bad += fd < 0;
+		close(fd);
+		bad += openat(AT_FDCWD, SECRET, O_RDONLY) >= 0 || errno != EACCES;
+	}
+	printf("bad %d\n", bad);
+	return 0;
+}
+
+/* ---- order ---- */
+
+static int order_fd;
+static volatile int go;
+
+static void *syncs(void *number)
+{
+	int i;
+
+	for (i = 0; i < 50; i++)
+		if (syscall((long)number, order_fd))
+			dprintf(1, "sync: %s\n", strerror(errno));
+	return NULL;
+}
+
+static int order(char **argv)
+{
+	char path[] = "/tmp/order.XXXXXX";
+	pthread_t t[4];
+	long i;
+
+	(void)argv;
+	order_fd = mkstemp(path);
+	unlink(path);
+	for (i = 0; i < 4; i++)
+		pthread_create(&t[i], NULL, syncs, (void *)(long)(i % 2 ? SYS_fsync : SYS_fdatasync));
+	for (i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	printf("done\n");
+	return 0;
+}
+
+/* ---- storage ---- */
+
+static void count(const char *who, int n)
+{
+	dprintf(1, "%s:", who);
+	while (n--)
+		dprintf(1, " %s", syscall(SYS_getppid) < 0 ? "EPERM" : "ok");
+	dprintf(1, "\n");
+}
+
+static void *counts(void *unused)
+{
+	(void)unused;
+	count("thread", 1);
+	return NULL;
+}
+
+static int inherit(char **argv)
+{
+	pthread_t t;
+	pid_t p;
+
+	count("parent", 1);
+	if (!(p = fork())) {
+		char *args[] = { argv[0], "count", "executed", NULL };
+
+		count("child", 1);
+		execve(argv[0], args, environ);
+	}
+	reap(p);
+	pthread_create(&t, NULL, counts, NULL);
+	pthread_join(t, NULL);
+	if (!(p = vfork())) {
+		count("vforked", 2);
+		_exit(0);
+	}
+	reap(p);
+	count("parent", 2);
+	return 0;
+}
+
+static int just_count(char **argv)
+{
+	count(argv[2], 2);
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(char **argv);
+} modes[] = {
+	{ "trap", trap }, { "kill-thread", kill_thread }, { "kill-process", kill_process },
+	{ "none", none }, { "registers", registers }, { "lives", lives }, { "try", just_try },
+	{ "leader", leader }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
+	{ "order", order }, { "inherit", inherit }, { "count", just_count },
+};
+
+/* Says that it is there, waits for a line, and executes what is left or goes on. */
+static char **waits(char **argv)
+{
+	char byte;
+
+	must(write(1, "ready\n", 6), "write");
+	while (read(0, &byte, 1) == 1 && byte != '\n')
+		;
+	if (argv[2][0] != '/')
+		return argv + 1;
+	execv(argv[2], argv + 2);
+	perror(argv[2]);
+	exit(97);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned i;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc > 2 && !strcmp(argv[1], "wait")) {
+		char *self = argv[0];
+
+		argv = waits(argv);
+		argv[0] = self;
+	}
+	for (i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
+		if (!strcmp(argv[1], modes[i].name))
+			return modes[i].run(argv);
+	return 98;
+}

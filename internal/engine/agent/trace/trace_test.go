@@ -1,0 +1,231 @@
+//go:build linux && amd64
+
+package trace
+
+import (
+	"bufio"
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"portcullis/internal/engine/agent/decide"
+	"portcullis/internal/engine/agent/notify"
+	"portcullis/internal/engine/agent/task"
+	"portcullis/internal/engine/launch"
+	"portcullis/internal/event"
+	objects "portcullis/internal/object"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/split"
+	"portcullis/internal/sys"
+	"portcullis/internal/verify"
+)
+
+// limit is how long the victims' calls wait for each other.
+const limit = 2 * time.Second
+
+// patient is how long a victim may take before it counts as a hang.
+const patient = 30 * time.Second
+
+//go:embed testdata/filters/trace.o
+var object []byte
+
+// stack is an installation of programs of the tests' object, and its prefilter.
+func stack(t *testing.T, o decide.Options, names ...string) (*decide.Installation, *prefilter.Prefilter) {
+	t.Helper()
+	programs, err := objects.Read("trace.o", object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var filters []decide.Filter
+	var trees []*split.Tree
+	for _, p := range programs {
+		for _, name := range names {
+			if p.Name != name {
+				continue
+			}
+			v, err := verify.Program(p, verify.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			filters = append(filters, decide.Filter{Name: name, Verified: v})
+			trees = append(trees, split.Split(v))
+		}
+	}
+	pre, err := prefilter.Build(trees, prefilter.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := decide.New(filters, pre, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in, pre
+}
+
+func classic(pre *prefilter.Prefilter) (insns []sys.FilterInsn) {
+	for _, in := range pre.Program().Insns() {
+		insns = append(insns, sys.FilterInsn{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K})
+	}
+	return insns
+}
+
+// victim is a traced program.
+type victim struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	tracer *Tracer
+	out    bytes.Buffer
+	ended  chan error
+	copied chan error
+	timer  *time.Timer
+	events events
+}
+
+// outcome is what a program printed and how it ended.
+type outcome struct {
+	out    string
+	status syscall.WaitStatus
+}
+
+// events collects what is reported.
+type events struct {
+	mu  sync.Mutex
+	all []event.Event
+}
+
+func (e *events) Emit(one *event.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = append(e.all, *one)
+}
+
+// start traces a program that the victim becomes, or a mode of the victim.
+func start(t *testing.T, filters string, args ...string) *victim {
+	t.Helper()
+	path := filepath.Join(*kit, "victim")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("needs gcc: it compiles the victim")
+	}
+	v := &victim{t: t, ended: make(chan error, 1), copied: make(chan error, 1)}
+	in, pre := stack(t, decide.Options{Events: &v.events}, strings.Fields(filters)...)
+	v.tracer = New(in, Options{Limit: limit, Logf: t.Logf})
+	v.cmd = exec.Command(path, append([]string{"wait"}, args...)...)
+	theirs, line := v.pipe()
+	out, theirOut := v.pipe()
+	v.cmd.Stdin, v.cmd.Stdout, v.cmd.Stderr = theirs, theirOut, theirOut
+	listener, err := launch.Start(v.cmd, launch.Config{Filter: classic(pre), Listen: launch.ListenProbe})
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	theirOut.Close()
+	v.timer = time.AfterFunc(patience, func() { _ = v.cmd.Process.Kill() })
+	go func() { v.ended <- v.tracer.Run() }()
+	v.serve(listener, in)
+	lines := bufio.NewReader(out)
+	if ready, err := lines.ReadString('\n'); err != nil {
+		t.Fatalf("the victim says %q: %v", ready, err)
+	}
+	if err := v.tracer.Seize(v.cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(line, "go\n")
+	go func() {
+		_, err := io.Copy(&v.out, lines)
+		v.copied <- err
+	}()
+	return v
+}
+
+func (v *victim) pipe() (r, w *os.File) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.t.Cleanup(func() { r.Close(); w.Close() })
+	return r, w
+}
+
+func (v *victim) serve(listener int, in *decide.Installation) {
+	loop, err := notify.New(listener, in, task.NewKnown(v.tracer), v.t.Logf)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	loop.Lends(v.tracer)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := loop.Run(); err != nil {
+			v.t.Errorf("the loop: %v", err)
+		}
+	}()
+	v.t.Cleanup(func() { <-done })
+}
+
+// wait waits for the command, and then for all it left behind.
+func (v *victim) wait() outcome {
+	v.t.Helper()
+	v.tracer.Await(v.cmd.Process.Pid)
+	err := v.cmd.Wait()
+	if err := <-v.copied; err != nil {
+		v.t.Error(err)
+	}
+	o := outcome{out: v.out.String()}
+	switch end := v.tracer.End(); {
+	case end != nil && errors.Is(err, syscall.ECHILD):
+		o.status = end.Status
+	case v.cmd.ProcessState == nil:
+		v.t.Fatalf("waiting for the command: %v", err)
+	default:
+		o.status = v.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	}
+	if err := <-v.ended; err != nil {
+		v.t.Errorf("the tracer: %v", err)
+	}
+	if !v.timer.Stop() {
+		v.t.Errorf("the victim hung; it printed %q", o.out)
+	}
+	if n := len(v.tracer.threads); n != 0 {
+		v.t.Errorf("%d threads are left", n)
+	}
+	return o
+}
+
+func run(t *testing.T, filters string, args ...string) outcome {
+	t.Helper()
+	return start(t, filters, args...).wait()
+}
+
+func (o outcome) String() string { return fmt.Sprintf("%q, status %#x", o.out, uint32(o.status)) }
+
+// python runs a script under filters.
+func python(t *testing.T, filters, script string) outcome {
+	t.Helper()
+	const path = "/usr/bin/python3"
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("needs python3: " + err.Error())
+	}
+	return run(t, filters, path, "-c", script)
+}
+
+func TestPinnedOpen(t *testing.T) {
+	o := python(t, "open", `
+print(open("/etc/passwd").readline().split(":")[0])
+for p in ["/secret", "/nonexistent", "/etc/passwd/x"]:
+    try: open(p)
+    except OSError as e: print(e.errno)
+`)
+	if o.out != "root\n13\n2\n20\n" || o.status != 0 {
+		t.Errorf("%v", o)
+	}
+}

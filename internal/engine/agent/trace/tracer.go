@@ -1,0 +1,219 @@
+//go:build linux && amd64
+
+package trace
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"portcullis/internal/engine/agent/decide"
+	"portcullis/internal/engine/agent/pin"
+	"portcullis/internal/engine/agent/shadow"
+	"portcullis/internal/sys"
+)
+
+// Decider decides calls and keeps what tasks store; *decide.Installation is one.
+type Decider interface {
+	Decide(*decide.Call) decide.Decision
+	// Inherit gives a new process a copy of its parent's storage; false: no room.
+	Inherit(parent, child uint64) bool
+	ForgetProcess(key uint64)
+	ForgetThread(key uint64)
+	// Expire reports a call that has waited for others for too long.
+	Expire(c *decide.Call, limit time.Duration)
+}
+
+// Options shape a Tracer.
+type Options struct {
+	// Limit is how long a call may wait for others: DefaultLimit where 0.
+	Limit time.Duration
+	// Logf is told of what is neither routine nor an event.
+	Logf func(format string, args ...any)
+}
+
+// DefaultLimit is how long a call may wait for others.
+const DefaultLimit = 10 * time.Second
+
+// Tracer traces one process tree. Its Run is one goroutine with a thread of its own.
+type Tracer struct {
+	decider Decider
+	options Options
+
+	mu      sync.RWMutex // of threads, and of what others read in them
+	threads map[int]*thread
+	lastKey uint64
+
+	seize   chan int // the command's number, once
+	seized  chan error
+	command int
+	let     chan struct{} // closed when the command is let go
+	end     *End
+	stops   chan struct{}
+	stopped atomic.Bool
+
+	served   uint64
+	batch    []seen
+	status   syscall.WaitStatus // of the end at hand
+	failures uint64             // seldom's
+	// What the call at hand needs.
+	set    pin.Set
+	caller *caller
+	call   decide.Call
+	room   [shadow.SlotSize]byte
+
+	turns turns
+}
+
+// A slot has room for all that one call can pin.
+const _ = uint(shadow.SlotSize - pin.SlotBytes)
+
+// End is how the command ended, where the tracer had to take that news.
+type End struct{ Status syscall.WaitStatus }
+
+// New makes a tracer that asks d. Run must follow.
+func New(d Decider, o Options) *Tracer {
+	if o.Limit <= 0 {
+		o.Limit = DefaultLimit
+	}
+	t := &Tracer{
+		decider: d, options: o, threads: map[int]*thread{},
+		seize: make(chan int, 1), seized: make(chan error, 1),
+		let: make(chan struct{}), stops: make(chan struct{}, 1),
+	}
+	t.caller = newCaller(t)
+	t.call.Caller, t.call.Pins = t.caller, &t.set
+	t.turns.inside = map[uint32]int{}
+	return t
+}
+
+// Seize begins to trace the command, which is a child of this process and has one
+// thread, and returns when it is traced.
+func (t *Tracer) Seize(pid int) error {
+	t.seize <- pid
+	return <-t.seized
+}
+
+// Abandon ends a Run that waits for Seize.
+func (t *Tracer) Abandon() { close(t.seize) }
+
+// Await waits until the command is let go: it has ended, or is past its last
+// instruction, and whoever is its parent may wait for it.
+func (t *Tracer) Await(int) { <-t.let }
+
+// End is how the command ended if nobody else can find out, else nil. It is for after
+// Await.
+func (t *Tracer) End() *End { return t.end }
+
+// Stops has an element each time the command was stopped by a signal.
+func (t *Tracer) Stops() <-chan struct{} { return t.stops }
+
+// Stop ends Run at the next stop of a traced task. They are killed.
+func (t *Tracer) Stop() { t.stopped.Store(true) }
+
+// Run traces until no task of the tree is left, or until Stop. Where it ends before,
+// what is left dies: the thread ends, and tracees go with it (PTRACE_O_EXITKILL).
+func (t *Tracer) Run() error {
+	runtime.LockOSThread()
+	pid, ok := <-t.seize
+	if !ok {
+		runtime.UnlockOSThread()
+		return nil
+	}
+	err := t.begin(pid)
+	t.seized <- err
+	if err != nil {
+		t.letGo()
+		runtime.UnlockOSThread()
+		return nil
+	}
+	defer t.letGo()
+	if err := t.trace(); err != nil {
+		return err // with its thread
+	}
+	runtime.UnlockOSThread()
+	return nil
+}
+
+// options of every tracee; the command's own first thread has also TraceExit, at
+// whose stop it is let go.
+const traced = sys.TraceExitKill | sys.TraceSysGood | sys.TraceSeccomp | sys.TraceFork |
+	sys.TraceVfork | sys.TraceClone | sys.TraceExec
+
+func (t *Tracer) begin(pid int) error {
+	sys.QuietStops()
+	if err := sys.TraceSeize(pid, traced|sys.TraceExit); err != nil {
+		return err
+	}
+	t.command = pid
+	th := t.newProcess(pid, &space{})
+	th.exit = true
+	return nil
+}
+
+func (t *Tracer) letGo() {
+	select {
+	case <-t.let:
+	default:
+		close(t.let)
+	}
+}
+
+func (t *Tracer) trace() error {
+	for {
+		stop, status, err := sys.WaitUsage(-1, nil)
+		switch {
+		case err == syscall.ECHILD:
+			return nil
+		case err != nil:
+			return &WaitError{err}
+		case t.stopped.Load():
+			return errStopped
+		}
+		t.take(seen{stop, status})
+	}
+}
+
+// step takes one stop. A mistake never becomes a call that is made.
+func (t *Tracer) step(stop sys.Stop) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.logf("tracing thread %d panicked at its %v stop, its process is killed: %v", stop.Tid, stop.Kind, r)
+			_ = syscall.Kill(stop.Tid, syscall.SIGKILL) // it is not reaped: the number is its own
+		}
+	}()
+	if err := t.dispatch(t.known(stop), stop); err != nil {
+		t.lost(stop, err)
+	}
+}
+
+// lost is a request that failed for a stopped thread. One that is not there was
+// killed, and its end is to come; anything else must not be let go on.
+func (t *Tracer) lost(stop sys.Stop, err error) {
+	if errors.Is(err, syscall.ESRCH) {
+		return
+	}
+	t.logf("tracing thread %d at its %v stop: %v: its process is killed", stop.Tid, stop.Kind, err)
+	_ = syscall.Kill(stop.Tid, syscall.SIGKILL)
+}
+
+func (t *Tracer) logf(format string, args ...any) {
+	if t.options.Logf != nil {
+		t.options.Logf(format, args...)
+	}
+}
+
+// errStopped is the end that Stop makes.
+var errStopped = errors.New("the supervision was ended: what was traced is killed")
+
+// WaitError is a wait for stops that failed.
+type WaitError struct{ Err error }
+
+// Error is one line.
+func (e *WaitError) Error() string { return "waiting for stops: wait4: " + e.Err.Error() }
+
+// Unwrap is the errno.
+func (e *WaitError) Unwrap() error { return e.Err }
