@@ -39,6 +39,25 @@ func (in *Installation) report(c *Call, r *ruling) {
 	in.options.Events.Emit(&e)
 }
 
+// Expire emits an event for a call that was let go on and then, having waited for
+// others for so long, failed with ETIMEDOUT.
+func (in *Installation) Expire(c *Call, after time.Duration) {
+	if in.options.Events == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.options.Events.Emit(&event.Event{
+		Kind: event.KindVerdict, Time: time.Now(), Engine: engineName, Leaf: event.LeafTrace,
+		Insn: -1, Pid: c.Caller.Pid(), Tid: c.Caller.Tid(), Comm: text(c.Caller.Comm()),
+		Call: event.CallOf(&c.Data, callName(&c.Data)), Verdict: abi.Errno(etimedout),
+		Text: fmt.Sprintf("waited %v for other calls to end", after),
+	})
+}
+
+// etimedout is ETIMEDOUT.
+const etimedout = 110
+
 // observed tells whether r is to be seen. A fault and a LOG always are: saying
 // so is what they are for. A caller that died is denied nothing.
 func (in *Installation) observed(r *ruling) bool {
