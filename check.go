@@ -13,8 +13,8 @@ import (
 // Variable is a constant of a filter that Set can set.
 type Variable struct {
 	Name string
-	// Type is how a value is written: "u32", "i64", "bool", "char[16]",
-	// "calls" for a set of system calls.
+	// Type is how a value is written: "u32", "i64", "bool", "char[16]", "calls" for
+	// a set of system calls, "texts", "paths" or "endpoints" for a list of such.
 	Type string
 }
 
@@ -86,6 +86,12 @@ func typeName(v prog.Var) string {
 	switch v.Kind {
 	case prog.VarCallSet:
 		return "calls"
+	case prog.VarTexts:
+		return "texts"
+	case prog.VarPaths:
+		return "paths"
+	case prog.VarEndpoints:
+		return "endpoints"
 	case prog.VarBool:
 		name = "bool"
 	case prog.VarChar:

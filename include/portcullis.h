@@ -74,6 +74,7 @@ typedef signed long long __s64;
 #define BPF_EXIST                        2 /* replace, or -ENOENT */
 #define BPF_LOCAL_STORAGE_GET_F_CREATE   1 /* bpf_task_storage_get: create if absent */
 #define PORTCULLIS_F_THREAD              0x100 /* the thread's storage, not the process's */
+#define PORTCULLIS_WAIT_ANY              0x100000000ULL /* bpf_wait_syscall, in target_nr: though the target may end by the caller's hand alone */
 
 /* A lock inside a map value. */
 struct bpf_spin_lock {
@@ -167,11 +168,17 @@ struct seccomp_data {
 #ifndef ENOSPC
 #define ENOSPC 28
 #endif
+#ifndef ENAMETOOLONG
+#define ENAMETOOLONG 36
+#endif
 #ifndef ENOSYS
 #define ENOSYS 38
 #endif
 #ifndef EOPNOTSUPP
 #define EOPNOTSUPP 95
+#endif
+#ifndef EAFNOSUPPORT
+#define EAFNOSUPPORT 97
 #endif
 #ifndef ETIMEDOUT
 #define ETIMEDOUT 110
@@ -304,6 +311,40 @@ typedef struct {
 		__u32 ____nr = (nr);					\
 		____nr < 1024 && ((set)->bits[____nr / 64] >> (____nr % 64) & 1); \
 	})
+
+/* The newest call that this header knows: one that is newer may do anything. */
+#define PORTCULLIS_NEWEST 471
+
+/*
+ * A list of absolute paths. A const volatile variable of this type is set by name:
+ * --set read=/usr,/etc, or changed: --set read=+/opt. Set leaves out empty
+ * components and ".", refuses "..", and keeps a slash at the end, so that a filter
+ * can tell what is in a directory from the directory. The first that is empty ends
+ * the list. Paths are aligned, to be compared in words of eight bytes.
+ *
+ *	const volatile portcullis_paths read = { .path = { "/usr", "/etc" } };
+ */
+#define PORTCULLIS_PATHS 32
+#define PORTCULLIS_PATH_SIZE 256
+typedef struct {
+	char path[PORTCULLIS_PATHS][PORTCULLIS_PATH_SIZE] __attribute__((aligned(8)));
+} portcullis_paths;
+
+/*
+ * A list of socket addresses, likewise: --set allow=127.0.0.0/8:80-90,[::1],*:53,
+ * unix:/run/x,unix:@name*,unix:*. An endpoint takes an address of its family of
+ * which the first bits bits are the same, in the order in which they are sent, and
+ * whose port is in its range, in the order of the processor. IPv4 addresses in IPv6
+ * clothes are IPv4. The address of a Unix socket is its sun_path, and its port the
+ * length of the whole address. The first of family 0 ends the list.
+ */
+#define PORTCULLIS_ENDPOINTS 32
+typedef struct {
+	struct {
+		__u16 family, bits, low, high;
+		__u64 addr[14];
+	} endpoint[PORTCULLIS_ENDPOINTS];
+} portcullis_endpoints;
 
 /* Whether a call is of the x86-64 table: the numbers below mean nothing for
  * others, which reach a filter only where the installer lifted a guard.

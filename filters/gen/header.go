@@ -37,7 +37,8 @@ func header() ([]byte, error) {
 	err = t.Execute(&out, map[string]any{
 		"MapTypes": mapTypes(), "Flags": flags(), "Actions": actions(), "Arches": arches(),
 		"Errnos": errnos(), "Helpers": functions(), "Calls": syscalls.All(),
-		"Words": words(), "SetBits": prog.CallSetBits,
+		"Words": words(), "SetBits": prog.CallSetBits, "Newest": syscalls.Newest(),
+		"PathSize": prog.PathSize, "AddrWords": (prog.EndpointSize - 8) / 8,
 	})
 	return out.Bytes(), err
 }
@@ -71,6 +72,7 @@ func flags() []constant {
 		{"BPF_EXIST", "2", "replace, or -ENOENT"},
 		{"BPF_LOCAL_STORAGE_GET_F_CREATE", fmt.Sprint(helper.StorageCreate), "bpf_task_storage_get: create if absent"},
 		{"PORTCULLIS_F_THREAD", fmt.Sprintf("%#x", helper.StorageThread), "the thread's storage, not the process's"},
+		{"PORTCULLIS_WAIT_ANY", fmt.Sprintf("%#xULL", abi.WaitAny), "bpf_wait_syscall, in target_nr: though the target may end by the caller's hand alone"},
 	}
 }
 
@@ -122,8 +124,10 @@ func errnos() []constant {
 		{"EINVAL", "22", ""},
 		{"EMFILE", "24", ""},
 		{"ENOSPC", "28", ""},
+		{"ENAMETOOLONG", "36", ""},
 		{"ENOSYS", "38", ""},
 		{"EOPNOTSUPP", "95", ""},
+		{"EAFNOSUPPORT", "97", ""},
 		{"ETIMEDOUT", "110", ""},
 	}
 }

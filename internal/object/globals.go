@@ -160,12 +160,21 @@ func isVolatile(t btf.Type) bool {
 	return false
 }
 
-// callSet is the name of the type in include/portcullis.h that holds a set of
-// system-call numbers, one bit each.
-const callSet = "portcullis_callset"
+// named are the types of include/portcullis.h that say how a value is written.
+func named(name string) (prog.VarKind, bool) {
+	switch name {
+	case "portcullis_callset":
+		return prog.VarCallSet, true
+	case "portcullis_paths":
+		return prog.VarPaths, true
+	case "portcullis_endpoints":
+		return prog.VarEndpoints, true
+	}
+	return prog.VarOther, false
+}
 
-// isCallSet tells whether a variable is declared with that type.
-func isCallSet(t btf.Type) bool {
+// namedKind is the kind of a variable that is declared with one of those types.
+func namedKind(t btf.Type) (prog.VarKind, bool) {
 	for i := 0; i < maxDepth; i++ {
 		switch v := t.(type) {
 		case *btf.Volatile:
@@ -173,30 +182,55 @@ func isCallSet(t btf.Type) bool {
 		case *btf.Const:
 			t = v.Type
 		case *btf.Typedef:
-			if v.Name == callSet {
-				return true
+			if kind, ok := named(v.Name); ok {
+				return kind, true
 			}
 			t = v.Type
 		default:
-			return false
+			return prog.VarOther, false
 		}
 	}
-	return false
+	return prog.VarOther, false
+}
+
+// elementSize is how many bytes an element of such a kind has.
+func elementSize(kind prog.VarKind) int {
+	switch kind {
+	case prog.VarPaths:
+		return prog.PathSize
+	case prog.VarEndpoints:
+		return prog.EndpointSize
+	}
+	return 8
 }
 
 // shapeOf is the kind, element size and count of a variable's type.
 func shapeOf(t btf.Type) prog.Var {
-	if isCallSet(t) {
-		if n, ok := sizeOf(t); ok && n%8 == 0 {
-			return prog.Var{Kind: prog.VarCallSet, Size: 8, Count: int(n / 8)}
+	if kind, ok := namedKind(t); ok {
+		size := elementSize(kind)
+		if n, ok := sizeOf(t); ok && int(n)%size == 0 {
+			return prog.Var{Kind: kind, Size: size, Count: int(n) / size}
 		}
 	}
 	count := 1
 	if a, ok := btf.UnderlyingType(t).(*btf.Array); ok {
 		count, t = int(a.Nelems), a.Type
+		if v, ok := textsOf(count, t); ok {
+			return v
+		}
 	}
 	kind, size := kindOf(t)
 	return prog.Var{Kind: kind, Size: size, Count: count}
+}
+
+// textsOf is the shape of an array of arrays of char.
+func textsOf(count int, t btf.Type) (prog.Var, bool) {
+	inner, ok := btf.UnderlyingType(t).(*btf.Array)
+	if !ok || inner.Nelems < 2 {
+		return prog.Var{}, false
+	}
+	kind, _ := kindOf(inner.Type)
+	return prog.Var{Kind: prog.VarTexts, Size: int(inner.Nelems), Count: count}, kind == prog.VarChar
 }
 
 // kindOf is how one element is written.

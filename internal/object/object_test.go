@@ -218,8 +218,8 @@ func TestVariables(t *testing.T) {
 			}
 		}
 	}
-	want := `calls=read,1023 flag=true letter=120 level=2 list=1,2,-1,0 list_len=3 local=9 name=seven77 ` +
-		`s16=-2 s32=-3 s64=-4 s8=-1 u16=2 u32=3 u64=4 u8=1`
+	want := `calls=read,1023 ends=127.0.0.0/8:80-90 flag=true letter=120 level=2 list=1,2,-1,0 list_len=3 local=9 ` +
+		`name=seven77 paths=/usr,/lib/ s16=-2 s32=-3 s64=-4 s8=-1 texts=one,two u16=2 u32=3 u64=4 u8=1`
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("variables\n%s, want\n%s", s, want)
 	}

@@ -98,7 +98,7 @@ func (l *layout) field(name string, at int, t btf.Type) error {
 		return l.failAt(mapsSection, l.m.Name, fmt.Sprintf("field %s lies outside its record", name), damaged)
 	}
 	v := shapeOf(t)
-	if v.Kind == prog.VarOther || v.Kind == prog.VarCallSet || v.Size*v.Count != int(size) {
+	if v.Kind == prog.VarOther || v.Kind >= prog.VarCallSet || v.Size*v.Count != int(size) {
 		v = prog.Var{Kind: prog.VarOther, Size: int(size), Count: 1}
 	}
 	v.Name, v.Offset = name, at

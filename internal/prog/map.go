@@ -105,7 +105,8 @@ type Record struct {
 type Var struct {
 	Name   string
 	Offset int
-	// Size is that of one element in bytes: 1, 2, 4 or 8 for an integer.
+	// Size is that of one element in bytes: 1, 2, 4 or 8 for an integer, which the
+	// words of a set of calls are.
 	Size int
 	// Kind says how a value is written.
 	Kind VarKind
@@ -119,6 +120,10 @@ type Var struct {
 // include/portcullis.h has room for, from 0 on.
 const CallSetBits = 1024
 
+// PathSize is the size in bytes of one path of portcullis_paths in
+// include/portcullis.h.
+const PathSize = 256
+
 // VarKind is what sort of value a variable takes.
 type VarKind uint8
 
@@ -131,4 +136,12 @@ const (
 	VarChar
 	// VarCallSet is a set of system-call numbers, bit n of the array for call n.
 	VarCallSet
+	// VarTexts is a list of texts: Count arrays of Size bytes, each with a NUL at
+	// its end. The first that is empty ends the list.
+	VarTexts
+	// VarPaths is VarTexts of absolute paths.
+	VarPaths
+	// VarEndpoints is a list of socket addresses: Count of EndpointSize bytes each.
+	// The first of family 0 ends the list.
+	VarEndpoints
 )

@@ -53,8 +53,9 @@ func (v Var) settable(m *Map) bool {
 }
 
 func (v Var) inside(m *Map) bool {
-	switch v.Size {
-	case 1, 2, 4, 8:
+	switch {
+	case v.Kind >= VarTexts && v.Size > 1:
+	case v.Size == 1, v.Size == 2, v.Size == 4, v.Size == 8:
 	default:
 		return false
 	}
@@ -72,6 +73,9 @@ func (v Var) inside(m *Map) bool {
 //	integer[n] 1,2,3: the rest becomes 0, and an integer NAME_len, if the
 //	           filter has it, the number of elements
 //	call set   read,write replaces the set; +read,-write changes it
+//	texts      a,b,c: as many as the list has room for, none of them empty
+//	paths      /usr,/etc replaces the list; +/opt,-/etc changes it
+//	endpoints  127.0.0.0/8:80-90,[::1]:*,unix:/run/x, likewise; see ParseEndpoint
 func Set(ps []*Program, name, value string) error {
 	return SetWith(ps, name, value, syscalls.Number)
 }
@@ -174,6 +178,9 @@ func (s *setting) encode(t target) ([]byte, int, error) {
 	case t.Kind == VarCallSet:
 		copy(data, t.section.Contents[t.Offset:])
 		return data, 0, s.callSet(data)
+	case t.Kind >= VarTexts:
+		n, err := s.list(t, data)
+		return data, n, err
 	}
 	items := []string{s.value}
 	if t.Count != 1 {
@@ -265,11 +272,9 @@ func (s *setting) notInt(item, low, high string) error {
 	return s.fail("%q: expected an integer from %s to %s or the name of a system call", item, low, high)
 }
 
-// callSet changes a set of calls in place: a plain list replaces it, a list of
-// which every item has a sign changes it.
-func (s *setting) callSet(data []byte) error {
-	items := split(s.value)
-	signed := 0
+// signs trims the items of a list, and tells how many of them begin with a sign: a
+// list in which all do changes what is there, one in which none does replaces it.
+func (s *setting) signs(items []string, what string) (signed int, err error) {
 	for i := range items {
 		items[i] = strings.TrimSpace(items[i])
 		if strings.HasPrefix(items[i], "+") || strings.HasPrefix(items[i], "-") {
@@ -277,7 +282,17 @@ func (s *setting) callSet(data []byte) error {
 		}
 	}
 	if signed != 0 && signed != len(items) {
-		return s.fail("some calls with + or - and some without: expected all or none")
+		return 0, s.fail("some %s with + or - and some without: expected all or none", what)
+	}
+	return signed, nil
+}
+
+// callSet changes a set of calls in place.
+func (s *setting) callSet(data []byte) error {
+	items := split(s.value)
+	signed, err := s.signs(items, "calls")
+	if err != nil {
+		return err
 	}
 	if signed == 0 {
 		for i := range data {
@@ -336,6 +351,8 @@ func (m *Map) Value(v Var) string {
 	case v.Kind == VarChar && v.Count != 1:
 		text, _, _ := strings.Cut(string(data), "\x00")
 		return text
+	case v.Kind >= VarTexts:
+		return strings.Join(v.listed(data), ",")
 	}
 	items := make([]string, v.Count)
 	for i := range items {

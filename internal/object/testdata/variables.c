@@ -21,6 +21,11 @@ const volatile __s32 list[4] = { 1, 2, -1 };
 const volatile __u32 list_len = 3;
 static const volatile __u16 local = 9;
 const volatile portcullis_callset calls = { .bits = { 1, [15] = 1ULL << 63 } };
+const volatile char texts[3][8] = { "one", "two" };
+const volatile portcullis_paths paths = { .path = { "/usr", "/lib/" } };
+const volatile portcullis_endpoints ends = { .endpoint = {
+	{ .family = 2, .bits = 8, .low = 80, .high = 90, .addr = { 127 } },
+} };
 const volatile struct { int a, b; } pair = { 1, 2 };
 const volatile __s32 grid[2][2] = { { 1 } };
 __u32 initialised = 11;
@@ -33,6 +38,7 @@ int filter(const struct seccomp_data *ctx)
 
 	sum += name[0] + list[1] + list_len + local + pair.b + grid[1][1];
 	sum += portcullis_has(&calls, ctx->nr);
+	sum += texts[1][0] + paths.path[1][0] + ends.endpoint[0].bits;
 	initialised++;
 	return sum + __sync_fetch_and_add(&zeroed, 1);
 }
