@@ -100,6 +100,11 @@ void dawdle(int most)
 
 // ---- attempts -----------------------------------------------------------------------
 
+void say_score(const char *prefix)
+{
+	say("%sattempts=%ld passed=%ld won=%ld\n", prefix, tally->attempts, tally->passed, tally->won);
+}
+
 static void tell(void)
 {
 	struct timespec now;
@@ -107,13 +112,20 @@ static void tell(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (now.tv_sec > told && atomic_compare_exchange_strong(&tally->told, &told, now.tv_sec))
-		say("progress attempts=%ld won=%ld\n", tally->attempts, tally->won);
+		say_score("progress ");
 }
 
 int more(void)
 {
 	tell();
 	return !tally->over && tally->attempts < tally->limit && tally->won < tally->enough;
+}
+
+void passed(int won)
+{
+	tally->passed++;
+	if (won)
+		tally->won++;
 }
 
 void judge(int fd)
@@ -123,9 +135,8 @@ void judge(int fd)
 
 	if (fd < 0)
 		return;
-	if (syscall(SYS_fstat, fd, &st) == 0 && st.st_ino == tally->secret &&
-	    pread(fd, end, 6, st.st_size - 6) == 6 && memcmp(end, words[SECRET], 6) == 0)
-		tally->won++;
+	passed(syscall(SYS_fstat, fd, &st) == 0 && st.st_ino == tally->secret &&
+	       pread(fd, end, 6, st.st_size - 6) == 6 && memcmp(end, words[SECRET], 6) == 0);
 	close(fd);
 }
 
@@ -140,8 +151,8 @@ void stat_path(const char *path)
 	struct stat st;
 
 	tally->attempts++;
-	if (syscall(SYS_stat, path, &st) == 0 && st.st_ino == tally->secret)
-		tally->won++;
+	if (syscall(SYS_stat, path, &st) == 0)
+		passed(st.st_ino == tally->secret);
 }
 
 void open_until_over(const char *path)
@@ -283,7 +294,7 @@ int toctou(char **args)
 	tally->enough = atol(args[2]);
 	find(args[0])->run();
 	finish();
-	say("attempts=%ld won=%ld\n", tally->attempts, tally->won);
+	say_score("");
 	return 0;
 }
 

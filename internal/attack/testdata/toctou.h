@@ -17,7 +17,7 @@ extern const char words[2][8];
 
 // What all threads and processes of an attack share.
 struct tally {
-	atomic_long attempts, won, told;
+	atomic_long attempts, passed, won, told;
 	atomic_int over, turn;
 	long limit, enough;
 	ino_t secret;
@@ -49,6 +49,9 @@ extern const struct attack memory_attacks[], remap_attacks[], slot_attacks[],
 // Starts or continues a tally in a file; -1 for a new one that only children share.
 void share_tally(int fd);
 
+// Says how many attempts were made, passed and were won.
+void say_score(const char *prefix);
+
 // Whether to go on. Says about once a second how far the attack is.
 int more(void);
 
@@ -59,8 +62,11 @@ void stat_path(const char *path);
 // Attempts until there are enough. It takes what beside and apart take.
 void open_until_over(const char *path);
 
-// Counts a win if fd is the secret, and closes it.
+// Counts a call that passed, and what it got: a win if fd is the secret. Closes it.
 void judge(int fd);
+
+// Counts a call that passed.
+void passed(int won);
 
 // Ends what goes on beside.
 void finish(void);

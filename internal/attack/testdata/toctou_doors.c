@@ -277,14 +277,14 @@ static void *let_everything_go(void *unused)
 // Kills the supervisor, listens itself, and lets everything go on.
 static void own_listener(void)
 {
-	pid_t victim = tally->supervisor ? tally->supervisor : parent();
+	pid_t victim = tally->supervisor ? tally->supervisor : getppid();
 	struct pollfd end = { must("pidfd_open", syscall(SYS_pidfd_open, victim, 0)), POLLIN, 0 };
 	pthread_t thread;
 
 	listener = -1;
 	pthread_create(&thread, NULL, let_everything_go, NULL);
 	open_path(words[SECRET]);
-	say("attempts=%ld won=%ld\n", tally->attempts, tally->won);
+	say_score("");
 	must("kill", kill(victim, SIGKILL));
 	poll(&end, 1, -1);
 	listener = install(SECCOMP_FILTER_FLAG_NEW_LISTENER, SYS_openat, SECCOMP_RET_USER_NOTIF);
@@ -292,7 +292,7 @@ static void own_listener(void)
 		install(0, SYS_openat, SECCOMP_RET_TRACE | 0x5043);
 	while (more())
 		open_path(words[SECRET]);
-	say("attempts=%ld won=%ld\n", tally->attempts, tally->won);
+	say_score("");
 	_exit(0); // with its thread
 }
 

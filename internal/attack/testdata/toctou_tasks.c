@@ -268,7 +268,7 @@ static int continued(char **args)
 	share_tally(held);
 	generation();
 	tally->over = 1;
-	say("attempts=%ld won=%ld\n", tally->attempts, tally->won);
+	say_score("");
 	_exit(0);
 }
 
