@@ -48,11 +48,20 @@ func splitArch(v *verify.Verified, arch abi.Arch) []Range {
 		}
 		part := all.within(sp.from, sp.to)
 		if !ok {
-			part = s.parts(sp.from, sp.to, summary{trace: &Reason{Text: "too complex to be split"}})
+			part = s.parts(sp.from, sp.to, unsplit(v))
 		}
 		s.divideAll(part)
 	}
 	return s.out
+}
+
+// unsplit is what holds of all calls of a program that is too complex to be explored.
+func unsplit(v *verify.Verified) summary {
+	why := &Reason{Text: "too complex to be split"}
+	if v.MayTrace() {
+		return summary{trace: why}
+	}
+	return summary{state: why}
 }
 
 func (s *splitter) divideAll(p partition) {

@@ -60,10 +60,12 @@ type collector struct {
 	code *absint.Code
 	p    *prog.Program
 	nr   absint.Numbers // of the state visited last
+	// mayTrace is what the proof says of v.
+	mayTrace bool
 }
 
 func newCollector(v *verify.Verified, calls absint.Numbers) *collector {
-	return &collector{v: v, code: v.Code(), p: v.Program(), partition: newPartition(calls)}
+	return &collector{v: v, code: v.Code(), p: v.Program(), partition: newPartition(calls), mayTrace: v.MayTrace()}
 }
 
 func (c *collector) reason(pc int, format string, args ...any) *Reason {
@@ -192,13 +194,12 @@ func (c *collector) several(pc int, known bool) *Reason {
 	return c.reason(pc, "the verdict is computed")
 }
 
-// traced tells whether a verdict may be one that only a tracer can carry out.
+// traced tells whether a verdict may be one that only a tracer can carry out. None is
+// where the proof of the program has found none: then the leaf of a program that takes
+// no tracer never says otherwise, however much less exact this exploration is.
 func (c *collector) traced(pc int, r0 absint.Scalar) *Reason {
-	for _, a := range [...]abi.Verdict{abi.Trap, abi.Trace, abi.KillThread} {
-		data := absint.Between(uint64(a), uint64(a)|abi.DataMask)
-		if _, _, may := absint.Refine(prog.OpJeq, absint.W32, r0, data); may {
-			return c.reason(pc, "may return %s", a)
-		}
+	if a, may := verify.TracedAction(r0); may && c.mayTrace {
+		return c.reason(pc, "may return %s", a)
 	}
 	return nil
 }

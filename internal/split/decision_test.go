@@ -36,6 +36,7 @@ func TestDecisionsAreSound(t *testing.T) {
 			t.Fatal(err)
 		}
 		tree := split.Split(v)
+		noTrace(t, v, tree)
 		for k := 0; k < 60; k++ {
 			nr := int32([...]uint32{1, 59, 317, 322, 0x40000001, 0xffffffff, uint32(bpfgen.Number(r)), uint32(r.Intn(128))}[r.Intn(8)])
 			part := tree.Find(abi.ArchX86_64, uint32(nr))

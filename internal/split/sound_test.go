@@ -65,6 +65,7 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[string]int {
 		t.Fatalf("%v\n%s", err, listing(v.Program()))
 	}
 	tree := split.Split(v)
+	noTrace(t, v, tree)
 	exits := verdicts(t, v, v.Code())
 	coarse := verdicts(t, v, v.Code().Coarse())
 	kinds := map[string]int{}
@@ -94,6 +95,21 @@ func sound(t *testing.T, r *rand.Rand, v *verify.Verified) map[string]int {
 		}
 	}
 	return kinds
+}
+
+// noTrace holds a tree to what its program's proof says: nothing is traced where it
+// says that nothing may be.
+func noTrace(t *testing.T, v *verify.Verified, tree *split.Tree) {
+	if v.MayTrace() {
+		return
+	}
+	for _, arch := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
+		for _, r := range tree.Decisions(arch) {
+			if r.Kind() == split.Trace || r.Leaf.Kind == split.Trace {
+				t.Fatalf("call %#x may be traced (%s), which the proof has excluded\n%s", r.From, r.Leaf.Why.Text, listing(v.Program()))
+			}
+		}
+	}
 }
 
 // exits are the values of R0 that an exploration ends with.

@@ -101,16 +101,7 @@ func (t *Tree) Verified() *verify.Verified { return t.v }
 
 // Clones tells whether forks must be seen whatever the leaves are: the program, or one
 // that its tail calls go on in, refers to storage that is copied to a forked child.
-func (t *Tree) Clones() bool {
-	for _, v := range t.v.Programs() {
-		for _, m := range v.Program().Maps {
-			if m.Type == prog.TaskStorage && m.Flags&prog.FlagClone != 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (t *Tree) Clones() bool { return t.v.Clones() }
 
 // Ranges covers every number of arch, ascending; neighbours differ. It is nil
 // for other architectures than x86-64 and i386, and must not be changed.

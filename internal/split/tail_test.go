@@ -148,6 +148,7 @@ func tailsSound(t *testing.T, r *rand.Rand, v *verify.Verified, text string, lea
 		t.Fatal(err)
 	}
 	tree := split.Split(v)
+	noTrace(t, v, tree)
 	for i := 0; i < 24; i++ {
 		d := abi.SeccompData{Nr: int32(r.Intn(4)), Arch: abi.ArchX86_64}
 		d.Args[0] = uint64(r.Intn(8)) | uint64(r.Intn(2))<<32

@@ -36,6 +36,7 @@ type Verified struct {
 	warnings []Warning
 	tails    *tails
 	leads    map[*prog.Program]bool // what its tail calls can find
+	mayTrace bool                   // this program alone
 }
 
 // Program proves p safe, or says why it cannot with an *Error. The Verified
@@ -73,7 +74,9 @@ func one(p *prog.Program, budget int) (*Verified, error) {
 	if err := stackDepth(p, funcs, c.frames); err != nil {
 		return nil, err
 	}
-	return &Verified{code: c.code, visited: visited, frames: c.frames, warnings: warnings(p, c.decides), leads: c.leads}, nil
+	return &Verified{
+		code: c.code, visited: visited, frames: c.frames, warnings: warnings(p, c.decides), leads: c.leads, mayTrace: c.mayTrace,
+	}, nil
 }
 
 // prove follows every path of code, and checks each instruction on it.
@@ -146,6 +149,8 @@ type check struct {
 	decides map[absint.Origin]int
 	// leads are the programs that tail calls can find.
 	leads map[*prog.Program]bool
+	// mayTrace tells that a path does what may take a tracer.
+	mayTrace bool
 }
 
 // failure is a problem at an instruction.
@@ -158,7 +163,12 @@ func (c *check) Visit(s *absint.State) error {
 	if p := c.code.Check(s); p != nil {
 		return &failure{s.PC, p}
 	}
+	in := c.code.Prog.Insns[s.PC]
+	if p := c.wait(s, in); p != nil {
+		return &failure{s.PC, p}
+	}
 	c.measure(s)
+	c.trace(in)
 	if array, index, ok := c.code.TailCall(s); ok {
 		for _, t := range within(array, index) {
 			c.leads[t.Program] = true
@@ -170,8 +180,14 @@ func (c *check) Visit(s *absint.State) error {
 // Fork notes tests that a verdict may depend on.
 func (c *check) Fork(pc int, from absint.Origin) { c.note(pc, from) }
 
-// Exit notes verdicts that are computed.
-func (c *check) Exit(s *absint.State) { c.note(s.PC, s.Top().Regs[prog.R0].Origin) }
+// Exit notes verdicts that are computed, and those that may take a tracer.
+func (c *check) Exit(s *absint.State) {
+	r0 := &s.Top().Regs[prog.R0]
+	c.note(s.PC, r0.Origin)
+	if _, may := TracedAction(r0.Scalar); may {
+		c.mayTrace = true
+	}
+}
 
 // note remembers the first instruction at which a source mattered.
 func (c *check) note(pc int, from absint.Origin) {

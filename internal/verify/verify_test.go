@@ -89,3 +89,40 @@ exit`)
 		t.Errorf("found %v, expected [40 8]", got)
 	}
 }
+
+// TestMayTrace: no program that needs a tracer says that it needs none.
+func TestMayTrace(t *testing.T) {
+	const read = `*(u64 *)(r10 -8) = 0
+r1 = r10
+r1 += -8
+r2 = 8
+r3 = 4096
+call bpf_safe_read_user
+r0 = 0x7fff0000
+exit`
+	for _, c := range []struct {
+		name, text string
+		want       bool
+	}{
+		{"nothing", "r0 = 0x7fff0000\nexit", false},
+		{"an error number", "r0 = *(u32 *)(r1 +16)\nr0 &= 0xffff\nw0 |= 0x50000\nexit", false},
+		{"a kill", "w0 = 0x80000000\nexit", false},
+		{"state", "call bpf_ktime_get_ns\nr0 = 0x7fff0000\nexit", false},
+		{"a pinned read", read, true},
+		{"a pinned read of one call", "r4 = *(u32 *)(r1 +0)\nr0 = 0x7fff0000\nif r4 == 257 goto read\nexit\nread:\n" + read, true},
+		{"order", "r1 = 110\nr2 = 110\ncall bpf_wait_syscall\nr0 = 0x7fff0000\nexit", true},
+		{"a trap", "r0 = 0x30007\nexit", true},
+		{"a thread's end", "r0 = 0\nexit", true},
+		{"a debugger's", "r0 = 0x7ff00001\nexit", true},
+		{"anything", "r0 = *(u32 *)(r1 +16)\nexit", true},
+		{"storage", "map store TASK_STORAGE key 4 value 8 flags 0x1\nr1 = map[store]\nr2 = 0\ncall bpf_task_storage_delete\nr0 = 0x7fff0000\nexit", false},
+		{"storage that forks copy", "map store TASK_STORAGE key 4 value 8 flags 0x201\nr1 = map[store]\nr2 = 0\ncall bpf_task_storage_delete\nr0 = 0x7fff0000\nexit", true},
+	} {
+		v, err := verify.Program(assemble(t, c.text), verify.Options{})
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		} else if v.MayTrace() != c.want {
+			t.Errorf("%s: MayTrace is %v, expected %v", c.name, v.MayTrace(), c.want)
+		}
+	}
+}
