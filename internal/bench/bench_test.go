@@ -76,14 +76,30 @@ func TestQuantile(t *testing.T) {
 }
 
 func TestCheckRefuses(t *testing.T) {
-	if err := check(1, []string{"verify", "static"}); err != nil {
+	if err := check(1, "libbpf", []string{"verify", "static"}); err != nil {
 		t.Error(err)
 	}
-	if err := check(0, nil); err == nil {
+	if err := check(0, defaultProject, nil); err == nil {
 		t.Error("no rounds at all were taken for a measurement")
 	}
-	if err := check(1, []string{"statics"}); err == nil || !strings.Contains(err.Error(), `no subject "statics"`) {
+	if err := check(1, defaultProject, []string{"statics"}); err == nil || !strings.Contains(err.Error(), `no subject "statics"`) {
 		t.Errorf("got %v", err)
+	}
+	if err := check(1, "linux", nil); err == nil || !strings.Contains(err.Error(), `no project "linux": there are libbpf.a, `) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCallsOf(t *testing.T) {
+	by := callsOf(`% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 93.44   42.110988        2263     18605      1478 openat
+  0.78    0.350706          25     13490           execve
+------ ----------- ----------- --------- --------- ----------------
+100.00   45.069774         523     86076      3999 total
+`)
+	if by["openat"] != 18605 || by["execve"] != 13490 || by["total"] != 86076 || len(by) != 3 {
+		t.Errorf("got %v", by)
 	}
 }
 

@@ -17,9 +17,10 @@ import (
 // lab is where measurements are made, and the report they go to.
 type lab struct {
 	*report
-	dir    string // for what is compiled; every user may look into it
-	root   string // of the repository
-	rounds int
+	dir     string // for what is compiled; every user may look into it
+	root    string // of the repository
+	rounds  int
+	project string // what is built
 }
 
 func newLab(rounds int, text io.Writer) (*lab, error) {
@@ -31,7 +32,7 @@ func newLab(rounds int, text io.Writer) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lab{report: newReport(rounds, text), dir: dir, root: root, rounds: rounds}
+	l := &lab{report: newReport(rounds, text), dir: dir, root: root, rounds: rounds, project: defaultProject}
 	if err := os.Chmod(dir, 0o755); err != nil { // nginx's worker is another user than root
 		l.close()
 		return nil, err
@@ -60,16 +61,17 @@ func (e *missingError) Error() string {
 	return fmt.Sprintf("needs %s: apt-get install %s", strings.Join(e.tools, ", "), strings.Join(e.packages, " "))
 }
 
-// tool is a program, or a header, and Debian's package of it.
+// tool is a program, a header or the path of a file, and Debian's package of it.
 type tool struct{ name, pkg string }
 
 // The tools that subjects need.
 const (
-	compiler  = "gcc"
-	scmpH     = "seccomp.h"
-	webServer = "nginx"
-	webClient = "wrk"
-	pinner    = "taskset"
+	compiler   = "gcc"
+	scmpH      = "seccomp.h"
+	webServer  = "nginx"
+	webClient  = "wrk"
+	pinner     = "taskset"
+	callTracer = "strace"
 )
 
 func tools() []tool {
@@ -79,6 +81,11 @@ func tools() []tool {
 		{webServer, "nginx-light"},
 		{webClient, "wrk"},
 		{pinner, "util-linux"},
+		{callTracer, "strace"},
+		{"make", "make"},
+		{"go", "golang"},
+		{"gelf.h", "libelf-dev"},
+		{kernelSource, "linux-source-6.12"},
 	}
 }
 
@@ -99,6 +106,10 @@ func need(names ...string) error {
 func (t tool) present() bool {
 	if strings.HasSuffix(t.name, ".h") {
 		return exec.Command(compiler, "-E", "-x", "c", "-include", t.name, os.DevNull).Run() == nil
+	}
+	if filepath.IsAbs(t.name) {
+		_, err := os.Stat(t.name)
+		return err == nil
 	}
 	return find(t.name) != ""
 }
@@ -124,6 +135,15 @@ func (l *lab) compile(name string, flags ...string) (string, error) {
 	return out, nil
 }
 
+// cli builds the command.
+func (l *lab) cli() (string, error) {
+	bin := filepath.Join(l.dir, "portcullis")
+	build := exec.Command("go", "build", "-o", bin, "./cmd/portcullis")
+	build.Dir, build.Stderr = l.root, os.Stderr
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return bin, build.Run()
+}
+
 // load takes a filter of one of the measured objects, given as FILE:PROGRAM
 // below the root of the repository.
 func (l *lab) load(spec string) (*portcullis.Filter, error) {
@@ -139,4 +159,13 @@ func output(cmd *exec.Cmd) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w: %s", filepath.Base(cmd.Path), err, strings.TrimSpace(complaint.String()))
 	}
 	return out, nil
+}
+
+// command joins the parts of a command line.
+func command(parts ...[]string) *exec.Cmd {
+	var argv []string
+	for _, p := range parts {
+		argv = append(argv, p...)
+	}
+	return exec.Command(argv[0], argv[1:]...)
 }

@@ -3,9 +3,7 @@
 package main
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 )
 
@@ -17,11 +15,8 @@ const launchBar = 6
 
 // launch compares `portcullis run -f F /bin/true` with /bin/true.
 func launch(l *lab) error {
-	bin := filepath.Join(l.dir, "portcullis")
-	build := exec.Command("go", "build", "-o", bin, "./cmd/portcullis")
-	build.Dir, build.Stderr = l.root, os.Stderr
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if err := build.Run(); err != nil {
+	bin, err := l.cli()
+	if err != nil {
 		return err
 	}
 	bare := []string{"/bin/true"}

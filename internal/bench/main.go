@@ -28,18 +28,24 @@ var subjects = []struct {
 	{"decide", decide},
 	{"static", static},
 	{"nginx", nginx},
+	{"pin", pin},
+	{"wait", wait},
+	{"build", build},
 	{"launch", launch},
 	{"many", many},
 	{"verify", verifyAndSplit},
 }
 
-const usage = `usage: bench [-rounds N] [-json] [SUBJECT]...
+const usage = `usage: bench [-rounds N] [-json] [-build PROJECT] [SUBJECT]...
 
 Measures the subjects, all without one, and holds them against their bars:
 
   decide   a decision with state, against a C notifier and an empty Go loop
   static   a decision without, against libseccomp's programs for the same policy
   nginx    requests per second under filters, libseccomp and a notifier
+  pin      a decision over a path that the call then consumes, against a C tracer
+  wait     two calls of which one waits for the other, and all that do not
+  build    how long a project takes to be built under a filter of its paths
   launch   what a filter adds to the start of a program
   many     1,000 processes under one supervisor
   verify   how long filters take to be proved, split and compiled
@@ -55,27 +61,31 @@ where it was asked for by name, that is a failure.
 
 func main() {
 	guest.MaybeInit()
-	rounds := flag.Int("rounds", 20, "how often each comparison is made; nginx and many take a third")
+	rounds := flag.Int("rounds", 20, "how often each comparison is made; nginx and many take a third, build a fifth")
+	project := flag.String("build", defaultProject, "what build builds: libbpf.a, libbpf, net/http or std")
 	asJSON := flag.Bool("json", false, "print one JSON object in place of text")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if err := check(*rounds, flag.Args()); err != nil {
+	if err := check(*rounds, *project, flag.Args()); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(2)
 	}
-	if err := run(*rounds, *asJSON, flag.Args()); err != nil {
+	if err := run(*rounds, *asJSON, *project, flag.Args()); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
 // check refuses what would measure nothing.
-func check(rounds int, names []string) error {
+func check(rounds int, project string, names []string) error {
 	if rounds < 1 {
 		return fmt.Errorf("-rounds %d: expected at least 1", rounds)
+	}
+	if _, err := chosen(project); err != nil {
+		return fmt.Errorf("-build: %w", err)
 	}
 	var known []string
 	for _, s := range subjects {
@@ -89,7 +99,7 @@ func check(rounds int, names []string) error {
 	return nil
 }
 
-func run(rounds int, asJSON bool, names []string) error {
+func run(rounds int, asJSON bool, project string, names []string) error {
 	out := io.Writer(os.Stdout)
 	if asJSON {
 		out = io.Discard
@@ -99,6 +109,7 @@ func run(rounds int, asJSON bool, names []string) error {
 		return err
 	}
 	defer l.close()
+	l.project = project
 	err = measure(l, names)
 	l.end()
 	if asJSON {

@@ -208,7 +208,7 @@ func (l *lab) table(policy string, k kind, cs []contestant, all costs) {
 func (l *lab) judge(title func(string) string, k kind, none []float64, all costs) {
 	if k == allowed {
 		if again := all[treeAgain][k]; len(again) > 0 {
-			l.parity(title("against the bitmap"), all[ourselves][k], all[tree][k], again)
+			l.parity(title("against the bitmap"), "libseccomp", all[ourselves][k], all[tree][k], again)
 		}
 		return
 	}
@@ -222,10 +222,10 @@ func (l *lab) judge(title func(string) string, k kind, none []float64, all costs
 	l.row(title("what is added, "+floor), times(added(floor, tree), "tree"), times(added(floor, chain), "default order"))
 }
 
-// parity holds ours to be the same as libseccomp's, whose allowed calls are in
-// the kernel's bitmap, if the median of the pairs' ratios lies in the middle
-// half of what libseccomp's against itself yields, or within one percent.
-func (l *lab) parity(name string, ours, theirs, again []float64) {
+// parity holds ours to be the same as another's, whose allowed calls are in the
+// kernel's bitmap, if the median of the pairs' ratios lies in the middle half of
+// what the other's against itself yields, or within one percent.
+func (l *lab) parity(name, of string, ours, theirs, again []float64) {
 	noise := ratios(again, theirs)
 	low, high := quantile(noise, 0.25), quantile(noise, 0.75)
 	switch {
@@ -233,8 +233,8 @@ func (l *lab) parity(name string, ours, theirs, again []float64) {
 		l.note(name, fmt.Sprintf("not judged: that takes %d rounds", pairs))
 		return
 	case low < 1-blur || high > 1+blur:
-		l.note(name, fmt.Sprintf("not judged: libseccomp's against itself is %.3f to %.3f", low, high))
+		l.note(name, fmt.Sprintf("not judged: %s against itself is %.3f to %.3f", of, low, high))
 		return
 	}
-	l.row(name, value(median(ratios(ours, theirs)), 3, "x libseccomp").within(min(low, 0.99), max(high, 1.01)))
+	l.row(name, value(median(ratios(ours, theirs)), 3, "x "+of).within(min(low, 0.99), max(high, 1.01)))
 }

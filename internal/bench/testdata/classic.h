@@ -18,7 +18,7 @@ static void die(const char *what)
 	exit(2);
 }
 
-static void install(const char *path)
+static inline void install(const char *path)
 {
 	static struct sock_filter code[BPF_MAXINSNS];
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

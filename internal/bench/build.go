@@ -1,0 +1,218 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// kernelSource is what Debian's package linux-source-6.12 installs.
+const kernelSource = "/usr/src/linux-source-6.12.tar.xz"
+
+// defaultProject is what is built where no other one is chosen.
+const defaultProject = "libbpf.a"
+
+// project is something to be built, again and again in a new directory.
+type project struct {
+	name  string
+	needs []string
+	// prepare is done once; it returns where the sources are.
+	prepare func(l *lab) (string, error)
+	// argv builds it from the sources to a directory.
+	argv func(source, out string) []string
+	env  func(out string) []string
+}
+
+// projects are from small to large. Compilers of C look for each header in many
+// directories: so many calls with paths a second are seldom.
+func projects() []project {
+	goTools := []string{"go"}
+	cTools := []string{compiler, "make", "gelf.h", kernelSource}
+	return []project{
+		{"libbpf.a", cTools, libbpf, func(source, out string) []string {
+			return makeIn(source, out, out+"/libbpf.a")
+		}, nil},
+		{"libbpf", cTools, libbpf, func(source, out string) []string {
+			return makeIn(source, out)
+		}, nil},
+		{"net/http", goTools, nil, goBuild("net/http"), goCache},
+		{"std", goTools, nil, goBuild("std"), goCache},
+	}
+}
+
+func makeIn(source, out string, targets ...string) []string {
+	return append([]string{"make", "-s", "-C", source, "-j", strconv.Itoa(runtime.NumCPU()), "O=" + out, "OUTPUT=" + out + "/"}, targets...)
+}
+
+func goBuild(pkg string) func(string, string) []string {
+	return func(string, string) []string { return []string{"go", "build", "-a", "-o", os.DevNull, pkg} }
+}
+
+func goCache(out string) []string {
+	return []string{"GOCACHE=" + out, "GOTOOLCHAIN=local", "CGO_ENABLED=0", "GOFLAGS="}
+}
+
+// libbpf unpacks what it is built from.
+func libbpf(l *lab) (string, error) {
+	dir := filepath.Join(l.dir, "linux")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", err
+	}
+	argv := []string{"tar", "-C", dir, "--strip-components=1", "-xf", kernelSource, "--wildcards"}
+	for _, part := range []string{"tools/lib", "tools/include", "tools/build", "tools/scripts", "tools/arch", "scripts", "include/uapi"} {
+		argv = append(argv, "linux-source-*/"+part)
+	}
+	_, err := output(command(argv))
+	return filepath.Join(dir, "tools/lib/bpf"), err
+}
+
+// build compares how long a project takes to be built under a filter of its paths.
+func build(l *lab) error {
+	p, err := chosen(l.project)
+	if err != nil {
+		return err
+	}
+	if err := need(append(p.needs, compiler, callTracer)...); err != nil {
+		return err
+	}
+	b, err := l.newBuilding(p)
+	if err != nil {
+		return err
+	}
+	return l.raceBuilds(b)
+}
+
+// chosen is the project of a name.
+func chosen(name string) (project, error) {
+	var names []string
+	for _, p := range projects() {
+		if p.name == name {
+			return p, nil
+		}
+		names = append(names, p.name)
+	}
+	return project{}, fmt.Errorf("no project %q: there are %s", name, strings.Join(names, ", "))
+}
+
+// building is a project with its sources.
+type building struct {
+	project
+	*holding
+	source string
+	out    string // made anew for each build
+}
+
+func (l *lab) newBuilding(p project) (*building, error) {
+	h, err := l.newHolding()
+	if err != nil {
+		return nil, err
+	}
+	b := &building{project: p, holding: h, out: filepath.Join(l.dir, "built")}
+	if p.prepare != nil {
+		b.source, err = p.prepare(l)
+	}
+	return b, err
+}
+
+// raceBuilds builds in each way in turn, each round another one first. The first
+// build of all counts calls, and fills the page cache.
+func (l *lab) raceBuilds(b *building) error {
+	calls, err := b.count()
+	if err != nil {
+		return err
+	}
+	rivals := b.rivals()
+	all := make(map[string][]float64)
+	for r := 0; r < (l.rounds+4)/5; r++ {
+		for i := range rivals {
+			c := rivals[(i+r)%len(rivals)]
+			s, err := b.time(c.prefix)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			all[c.name] = append(all[c.name], s)
+		}
+	}
+	l.note(b.name+": calls", calls)
+	for _, c := range rivals {
+		l.row(b.name+": "+c.name, value(median(all[c.name]), 2, "s"), times(median(ratios(all[c.name], all[noFilter])), noFilter))
+	}
+	return nil
+}
+
+func (b *building) rivals() []rival {
+	return []rival{
+		{name: noFilter},
+		{name: ourselves + ", paths", prefix: b.under("paths")},
+		{name: cTracer + ", unpinned", prefix: b.floored("paths")},
+		{name: "C notifier, unpinned", prefix: b.floored("notify")},
+		{name: "strace -f", prefix: []string{find(callTracer), "-f", "-o", "/dev/null"}},
+	}
+}
+
+// time builds once and returns seconds.
+func (b *building) time(prefix []string) (float64, error) {
+	cmd, err := b.fresh(prefix)
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	_, err = output(cmd)
+	return time.Since(start).Seconds(), err
+}
+
+// fresh is a build from nothing.
+func (b *building) fresh(prefix []string) (*exec.Cmd, error) {
+	if err := os.RemoveAll(b.out); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(b.out, 0o755); err != nil {
+		return nil, err
+	}
+	cmd := command(prefix, b.argv(b.source, b.out))
+	cmd.Env = os.Environ()
+	if b.env != nil {
+		cmd.Env = append(cmd.Env, b.env(b.out)...)
+	}
+	return cmd, nil
+}
+
+// count tells how many calls the build makes that open files, or have paths.
+func (b *building) count() (string, error) {
+	table := b.out + ".calls"
+	cmd, err := b.fresh([]string{find(callTracer), "-f", "-c", "-o", table, "-e", "trace=%file"})
+	if err != nil {
+		return "", err
+	}
+	if _, err := output(cmd); err != nil {
+		return "", err
+	}
+	text, err := os.ReadFile(table)
+	if err != nil {
+		return "", err
+	}
+	by := callsOf(string(text))
+	return fmt.Sprintf("%d opens, %d execs, %d with a path", by["open"]+by["openat"]+by["openat2"], by["execve"], by["total"]), nil
+}
+
+// callsOf reads the table of strace -c.
+func callsOf(table string) map[string]int {
+	by := make(map[string]int)
+	for _, line := range strings.Split(table, "\n") {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			continue
+		}
+		if n, err := strconv.Atoi(f[3]); err == nil {
+			by[f[len(f)-1]] = n
+		}
+	}
+	return by
+}
