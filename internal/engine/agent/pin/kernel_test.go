@@ -81,7 +81,7 @@ type kernel struct {
 	regs   [6]uint64
 }
 
-// after is the kernel that makes the call of s, in memory that is other than it was.
+// after is the kernel that makes the call of s.
 func after(s *Set, m memory) (*kernel, Redirects) {
 	k := &kernel{memory: m, regs: s.regs, slot: make([]byte, SlotBytes)}
 	_, r := s.Place(k.slot, base, faulting)
@@ -90,7 +90,6 @@ func after(s *Set, m memory) (*kernel, Redirects) {
 			k.regs[i] = r.Args[i]
 		}
 	}
-	m.flip()
 	return k, r
 }
 
