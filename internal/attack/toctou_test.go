@@ -75,9 +75,11 @@ func assaults() []assault {
 		{"jump", "paths", calls, 1},
 		{"inherit", "paths", lives, 1},
 		{"premap", "paths", lives, 1},
+		{"swap", "paths", lives, 1},
 		{"ring", "paths", calls, 0},
 		{"forged-trace", "paths", lives, 1},
 		{"nested-filter", "paths", lives, 1},
+		{"sabotage", "paths", lives, 1},
 		{"tracer", "paths", lives, 1},
 		{"rewritten-code", "paths", tasks, 1},
 		{"handler", "paths", calls, 1},
@@ -97,6 +99,7 @@ func assaults() []assault {
 		{"buffer", "structures", calls, 1},
 		{"message", "structures", calls, 1},
 		{"vector", "structures", calls, 1},
+		{"overlap", "structures", calls, 1},
 		{"open-flags", "structures", calls, 1},
 		{"program", "structures", tasks, 1},
 	}
@@ -105,7 +108,7 @@ func assaults() []assault {
 // attempts is how many are made in all.
 func attempts(t *testing.T) int {
 	t.Helper()
-	text, n := os.Getenv("PORTCULLIS_ATTEMPTS"), 40000
+	text, n := os.Getenv("PORTCULLIS_ATTEMPTS"), 100000
 	if text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
@@ -205,7 +208,7 @@ func (a *assault) pinned(t *testing.T, dir string, n int) score {
 	t.Helper()
 	w := newWatch(t)
 	defer w.close()
-	before := descriptors(t)
+	before := descriptorNames(t)
 	cmd := commandUntil(w.ctx, t, policies()[a.policy], attacker(t), "toctou", a.name, strconv.Itoa(n), strconv.Itoa(n))
 	cmd.Dir, cmd.Stdout = dir, w
 	if err := cmd.Run(); err != nil {
@@ -215,13 +218,28 @@ func (a *assault) pinned(t *testing.T, dir string, n int) score {
 		await(t, cmd.Done())
 		nobodyLeft(t, cmd.Process.Pid)
 	}
-	if after := descriptors(t); after > before {
-		t.Errorf("%d descriptors before, %d after: expected none to be left", before, after)
+	if after := descriptorNames(t); len(after) > len(before) {
+		t.Errorf("descriptors before: %q, after: %q: expected none to be left", before, after)
 	}
 	for _, line := range w.rest {
 		t.Errorf("pinned: %q: expected a score", line)
 	}
 	return w.score()
+}
+
+// descriptorNames says what this process has open.
+func descriptorNames(t *testing.T) (names []string) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range all {
+		if name, err := os.Readlink(fd); err == nil { // that of the directory is closed
+			names = append(names, filepath.Base(fd)+" "+name)
+		}
+	}
+	return names
 }
 
 // nobodyLeft wants no process of a group to run on.

@@ -21,6 +21,7 @@ struct tally {
 	atomic_int over, turn;
 	long limit, enough;
 	ino_t secret;
+	dev_t device; // where it is
 	pid_t supervisor; // 0 for the parent
 };
 
@@ -31,11 +32,14 @@ struct area {
 	char *start, *end;
 };
 
-// The size of one part of it, which serves one call.
-enum { SLOT = 64 << 10, PAGE = 4096 };
+// A slot, which serves one call, is a multiple of this long.
+enum { SLOT = 32 << 10, PAGE = 4096 };
 
 // What /proc/self/maps says now.
 struct area find_slots(void);
+
+// Works on the string's own page and then on some slots, others each time.
+void everywhere(char *page, struct area slots, void (*work)(char *at));
 
 // An attack by name.
 struct attack {

@@ -12,7 +12,7 @@
 static void attempts(char *page)
 {
 	beside(flip, page);
-	for (int i = 0; i < 200 && more(); i++)
+	for (int i = 0; i < 20 && more(); i++)
 		open_path(page);
 	_exit(0); // with its threads
 }
@@ -160,6 +160,38 @@ static void nested_filter(void)
 	}
 }
 
+// What a defender may have a thread do that is about to call: among the calls that it
+// makes itself, a filter of its own denies one, or claims to have made it.
+static const long needed[] = { SYS_mmap, SYS_close, SYS_madvise, 462 /* mseal */, 236 /* vserver */, SYS_poll };
+
+static const unsigned int lies[] = {
+	SECCOMP_RET_ERRNO, SECCOMP_RET_ERRNO | EPERM, SECCOMP_RET_ERRNO | EEXIST, SECCOMP_RET_ERRNO | 7,
+	SECCOMP_RET_TRAP, SECCOMP_RET_TRACE, SECCOMP_RET_TRACE | 0x5043, SECCOMP_RET_USER_NOTIF, SECCOMP_RET_KILL_THREAD,
+};
+
+static long lied;
+
+static void lie(char *page)
+{
+	must("seccomp", install(0, lied, acting));
+	for (int i = 0; i < 20 && more(); i++)
+		open_path(page);
+}
+
+// A filter of its own that gets in the way of the defender.
+static void sabotage(void)
+{
+	enum { CALLS = sizeof(needed) / sizeof(*needed), LIES = sizeof(lies) / sizeof(*lies) };
+	char *p = shared_page();
+
+	beside(flip, p);
+	for (size_t i = 0; more(); i++) {
+		lied = needed[i % CALLS];
+		acting = lies[i / CALLS % LIES];
+		waitpid(child(lie, p), NULL, 0);
+	}
+}
+
 // ---- a tracer of one's own ------------------------------------------------------------------
 
 static void traced(char *page)
@@ -300,6 +332,7 @@ const struct attack door_attacks[] = {
 	{ "ring", by_ring },
 	{ "forged-trace", forged_trace },
 	{ "nested-filter", nested_filter },
+	{ "sabotage", sabotage },
 	{ "tracer", by_tracer },
 	{ "rewritten-code", rewrite_code },
 	{ "own-listener", own_listener },

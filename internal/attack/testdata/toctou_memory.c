@@ -107,35 +107,33 @@ static void by_sharer(void)
 static pid_t victim;
 static struct area slots;
 
-// What a process that writes to another's memory does to each place that its calls
-// may read.
-static void everywhere(char *page, long (*put)(char *at, int word))
+static void vm_write(char *at)
 {
 	for (int word = SECRET; word >= SAFE; word--) {
-		put(page, word);
-		for (char *at = slots.start; at < slots.end; at += SLOT) {
-			put(at, word);
-			put(at + (uintptr_t)page % PAGE, word);
-		}
+		struct iovec from = { (char *)words[word], 8 }, to = { at, 8 };
+
+		process_vm_writev(victim, &from, 1, &to, 1, 0);
 		dawdle(4);
 	}
 }
 
-static long vm_write(char *at, int word)
-{
-	struct iovec from = { (char *)words[word], 8 }, to = { at, 8 };
-
-	return process_vm_writev(victim, &from, 1, &to, 1, 0);
-}
-
 static void vm_writes(char *page)
 {
-	everywhere(page, vm_write);
+	everywhere(page, slots, vm_write);
 }
 
 static int memory = -1;
 
-static long force(char *at, int word)
+static void force(char *at)
+{
+	for (int word = SECRET; word >= SAFE; word--) {
+		lseek(memory, (off_t)at, SEEK_SET);
+		(void)!write(memory, words[word], 8);
+		dawdle(4);
+	}
+}
+
+static void forces(char *page)
 {
 	if (memory < 0) {
 		char path[64];
@@ -143,13 +141,7 @@ static long force(char *at, int word)
 		snprintf(path, sizeof(path), "/proc/%d/mem", victim);
 		memory = must(path, syscall(SYS_open, path, O_RDWR | O_CLOEXEC));
 	}
-	lseek(memory, (off_t)at, SEEK_SET);
-	return write(memory, words[word], 8);
-}
-
-static void forces(char *page)
-{
-	everywhere(page, force);
+	everywhere(page, slots, force);
 }
 
 // The slots are there after a first call.

@@ -8,14 +8,6 @@
 static int pages;           // a file with a page for each word
 static struct area slots;
 
-// Works on the string's own page and on what is mapped for it.
-static void everywhere(char *page, void (*work)(char *at))
-{
-	work(page);
-	for (char *at = slots.start; at < slots.end; at += SLOT)
-		work(at);
-}
-
 // The defender's memory has to be as it was; then page may be anything.
 static void expect_slots(void)
 {
@@ -58,7 +50,7 @@ static void put_over(char *at)
 
 static void puts_over(char *page)
 {
-	everywhere(page, put_over);
+	everywhere(page, slots, put_over);
 }
 
 // mmap with MAP_FIXED.
@@ -78,7 +70,7 @@ static void unmap_and_map(char *at)
 
 static void unmaps(char *page)
 {
-	everywhere(page, unmap_and_map);
+	everywhere(page, slots, unmap_and_map);
 	if (slots.start) { // all of it, from before to behind
 		munmap(slots.start, slots.end - slots.start);
 		munmap(slots.start - PAGE, slots.end - slots.start + 2 * PAGE);
@@ -106,7 +98,7 @@ static void moves(char *page)
 {
 	char *away = page + (1UL << 30);
 
-	everywhere(page, move_over);
+	everywhere(page, slots, move_over);
 	if (!slots.start)
 		return;
 	mremap(slots.start, slots.end - slots.start, slots.end - slots.start, MREMAP_MAYMOVE | MREMAP_FIXED, away);
@@ -130,7 +122,7 @@ static void choose(char *at)
 
 static void chooses(char *page)
 {
-	everywhere(page, choose);
+	everywhere(page, slots, choose);
 }
 
 // remap_file_pages.
@@ -153,7 +145,7 @@ static void attach(char *at)
 
 static void attaches(char *page)
 {
-	everywhere(page, attach);
+	everywhere(page, slots, attach);
 }
 
 // shmat with SHM_REMAP. The segments go when the last process that has them ends.
@@ -197,7 +189,7 @@ static void unprotect(char *at)
 
 static void unprotects(char *page)
 {
-	everywhere(page, unprotect);
+	everywhere(page, slots, unprotect);
 }
 
 // mprotect and pkey_mprotect.

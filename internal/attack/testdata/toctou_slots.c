@@ -53,8 +53,10 @@ static void edge(void)
 			open_path(at + SLOT - 4);
 			open_path(at - 4);
 		}
-		open_path(slots.end - PAGE);
-		open_path(slots.end - 4);
+		if (slots.start) {
+			open_path(slots.end - PAGE);
+			open_path(slots.end - 4);
+		}
 	}
 }
 
@@ -197,11 +199,62 @@ static void premap(void)
 	}
 }
 
+// ---- descriptors ----------------------------------------------------------------------
+
+enum { EVIL = 16 << 20 };
+
+static char *evil; // memory that looks like the defender's
+static int evil_file, next_free;
+
+static void swap_descriptor(char *unused)
+{
+	(void)unused;
+	for (int fd = next_free; fd < next_free + 2; fd++) {
+		dup2(evil_file, fd);
+		dawdle(20);
+		close(fd);
+	}
+}
+
+static void flip_evil(char *unused)
+{
+	(void)unused;
+	for (char *at = evil; at < evil + EVIL; at += SLOT)
+		store(at, tally->turn & 1);
+	tally->turn++;
+}
+
+static void swapped(char *page)
+{
+	beside(swap_descriptor, NULL);
+	beside(flip, page);
+	attempts(page);
+	_exit(0); // with its threads
+}
+
+// The file that the defender has a thread map becomes another one.
+static void swap(void)
+{
+	char *p = own_page();
+
+	evil_file = must("memfd_create", memfd_create("portcullis-00000000000000000000000000000000", MFD_CLOEXEC));
+	must("ftruncate", ftruncate(evil_file, EVIL));
+	evil = mmap(NULL, EVIL, PROT_READ | PROT_WRITE, MAP_SHARED, evil_file, 0);
+	must("mmap", evil == MAP_FAILED ? -1 : 0);
+	madvise(evil, EVIL, MADV_DONTFORK);
+	next_free = dup(1);
+	close(next_free);
+	beside(flip_evil, NULL);
+	while (more())
+		waitpid(child(swapped, p), NULL, 0);
+}
+
 const struct attack slot_attacks[] = {
 	{ "borrow", borrow },
 	{ "edge", edge },
 	{ "jump", jump },
 	{ "inherit", inherit },
 	{ "premap", premap },
+	{ "swap", swap },
 	{ NULL, NULL },
 };

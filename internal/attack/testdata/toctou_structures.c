@@ -101,6 +101,33 @@ static void vector(void)
 		send_and_look(&m);
 }
 
+// A vector that is its own data: its base, as bytes, is a word, and as a number the
+// address of the vector of that base.
+static void overlap(void)
+{
+	struct iovec *v[2];
+	struct msghdr *m = (struct msghdr *)own_page();
+
+	for (int word = SAFE; word <= SECRET; word++) {
+		uintptr_t at;
+		char *p;
+
+		memcpy(&at, words[word], 8);
+		p = mmap((void *)(at & -PAGE), 2 * PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		must("mmap", p == MAP_FAILED ? -1 : 0);
+		v[word] = (struct iovec *)at;
+		*v[word] = (struct iovec){ v[word], 8 };
+	}
+	good = (uintptr_t)v[SAFE];
+	bad = (uintptr_t)v[SECRET];
+	*m = (struct msghdr){ .msg_iov = v[SAFE], .msg_iovlen = 1 };
+	must("socketpair", socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair));
+	beside(flip_bytes, (char *)&v[SAFE]->iov_base);
+	while (more())
+		send_and_look(m);
+}
+
 // ---- structures -------------------------------------------------------------------------
 
 // The flags of openat2: read only is allowed.
@@ -153,6 +180,7 @@ const struct attack structure_attacks[] = {
 	{ "buffer", buffer },
 	{ "message", message },
 	{ "vector", vector },
+	{ "overlap", overlap },
 	{ "open-flags", flags },
 	{ "program", program },
 	{ NULL, NULL },
