@@ -47,8 +47,8 @@ func (s *stack) add(t testing.TB, p *prog.Program) bool {
 }
 
 // run is the verdict of the stack, as the kernel joins and delivers it to a task
-// without a listener.
-func (s *stack) run(e interp.Env, d *abi.SeccompData) abi.Verdict {
+// without a listener, or a debugger.
+func (s *stack) run(e interp.Env, d *abi.SeccompData, traced bool) abi.Verdict {
 	v := abi.Allow
 	for _, m := range s.machines {
 		v = abi.Strictest(abi.Verdict(m.Run(e, d).Ret), v)
@@ -56,6 +56,10 @@ func (s *stack) run(e interp.Env, d *abi.SeccompData) abi.Verdict {
 	switch v = v.Effective(); v.Action() {
 	case abi.UserNotif:
 		return abi.Errno(38)
+	case abi.Trace:
+		if traced {
+			return abi.Errno(38)
+		}
 	case abi.Allow, abi.Log:
 		return v.Action()
 	}
@@ -132,18 +136,17 @@ func TestStacks(t *testing.T) {
 	seed := rand.Int63()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewSource(seed))
-	static, byArgument, asked := 0, 0, 0
-	for i := rounds(t, 400); i > 0; i-- {
+	static, byArgument, asked, traced := 0, 0, 0, 0
+	for i := rounds(t, 250); i > 0; i-- {
 		s := randomFilters(t, r)
-		p, err := prefilter.Build(s.trees, prefilter.Options{Lift: lifted(r)})
-		if err != nil {
-			continue // something only a tracer can do
-		}
+		p := prefilterOf(t, r, s)
 		for _, rg := range p.Ranges(abi.ArchX86_64) {
 			for k := 0; k < 6; k++ {
 				nr := rg.From + uint32(r.Int63n(int64(rg.To)-int64(rg.From)+1))
 				d := near(r, abi.ArchX86_64, nr, rg.Decision)
 				switch kind := held(t, r, s, p, &d); {
+				case kind == split.Trace:
+					traced++
 				case kind == split.Notify:
 					asked++
 				case rg.Decision != nil:
@@ -154,10 +157,28 @@ func TestStacks(t *testing.T) {
 			}
 		}
 	}
-	if static < 1000 || byArgument < 1000 || asked < 1000 {
-		t.Errorf("%d static, %d by argument, %d asked: too few to mean anything", static, byArgument, asked)
+	if static < 1000 || byArgument < 1000 || asked < 1000 || traced < 1000 {
+		t.Errorf("%d static, %d by argument, %d asked, %d traced: too few to mean anything", static, byArgument, asked, traced)
 	}
-	t.Logf("%d static, %d by argument, %d asked", static, byArgument, asked)
+	t.Logf("%d static, %d by argument, %d asked, %d traced", static, byArgument, asked, traced)
+}
+
+// prefilterOf lifts guards at random, unless the stack takes a tracer: then it keeps
+// those that it has to.
+func prefilterOf(t *testing.T, r *rand.Rand, s *stack) *prefilter.Prefilter {
+	t.Helper()
+	o := prefilter.Options{Lift: lifted(r), Slots: prefilter.Slots(r.Intn(2))}
+	p, err := prefilter.Build(s.trees, o)
+	if err == nil {
+		return p
+	}
+	if !strings.Contains(err.Error(), "takes a tracer") || len(o.Lift) == 0 {
+		t.Fatal(err)
+	}
+	if p, err = prefilter.Build(s.trees, prefilter.Options{Slots: o.Slots}); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // FuzzStacks is TestStacks for whatever stack a seed draws.
@@ -166,10 +187,7 @@ func FuzzStacks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed int64) {
 		r := rand.New(rand.NewSource(seed))
 		s := randomFilters(t, r)
-		p, err := prefilter.Build(s.trees, prefilter.Options{Lift: lifted(r)})
-		if err != nil {
-			return
-		}
+		p := prefilterOf(t, r, s)
 		for _, rg := range p.Ranges(abi.ArchX86_64) {
 			for k := 0; k < 20; k++ {
 				d := near(r, abi.ArchX86_64, rg.From, rg.Decision)
@@ -187,10 +205,14 @@ func lifted(r *rand.Rand) []prefilter.Guard {
 func randomFilters(t *testing.T, r *rand.Rand) *stack {
 	verdicts := []uint32{0x50001, 0x50002, 0x80000000, 0x30000, 0x7fff0000, 0x7ffc0000, 0x7fc00000}
 	s := &stack{}
+	tracing := r.Intn(3) == 0
 	for n := 1 + r.Intn(3); n > 0; n-- {
-		if r.Intn(4) == 0 {
+		switch {
+		case r.Intn(4) == 0:
 			s.add(t, bpfgen.Program(r, bpfgen.Options{Statements: 1 + r.Intn(10)}))
-		} else {
+		case tracing:
+			s.add(t, assembled(t, bpfgen.Tracing(r, bpfgen.Rules(r, verdicts))))
+		default:
 			s.add(t, assembled(t, bpfgen.Rules(r, verdicts)))
 		}
 	}
@@ -200,8 +222,10 @@ func randomFilters(t *testing.T, r *rand.Rand) *stack {
 // held runs program, leaves and filters on d and holds them against each other.
 func held(t *testing.T, r *rand.Rand, s *stack, p *prefilter.Prefilter, d *abi.SeccompData) split.Kind {
 	t.Helper()
-	leaf, answer, want := p.Decide(d), p.Recheck(d), s.run(bpfgen.Env{R: r}, d)
-	switch {
+	leaf, answer, want := p.Decide(d), p.Recheck(d), s.run(bpfgen.Env{R: r}, d, p.Traced())
+	switch action := want.Action(); {
+	case leaf.Kind == split.Notify && leaf.Guard == "" && (action == abi.Trap || action == abi.KillThread):
+		t.Fatalf("%+v: a notification, for which the filters return %v\n%s", d, want, p.Program())
 	case answer != answerOf(leaf):
 		t.Fatalf("%+v: the program answers %v, its leaf is %+v\n%s", d, answer, leaf, p.Program())
 	case leaf.Kind == split.Static && leaf.Guard == "" && answer != want:
@@ -211,7 +235,25 @@ func held(t *testing.T, r *rand.Rand, s *stack, p *prefilter.Prefilter, d *abi.S
 	case p.Program().ConstAllow(d.Arch, uint32(d.Nr)) && answer != abi.Allow:
 		t.Fatalf("%+v: the kernel would not run the program, which answers %v", d, answer)
 	}
+	if leaf.Kind == split.Trace {
+		tracedAgain(t, r, p, *d)
+	}
 	return leaf.Kind
+}
+
+// tracedAgain has the kernel ask again as it does after a tracer has redirected
+// pointers: the call is traced once more, or denied by a guard.
+func tracedAgain(t *testing.T, r *rand.Rand, p *prefilter.Prefilter, d abi.SeccompData) {
+	t.Helper()
+	before := d
+	for i := range d.Args {
+		if prefilter.MayRedirect(d.Arch, uint32(d.Nr), i) && r.Intn(2) == 0 {
+			d.Args[i] = bpfgen.Number(r)
+		}
+	}
+	if again := p.Recheck(&d); again != abi.Trace|abi.TraceData && p.Decide(&d).Guard != prefilter.GuardSlots {
+		t.Fatalf("%+v is traced, and as %+v it is %v\n%s", before, d, again, p.Program())
+	}
 }
 
 // answerOf is what the program of a prefilter has to answer for a leaf.

@@ -86,7 +86,7 @@ func TestStacksInTheKernel(t *testing.T) {
 			d := &questions[i].Calls[k]
 			want := abi.Verdict(abi.Errno(uint16(syscall.ENOSYS)))
 			if programs[i].Decide(d).Kind == split.Static {
-				if v := stacks[i].run(bpfgen.Env{R: r}, d); v != abi.Allow {
+				if v := stacks[i].run(bpfgen.Env{R: r}, d, programs[i].Traced()); v != abi.Allow {
 					want = v
 					denied++
 				}

@@ -19,9 +19,12 @@ func TestDecisionsAreSound(t *testing.T) {
 	seed := rand.Int63()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewSource(seed))
-	tests, static := 0, 0
+	tests, static, traced := 0, 0, 0
 	for i := rounds(t, 600); i > 0; i-- {
 		text := bpfgen.Rules(r, []uint32{0x50001, 0x50002, 0x80000000, 0x30000, 0x7fff0000})
+		if i%3 == 0 {
+			text = bpfgen.Tracing(r, text)
+		}
 		p := program(t, text)
 		v, err := verify.Program(p, verify.Options{})
 		if err != nil {
@@ -52,8 +55,13 @@ func TestDecisionsAreSound(t *testing.T) {
 				leaf = part.Decision.Decide(&data)
 				tests += part.Decision.Tests()
 			}
-			got := abi.Verdict(m.Run(bpfgen.Env{R: r}, &data).Ret)
+			env := &pinning{Env: bpfgen.Env{R: r}}
+			got := abi.Verdict(m.Run(env, &data).Ret)
 			switch action := got.Action(); {
+			case leaf.Kind != split.Trace && env.asked:
+				t.Fatalf("%s leaf, but %+v takes a tracer\n%s", leaf.Kind, data, text)
+			case leaf.Kind == split.Trace && part.Decision != nil:
+				traced++
 			case leaf.Kind == split.Static && got != leaf.Verdict:
 				t.Fatalf("%v is returned on %+v, decided was %v\n%s", got, data, leaf.Verdict, text)
 			case leaf.Kind == split.Notify && (action == abi.Trap || action == abi.Trace || action == abi.KillThread):
@@ -63,10 +71,26 @@ func TestDecisionsAreSound(t *testing.T) {
 			}
 		}
 	}
-	if tests < 100 || static < 1000 {
-		t.Errorf("%d tests, %d static decisions: too few to mean anything", tests, static)
+	if tests < 100 || static < 1000 || traced < 100 {
+		t.Errorf("%d tests, %d static decisions, %d traced: too few to mean anything", tests, static, traced)
 	}
-	t.Logf("%d tests, %d static decisions", tests, static)
+	t.Logf("%d tests, %d static decisions, %d traced", tests, static, traced)
+}
+
+// pinning is a caller that remembers whether it was asked for what takes a tracer.
+type pinning struct {
+	bpfgen.Env
+	asked bool
+}
+
+func (p *pinning) SafeRead(dst []byte, addr uint64) maps.Errno {
+	p.asked = true
+	return p.Env.SafeRead(dst, addr)
+}
+
+func (p *pinning) Await(curr, target uint64) maps.Errno {
+	p.asked = true
+	return p.Env.Await(curr, target)
 }
 
 // outline writes a decision as nested tests.

@@ -49,6 +49,24 @@ func Rules(r *rand.Rand, verdicts []uint32) string {
 	return b.String()
 }
 
+// Tracing has some rules of a list that Rules drew do what takes a tracer before they
+// answer: read a pinned argument, or order their call.
+func Tracing(r *rand.Rand, rules string) string {
+	var b strings.Builder
+	for _, line := range strings.SplitAfter(rules, "\n") {
+		b.WriteString(line)
+		if !strings.HasPrefix(line, "v") || r.Intn(3) > 0 {
+			continue
+		}
+		if r.Intn(4) == 0 {
+			b.WriteString("r1 = r7\nr2 = 39\ncall bpf_wait_syscall\n")
+			continue
+		}
+		fmt.Fprintf(&b, "r1 = r10\nr1 += -8\nr2 = 8\nr3 = *(u64 *)(r6 +%d)\ncall bpf_safe_read_user\n", 16+8*r.Intn(6))
+	}
+	return b.String()
+}
+
 // comparisons are the operators of conditional jumps.
 func comparison(r *rand.Rand) (op, register string) {
 	ops := [...]string{"==", "!=", "<", "<=", ">", ">=", "s<", "s<=", "s>", "s>=", "&"}
