@@ -18,6 +18,7 @@ const (
 // stageOrder is the message that a stage waits for.
 type stageOrder struct {
 	token    uint64
+	traced   uint64 // not 0: it waits for a tracer
 	count    uint64 // of installs
 	installs [maxInstalls]stageInstall
 	data     [maxOrderData]byte
@@ -33,9 +34,16 @@ type StageOrder struct {
 	// and a filter may recognise.
 	Token uint64
 
+	traced   uint64
 	installs []stageInstall
 	data     []byte
 }
+
+// AwaitTracer makes the stage wait, under its filters, for a tracer: it reports
+// StageTraced, and executes after a message. Between them every process of its user
+// may look into it, so it has forgotten the order, Token and all, and the listener:
+// it is for the tracer to write the token into the call.
+func (o *StageOrder) AwaitTracer() { o.traced = 1 }
 
 // Classic adds a classic filter, installed with flags as by InstallFilter. With
 // FlagNewListener, which one install may have, the stage sends the listener with
@@ -87,7 +95,7 @@ func (o *StageOrder) Message() ([]byte, error) {
 	if len(o.installs) > maxInstalls || len(o.data) > maxOrderData {
 		return nil, &OrderError{len(o.installs), len(o.data)}
 	}
-	m := &stageOrder{token: o.Token, count: uint64(len(o.installs))}
+	m := &stageOrder{token: o.Token, traced: o.traced, count: uint64(len(o.installs))}
 	copy(m.installs[:], o.installs)
 	copy(m.data[:], o.data)
 	size := int(unsafe.Offsetof(m.data)) + len(o.data)

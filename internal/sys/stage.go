@@ -37,6 +37,7 @@ type stageBlock struct {
 	owned   uint32 // how many they are
 	socket  uint32 // the first of them
 	texts   uint64 // address of stageTexts, 0 for a stage that reports to the socket
+	confine uint64 // address of a struct sock_fprog with stageFilter
 	said    [3]stageIovec
 	message stageMessage
 	iov     stageIovec
@@ -44,10 +45,11 @@ type stageBlock struct {
 	rights  stageRights
 	report  StageReport
 	// What follows is zero in the image.
-	gate   uint32
-	failed uint32
-	order  stageOrder
-	stack  [1024]byte
+	gate    uint32
+	failed  uint32
+	ordered uint64 // bytes of the order
+	order   stageOrder
+	stack   [1024]byte
 }
 
 // stageIovec is the kernel's struct iovec.
@@ -79,6 +81,7 @@ const (
 	StagePrivs   StageStep = 1 + iota // prctl(PR_SET_NO_NEW_PRIVS)
 	StageThread                       // clone
 	StageInstall                      // seccomp; its success brings the listener
+	StageTraced                       // seccomp and prctl(PR_SET_DUMPABLE); it waits for a tracer
 	StageExec                         // execveat
 )
 
@@ -158,6 +161,8 @@ func newStageBlock(path string, own []int, prefix string) (*stageBlock, []byte) 
 	var text stageText
 	at := func(offset uintptr) uint64 { return stageBlockAt + uint64(offset) }
 	b := &stageBlock{owned: uint32(len(own)), socket: uint32(own[0])}
+	b.confine = text.add(stageFilter())
+	b.confine = text.add([2]uint64{uint64(len(stageFilter())), b.confine})
 	b.path = text.add([]byte(path + "\x00"))
 	b.own = text.add(descriptors(own))
 	if prefix != "" {
@@ -178,6 +183,28 @@ func descriptors(fds []int) []uint32 {
 		list[i] = uint32(fd)
 	}
 	return list
+}
+
+// stageFilter is what the thread that is not the target's is under while it can be
+// traced: it waits for a word, reports and ends. Whoever else comes first and
+// changes its code gets no further.
+func stageFilter() []FilterInsn {
+	const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
+	calls := []uint32{unix.SYS_READ, unix.SYS_SENDMSG, unix.SYS_NANOSLEEP, unix.SYS_RESTART_SYSCALL, unix.SYS_EXIT_GROUP}
+	f := []FilterInsn{
+		{Code: load, K: 4}, // arch
+		{Code: equal, Jf: uint8(len(calls)) + 4, K: unix.AUDIT_ARCH_X86_64},
+		{Code: load, K: 0}, // nr
+	}
+	for i, nr := range calls {
+		f = append(f, FilterInsn{Code: equal, Jt: uint8(len(calls)-i) + 3, K: nr})
+	}
+	return append(f,
+		FilterInsn{Code: equal, Jf: 2, K: unix.SYS_PRCTL},
+		FilterInsn{Code: load, K: 16}, // the lower half of its first argument
+		FilterInsn{Code: equal, Jt: 1, K: unix.PR_SET_DUMPABLE},
+		FilterInsn{Code: ret, K: unix.SECCOMP_RET_KILL_PROCESS},
+		FilterInsn{Code: ret, K: unix.SECCOMP_RET_ALLOW})
 }
 
 // errnos is above every errno that is not a filter's invention.

@@ -3,6 +3,7 @@
 
 // Numbers of system calls.
 #define READ      0
+#define CLOSE     3
 #define WRITEV    20
 #define NANOSLEEP 35
 #define SENDMSG   46
@@ -26,7 +27,8 @@
 // One thread installs the filter and makes no call from there to execveat, for
 // it might not be allowed to or not be answered; the other is not filtered and
 // speaks to the supervisor. The kernel ends it when the first one executes.
-// R12, R13 and R14 are kept from one call to the next, as the kernel keeps them.
+// R12 to R15 are kept from one call to the next, as the kernel keeps them; R15
+// tells whether there is to be a tracer.
 TEXT ·stageProgram(SB), NOSPLIT|NOFRAME, $0-0
 	MOVQ SP, R12
 	MOVQ $const_stageBlockAt, BX
@@ -49,6 +51,8 @@ closeOnExec:
 	CALL(READ)
 	TESTQ AX, AX
 	JLE  gone
+	MOVQ AX, stageBlock_ordered(BX)
+	MOVQ stageBlock_order+stageOrder_traced(BX), R15
 	MOVL $const_StagePrivs, stageBlock_report+StageReport_Step(BX)
 	MOVL $38, DI // PR_SET_NO_NEW_PRIVS
 	MOVL $1, SI
@@ -89,10 +93,12 @@ installed:
 	ADDQ $stageInstall__size, R13
 	DECQ R14
 	JNZ  install
+	TESTQ R15, R15
+	JNZ  gate
 	MOVL stageBlock_rights+stageRights_listener(BX), AX
 	TESTL AX, AX
 	JS   execute
-gate: // until the supervisor has the listener
+gate: // until the supervisor has the listener, or traces
 	PAUSE
 	MOVL stageBlock_gate(BX), AX
 	TESTL AX, AX
@@ -126,16 +132,52 @@ installing:
 	JNZ  report
 	JMP  installing
 installedAll:
-	MOVL stageBlock_rights+stageRights_listener(BX), AX
-	TESTL AX, AX
-	JS   open // there is none
+	MOVL stageBlock_rights+stageRights_listener(BX), DI
+	TESTL DI, DI
+	JS   unheard // there is no listener
 	MOVL stageBlock_socket(BX), DI
 	LEAQ stageBlock_message(BX), SI
 	MOVL $0x4000, DX // MSG_NOSIGNAL
 	CALL(SENDMSG)
 	TESTL AX, AX
 	JS   gone
-	MOVL stageBlock_socket(BX), DI // wait for the word
+	TESTQ R15, R15
+	JZ   await
+unheard:
+	TESTQ R15, R15
+	JZ   open
+
+	// Any process of this user may look into one that a tracer may seize, and
+	// change it: until it executes nothing worth it is left, and this thread too
+	// is filtered.
+	MOVL $const_StageTraced, stageBlock_report+StageReport_Step(BX)
+	MOVL stageBlock_rights+stageRights_listener(BX), DI
+	CALL(CLOSE)
+	LEAQ stageBlock_order(BX), DI
+	MOVQ stageBlock_ordered(BX), CX
+	XORL AX, AX
+	CLD
+	REP; STOSB
+	MOVL $1, DI // SECCOMP_SET_MODE_FILTER
+	XORL SI, SI
+	MOVQ stageBlock_confine(BX), DX
+	CALL(SECCOMP)
+	TESTL AX, AX
+	JNZ  report
+	MOVL $4, DI // PR_SET_DUMPABLE
+	MOVL $1, SI
+	CALL(PRCTL)
+	TESTL AX, AX
+	JNZ  report
+	MOVL stageBlock_socket(BX), DI
+	LEAQ stageBlock_message(BX), SI
+	MOVQ $0, stageMessage_controlLen(SI) // no listener with it
+	MOVL $0x4000, DX
+	CALL(SENDMSG)
+	TESTL AX, AX
+	JS   gone
+await: // the word
+	MOVL stageBlock_socket(BX), DI
 	LEAQ stageBlock_order+stageOrder_data(BX), SI
 	MOVL $1, DX
 	CALL(READ)

@@ -62,24 +62,33 @@ func WaitUsage(tid int, usage *syscall.Rusage) (Stop, syscall.WaitStatus, error)
 	}
 }
 
-// WaitPeek is Wait that takes nothing: the next Wait finds the same. So a process
-// that has ended can be left to os.Process.Wait, which must not be in that call
-// before: as long as another thread of its own process traces the target, it
-// would take the stops for ends, and from the tracer.
-func WaitPeek(tid int) (Stop, error) {
+// WaitLeaving is Wait that takes stops and leaves ends, which it finds again the
+// next time, to os.Process.Wait. That must not be waiting before: as long as another
+// thread of its own process traces the target, it would take stops for ends, and
+// from the tracer.
+func WaitLeaving(tid int) (Stop, error) {
+	for {
+		stop, err := waitTracee(tid, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT)
+		if err != nil || stop.Kind == Ended || stop.Kind == Killed {
+			return stop, err
+		}
+		// It may have been killed in its stop meanwhile.
+		if stop, err = waitTracee(stop.Tid, unix.WSTOPPED|unix.WNOHANG); err != nil || stop.Tid != 0 {
+			return stop, err
+		}
+	}
+}
+
+func waitTracee(tid, options int) (Stop, error) {
 	kind, id := unix.P_PID, tid
 	if tid < 0 {
 		kind, id = unix.P_ALL, 0
 	}
 	for {
-		info, err := waitid(kind, id, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WALL|unix.WNOTHREAD)
-		switch err {
-		case nil:
+		info, err := waitid(kind, id, options|unix.WALL|unix.WNOTHREAD)
+		if err != syscall.EINTR {
 			s := unix.WaitStatus(info.waitStatus())
-			return Stop{int(info.pid), stopKind(s), stopValue(s)}, nil
-		case syscall.EINTR:
-		default:
-			return Stop{}, err
+			return Stop{int(info.pid), stopKind(s), stopValue(s)}, err
 		}
 	}
 }

@@ -29,6 +29,8 @@ func (e *InstallError) remedy() string {
 		return ": this process already runs under a seccomp listener (of a container manager or another supervisor), and the kernel allows one: only filters that decide everything statically nest there"
 	case e.Step == stepProbe && e.Err == syscall.EINVAL:
 		return ": the kernel lacks SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: filters that keep state need Linux 5.19"
+	case e.Step == stepSeize && e.Err == syscall.EPERM:
+		return ": another tracer was there first, or kernel.yama.ptrace_scope is 2 or 3 and forbids it to ordinary users: set it to 0 or 1"
 	case errors.Is(e.Err, syscall.EMFILE):
 		return ": this process has as many descriptors open as it may (ulimit -n)"
 	case errors.Is(e.Err, syscall.EAGAIN):
@@ -51,5 +53,8 @@ const (
 	stepPrivs   = "prctl(PR_SET_NO_NEW_PRIVS)"
 	stepProbe   = "seccomp(NEW_LISTENER|WAIT_KILLABLE_RECV)"
 	stepInstall = "seccomp(SECCOMP_SET_MODE_FILTER)"
+	stepExpose  = "preparing the stage for its tracer"
+	stepSeize   = "ptrace(PTRACE_SEIZE)"
+	stepTrace   = "tracing the stage"
 	stepStage   = "executing the stage, an anonymous file"
 )

@@ -25,7 +25,7 @@ func Exec(path string, argv, env []string, cfg Config) error {
 	}
 	defer sys.Close(theirs)
 	defer sys.Close(ours)
-	if err := sendOrder(ours, &cfg, func(i int) int { return int(cfg.Programs[i].File.Fd()) }); err != nil {
+	if err := sendOrder(ours, &cfg, sys.StageOrder{Token: cfg.Token}, func(i int) int { return int(cfg.Programs[i].File.Fd()) }); err != nil {
 		return err
 	}
 	return become(path, argv, env, cfg.files(), theirs)

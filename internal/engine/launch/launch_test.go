@@ -155,12 +155,14 @@ func TestFailuresToExecuteAreThoseOfExec(t *testing.T) {
 		"/etc": syscall.EACCES, script: syscall.ENOEXEC,
 	} {
 		for _, l := range []Listen{ListenNone, ListenProbe} {
-			cfg := static()
-			cfg.Listen = l
-			_, err := Start(&exec.Cmd{Path: path}, cfg)
-			var pe *fs.PathError
-			if !errors.As(err, &pe) || pe.Path != path || pe.Err != want {
-				t.Errorf("%s, listen %v: %v, want %v", path, l, err, want)
+			for how, start := range starters {
+				cfg := static()
+				cfg.Listen = l
+				_, err := start(&exec.Cmd{Path: path}, cfg)
+				var pe *fs.PathError
+				if !errors.As(err, &pe) || pe.Path != path || pe.Err != want {
+					t.Errorf("%s, listen %v, %s: %v, want %v", path, l, how, err, want)
+				}
 			}
 		}
 	}
@@ -312,23 +314,27 @@ func TestExecThatFailsLate(t *testing.T) {
 	}
 }
 
-func TestDeathSignalBelongsToTheThreadThatExecutes(t *testing.T) {
-	cmd := exec.Command("/bin/sh", "-c", "read x")
-	in, _ := cmd.StdinPipe()
-	defer in.Close()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGUSR1}
-	done := make(chan error, 1)
-	go onMortalThread(func() {
-		_, err := Start(cmd, static())
-		done <- err
-	})
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	err := cmd.Wait()
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGUSR1 {
-		t.Errorf("after its parent's thread died: %v", err)
+func TestDeathSignalBelongsToTheThreadThatExecutes(t *testing.T) { diesWithItsParent(t, nil) }
+
+func diesWithItsParent(t *testing.T, user *syscall.Credential) {
+	for how, start := range starters {
+		cmd := exec.Command("/bin/sh", "-c", "read x")
+		in, _ := cmd.StdinPipe()
+		defer in.Close()
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGUSR1, Credential: user}
+		var wait func() error
+		done := make(chan error, 1)
+		go onMortalThread(func() {
+			var err error
+			wait, err = start(cmd, allowing())
+			done <- err
+		})
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if err := wait(); err == nil || err.Error() != "signal: user defined signal 1" {
+			t.Errorf("%s: after its parent's thread died: %v", how, err)
+		}
 	}
 }
 

@@ -173,30 +173,65 @@ func (s *Stage) Install(cfg Config) (listener int, err error) {
 
 // supervise is the supervisor's side of the protocol.
 func (s *Stage) supervise(cfg *Config) (listener int, err error) {
-	if err := s.order(cfg); err != nil {
+	if err := s.order(cfg, sys.StageOrder{Token: cfg.Token}); err != nil {
 		return -1, err
 	}
-	listener = -1
-	if cfg.Listen != ListenNone {
-		if listener, err = s.receive(cfg); err != nil {
-			return -1, err
-		}
-		if err := sys.SendMessage(s.sock, []byte{0}, -1); err != nil {
-			closeListener(listener)
-			return -1, &InstallError{"resuming the stage", err}
-		}
+	if listener, err = s.receiveListener(cfg); err != nil {
+		return -1, err
 	}
-	if fd, err := s.receive(cfg); err != errExecuted {
+	if listener >= 0 {
+		err = s.resume()
+	}
+	if err == nil {
+		err = s.receiveEnd(cfg)
+	}
+	if err != nil {
 		closeListener(listener)
-		closeListener(fd)
 		return -1, err
 	}
 	return listener, nil
 }
 
-// order sends the filters. If there is a token to be kept, and soon perhaps a
+// receiveListener is -1 where there is none to come.
+func (s *Stage) receiveListener(cfg *Config) (fd int, err error) {
+	if cfg.Listen == ListenNone {
+		return -1, nil
+	}
+	fd, err = s.receive(cfg)
+	switch {
+	case err != nil:
+		closeListener(fd)
+		return -1, err
+	case fd < 0: // this process has as many as it may
+		return -1, &InstallError{"receiving the listener", syscall.EMFILE}
+	}
+	return fd, nil
+}
+
+// resume gives the word that the stage waits for.
+func (s *Stage) resume() error {
+	if err := sys.SendMessage(s.sock, []byte{0}, -1); err != nil {
+		return &InstallError{"resuming the stage", err}
+	}
+	return nil
+}
+
+// receiveEnd waits until the stage is the target.
+func (s *Stage) receiveEnd(cfg *Config) error {
+	fd, err := s.receive(cfg)
+	closeListener(fd)
+	switch err {
+	case errExecuted:
+		return nil
+	case nil:
+		return errTalks
+	}
+	return err
+}
+
+// order sends an order with the filters. If there is a token to be kept, and soon perhaps a
 // listener, it hides this process before it tells anything.
-func (s *Stage) order(cfg *Config) error {
+func (s *Stage) order(cfg *Config, order sys.StageOrder) error {
 	if cfg.Token != 0 || cfg.Listen != ListenNone {
 		if err := sys.NotDumpable(); err != nil {
 			return &InstallError{"prctl(PR_SET_DUMPABLE)", err}
@@ -209,13 +244,12 @@ func (s *Stage) order(cfg *Config) error {
 		}
 		cfg.Listen = found
 	}
-	return sendOrder(s.sock, cfg, func(i int) int { return s.programs + i })
+	return sendOrder(s.sock, cfg, order, func(i int) int { return s.programs + i })
 }
 
-// sendOrder sends a stage the filters of cfg; fd is the descriptor that the
-// stage has of a program.
-func sendOrder(sock int, cfg *Config, fd func(i int) int) error {
-	order := sys.StageOrder{Token: cfg.Token}
+// sendOrder sends a stage an order with the filters of cfg; fd is the descriptor
+// that the stage has of a program.
+func sendOrder(sock int, cfg *Config, order sys.StageOrder, fd func(i int) int) error {
 	if len(cfg.Filter) > 0 {
 		order.Classic(cfg.Filter, cfg.Listen.flags())
 	}
@@ -254,6 +288,9 @@ func closeListener(fd int) {
 // errExecuted is the end of the conversation: execve closed the stage's socket.
 var errExecuted = errors.New("the stage ended before it installed the filter")
 
+// errTalks is a message that no stage sends.
+var errTalks = errors.New("the stage reports a success: expected nothing more of it")
+
 // receive waits for the stage's next message.
 func (s *Stage) receive(cfg *Config) (fd int, err error) {
 	var buf [64]byte
@@ -270,8 +307,6 @@ func (s *Stage) receive(cfg *Config) (fd int, err error) {
 		return fd, err
 	case report.Errno != 0:
 		return fd, s.failure(report, cfg)
-	case fd < 0: // this process has as many as it may
-		return fd, &InstallError{"receiving the listener", syscall.EMFILE}
 	}
 	return fd, nil
 }
@@ -285,6 +320,8 @@ func (s *Stage) failure(r sys.StageReport, cfg *Config) error {
 		return &InstallError{"clone", errno}
 	case sys.StageInstall:
 		return &InstallError{cfg.step(int(r.Installed)), errno}
+	case sys.StageTraced:
+		return &InstallError{stepExpose, errno}
 	}
 	return &fs.PathError{Op: opStart, Path: s.path, Err: errno}
 }

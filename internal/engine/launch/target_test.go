@@ -28,7 +28,8 @@ func allowing() Config {
 // place prints process, group and session by what they have in common.
 const place = `read pid comm state ppid group session tty front rest </proc/$$/stat
 	test $pid = $group && echo leads its group; test $pid = $session && echo leads its session
-	test $front = $group && echo is in front; id -u; id -G; pwd; exec ls /proc/self/fd`
+	test $front = $group && echo is in front; id -u; id -G; pwd
+	grep -E "^(Cap|Sig(Ign|Cgt|Blk))" /proc/self/status; exec ls /proc/self/fd`
 
 // A command is started, or fails to be, as by os/exec.
 func TestStartIsThatOfExec(t *testing.T) {
@@ -57,6 +58,9 @@ func TestStartIsThatOfExec(t *testing.T) {
 		"group":   attr(syscall.SysProcAttr{Setpgid: true}),
 		"user": attr(syscall.SysProcAttr{
 			Credential: &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{7}},
+		}),
+		"capabilities": attr(syscall.SysProcAttr{
+			Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: []uintptr{10}, // CAP_NET_BIND_SERVICE
 		}),
 		"files": with(func(c *exec.Cmd) {
 			for i := 0; i < 120; i++ {
@@ -88,19 +92,71 @@ func TestStartIsThatOfExec(t *testing.T) {
 func TestNothing(*testing.T) {}
 
 func compare(t *testing.T, description exec.Cmd) {
-	if a := description.SysProcAttr; a != nil && a.Credential != nil && os.Getuid() != 0 {
+	if a := description.SysProcAttr; a != nil && (a.Credential != nil || a.AmbientCaps != nil) && os.Getuid() != 0 {
 		t.Skip("needs root: to become another user")
 	}
-	var out, want bytes.Buffer
-	plain, cmd := description, description
-	plain.Stdout, cmd.Stdout = &want, &out
+	var want bytes.Buffer
+	plain := description
+	plain.Stdout = &want
 	wantErr := plain.Run()
-	_, err := Start(&cmd, allowing())
-	if err == nil {
-		err = cmd.Wait()
+	for how, start := range starters {
+		var out bytes.Buffer
+		cmd := description
+		cmd.Stdout = &out
+		wait, err := start(&cmd, allowing())
+		if err == nil {
+			err = wait()
+		}
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) || out.String() != want.String() {
+			t.Errorf("%s: %v, it printed\n%s\nwant %v,\n%s", how, err, &out, wantErr, &want)
+		}
 	}
-	if fmt.Sprint(err) != fmt.Sprint(wantErr) || out.String() != want.String() {
-		t.Errorf("%v, it printed\n%s\nwant %v,\n%s", err, &out, wantErr, &want)
+}
+
+// starters start a target without a listener; what they return waits for its end.
+var starters = map[string]func(*exec.Cmd, Config) (wait func() error, err error){
+	"untraced": func(cmd *exec.Cmd, cfg Config) (func() error, error) {
+		_, err := Start(cmd, cfg)
+		return cmd.Wait, err
+	},
+	"traced": func(cmd *exec.Cmd, cfg Config) (func() error, error) {
+		tr := newTracer()
+		_, err := tr.start(cmd, cfg)
+		return func() error { <-tr.done; return cmd.Wait() }, err
+	},
+}
+
+// TestUserNamespace runs itself, for a process that is dumpable: any other may not
+// map users.
+func TestUserNamespace(t *testing.T) {
+	cmd := &exec.Cmd{
+		Path: "/bin/sh", Args: []string{"sh", "-c", place}, Dir: "/", Stdout: os.Stdout,
+		SysProcAttr: &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		},
+	}
+	if start := starters[os.Getenv("USER_NAMESPACE")]; start != nil {
+		wait, err := start(cmd, allowing())
+		if err == nil {
+			err = wait()
+		}
+		fmt.Println(err)
+		return
+	}
+	again := func(how string) (string, error) {
+		cmd := exec.Command(self, "-test.run=^TestUserNamespace$")
+		cmd.Env = append(os.Environ(), "USER_NAMESPACE="+how)
+		out, err := cmd.Output()
+		return string(out), err
+	}
+	untraced, err := again("untraced")
+	if err != nil || !strings.Contains(untraced, "\n0\n") {
+		t.Skipf("needs user namespaces: %v: %s", err, untraced)
+	}
+	if traced, err := again("traced"); err != nil || traced != untraced {
+		t.Errorf("%v:\n%s, and untraced\n%s", err, traced, untraced)
 	}
 }
 
@@ -132,23 +188,7 @@ func TestDeathSignalOfAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: to become another user")
 	}
-	cmd := exec.Command("/bin/sh", "-c", "read x")
-	in, _ := cmd.StdinPipe()
-	defer in.Close()
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Pdeathsig: syscall.SIGUSR1, Credential: &syscall.Credential{Uid: 65534, Gid: 65534},
-	}
-	done := make(chan error, 1)
-	go onMortalThread(func() {
-		_, err := Start(cmd, allowing())
-		done <- err
-	})
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err == nil || err.Error() != "signal: user defined signal 1" {
-		t.Errorf("after its parent's thread died: %v", err)
-	}
+	diesWithItsParent(t, &syscall.Credential{Uid: 65534, Gid: 65534})
 }
 
 // A target in place finds what it would without a filter: open files, their
@@ -278,7 +318,7 @@ func supervisorUntil(step string) {
 	cfg.Listen = ListenPlain
 	s, err := Begin(exec.Command("/bin/sleep", "1000"))
 	if err == nil && step != "begun" {
-		err = s.order(&cfg)
+		err = s.order(&cfg, sys.StageOrder{Token: cfg.Token})
 	}
 	if err == nil && step == "listening" {
 		_, err = s.receive(&cfg)
