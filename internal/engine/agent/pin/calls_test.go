@@ -241,3 +241,16 @@ func TestCopiesThatDisagree(t *testing.T) {
 		t.Errorf("%+v", regs)
 	}
 }
+
+// The length of a copy is the one in it.
+func TestLengthIsReadOnce(t *testing.T) {
+	s, r := call(t, "statmount", here)
+	r.write(here, []byte{24, 0, 0, 0})
+	r.before = func() { r.page(here)[0] += 8 }
+	if b, e := s.bytes(32, here); e != maps.OK || b[0] != 32 {
+		t.Errorf("error %d, length %d", e, b[0])
+	}
+	if s.Size() != 32 || s.slot[0] != 32 {
+		t.Errorf("%d bytes, which say that they are %d", s.Size(), s.slot[0])
+	}
+}

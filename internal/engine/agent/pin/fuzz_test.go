@@ -186,9 +186,12 @@ func (y *try) reader() *reader {
 	return r
 }
 
-// within is an address at which there is memory.
+// within is an address at which there is memory, often that of an argument.
 func (y *try) within() uint64 {
 	a := here + uint64(y.src.n(pages*pageSize))
+	if b := y.regs[y.src.n(6)] + uint64(y.src.n(16)); y.src.one(2) && y.mem[b&^(pageSize-1)] != nil {
+		return b
+	}
 	for y.mem[a&^(pageSize-1)] == nil && len(y.mem) > 0 {
 		a += pageSize
 		if a >= here+pages*pageSize {
