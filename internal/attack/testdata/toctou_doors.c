@@ -8,12 +8,17 @@
 #include <sys/ioctl.h>
 #include <ucontext.h>
 
+static void call(char *page)
+{
+	for (int i = 0; i < 20 && more(); i++)
+		open_path(page);
+}
+
 // What a child with a filter or tracer of its own does.
 static void attempts(char *page)
 {
 	beside(flip, page);
-	for (int i = 0; i < 20 && more(); i++)
-		open_path(page);
+	call(page);
 	_exit(0); // with its threads
 }
 
@@ -107,7 +112,8 @@ static void forged_trace(void)
 
 static const unsigned int actions[] = {
 	SECCOMP_RET_TRAP, SECCOMP_RET_ERRNO, SECCOMP_RET_ERRNO | ENOENT, SECCOMP_RET_TRACE | 0x5043,
-	SECCOMP_RET_TRACE, SECCOMP_RET_USER_NOTIF, SECCOMP_RET_KILL_THREAD, SECCOMP_RET_LOG,
+	SECCOMP_RET_TRACE, SECCOMP_RET_USER_NOTIF, SECCOMP_RET_KILL_THREAD, SECCOMP_RET_KILL_PROCESS,
+	SECCOMP_RET_LOG,
 };
 
 static unsigned int acting;
@@ -146,14 +152,15 @@ static void disagree(char *page)
 
 	sigaction(SIGSYS, &sa, NULL);
 	must("seccomp", put_filter(code, sizeof(code), 0));
-	attempts(page);
+	call(page);
 }
 
 // A filter of its own that disagrees as soon as the call is redirected.
 static void nested_filter(void)
 {
-	char *p = own_page();
+	char *p = shared_page();
 
+	beside(flip, p);
 	for (size_t i = 0; more(); i++) {
 		acting = actions[i % (sizeof(actions) / sizeof(*actions))];
 		waitpid(child(disagree, p), NULL, 0);
@@ -174,8 +181,7 @@ static long lied;
 static void lie(char *page)
 {
 	must("seccomp", install(0, lied, acting));
-	for (int i = 0; i < 20 && more(); i++)
-		open_path(page);
+	call(page);
 }
 
 // A filter of its own that gets in the way of the defender.
@@ -260,14 +266,14 @@ static void rewrite(char *page)
 // The first call of a process is the one that the supervisor makes more of.
 static void rewritten(char *page)
 {
-	long (*call)(long, ...) = (void *)code;
+	long (*make)(long, ...) = (void *)code;
 
 	beside(rewrite, page);
 	for (int i = 0; i < 10 && more(); i++) {
 		long fd;
 
 		tally->attempts++;
-		fd = call(SYS_openat, AT_FDCWD, page, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+		fd = make(SYS_openat, AT_FDCWD, page, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (fd > 2 && fd != SYS_openat)
 			judge(fd);
 	}
