@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"portcullis/internal/engine"
 	"portcullis/internal/event"
@@ -49,6 +50,10 @@ type Cmd struct {
 	Events func(Event)
 	// Observe chooses which decisions become events.
 	Observe Observe
+
+	// WaitLimit is how long a call may wait for others where a filter asks for that
+	// (bpf_wait_syscall), before it fails with ETIMEDOUT: 10 seconds where 0.
+	WaitLimit time.Duration
 
 	// Log takes a line for what is neither routine nor an event; nil for none.
 	Log io.Writer
@@ -163,6 +168,12 @@ func (c *Cmd) Wait() error {
 	return err
 }
 
+// Stops has an element each time the command was stopped by a signal, if filters that
+// pin memory, order calls or follow forks make this process its tracer; else it is nil.
+// A traced command must be waited for by Wait alone: to every other wait of this
+// process the kernel reports stops as if they were ends.
+func (c *Cmd) Stops() <-chan struct{} { return c.running.Stops() }
+
 // Done is closed when no process is left that this one decides for and every
 // event has been delivered. When the program exits before, what is left of the
 // tree gets ENOSYS for every call that needs a decision. It is nil before Start.
@@ -218,7 +229,7 @@ func (c *Cmd) prepare() (*engine.Stack, *exec.Cmd, error) {
 }
 
 func (c *Cmd) options() engine.Options {
-	o := engine.Options{Engine: engine.Kind(c.Engine), Observe: c.Observe, Log: c.Log}
+	o := engine.Options{Engine: engine.Kind(c.Engine), Observe: c.Observe, WaitLimit: c.WaitLimit, Log: c.Log}
 	for _, g := range c.Lift {
 		o.Lift = append(o.Lift, prefilter.Guard(g))
 	}

@@ -55,6 +55,7 @@ func folders() []string {
 		"filters",
 		filepath.Join("internal", "object", "testdata"),
 		filepath.Join("internal", "bench", "testdata", "filters"),
+		filepath.Join("internal", "engine", "agent", "trace", "testdata", "filters"),
 	}
 }
 

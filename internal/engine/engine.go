@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"time"
 
 	"portcullis/internal/event"
 	"portcullis/internal/prefilter"
@@ -64,6 +65,9 @@ type Options struct {
 	// Events takes them; nil for none. It is called by the goroutine that
 	// decides: it must not block.
 	Events event.Sink
+	// WaitLimit is how long a call may wait for others (bpf_wait_syscall): 10 seconds
+	// where 0.
+	WaitLimit time.Duration
 	// Log takes a line for what is neither routine nor an event; nil for none.
 	Log io.Writer
 }

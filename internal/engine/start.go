@@ -8,10 +8,12 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"syscall"
 
 	"portcullis/internal/engine/agent/decide"
 	"portcullis/internal/engine/agent/notify"
 	"portcullis/internal/engine/agent/task"
+	"portcullis/internal/engine/agent/trace"
 	"portcullis/internal/engine/kernel"
 	"portcullis/internal/engine/launch"
 	"portcullis/internal/prefilter"
@@ -62,6 +64,8 @@ func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	case p.err != nil:
 		stage.Abandon()
 		return nil, p.err
+	case p.traced:
+		return startTraced(cmd, stage, p, &o)
 	}
 	listener, err := stage.Install(p.cfg)
 	switch {
@@ -70,14 +74,34 @@ func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	case p.in == nil:
 		return newProcess(cmd, Agent), nil
 	}
-	return supervise(cmd, listener, p.in, &o)
+	return supervise(newProcess(cmd, Agent), listener, p.in, &o)
+}
+
+// startTraced makes a stage a target that has a tracer from its first instruction.
+func startTraced(cmd *exec.Cmd, stage *launch.Stage, p *plan, o *Options) (*Process, error) {
+	started := newProcess(cmd, Agent)
+	started.tracer = trace.New(p.in, trace.Options{Limit: o.WaitLimit, Logf: o.logf})
+	started.traced = make(chan struct{})
+	go func() {
+		defer close(started.traced)
+		if err := started.tracer.Run(); err != nil {
+			o.logf("%v", err)
+		}
+	}()
+	listener, err := stage.InstallTraced(p.cfg, started.tracer.Seize)
+	if err != nil {
+		started.tracer.Abandon()
+		return nil, err
+	}
+	return supervise(started, listener, p.in, o)
 }
 
 // plan is what to install, and what then decides; in is nil for a static stack.
 type plan struct {
-	cfg launch.Config
-	in  *decide.Installation
-	err error
+	cfg    launch.Config
+	in     *decide.Installation
+	traced bool
+	err    error
 }
 
 func newPlan(s *Stack, o *Options) *plan {
@@ -90,7 +114,7 @@ func newPlan(s *Stack, o *Options) *plan {
 	if err != nil {
 		return &plan{err: err}
 	}
-	p := &plan{cfg: launch.Config{Filter: classic(pre), Token: token}}
+	p := &plan{cfg: launch.Config{Filter: classic(pre), Token: token}, traced: pre.Traced()}
 	if !pre.Dynamic() {
 		return p
 	}
@@ -124,23 +148,36 @@ func probing(s *Stack, o *Options) func() (launch.Listen, error) {
 
 // supervise serves the listener from here on, on a goroutine that ends with the
 // last filtered task.
-func supervise(cmd *exec.Cmd, listener int, in *decide.Installation, o *Options) (*Process, error) {
-	table := task.NewTable(in, cmd.Process.Pid)
-	loop, err := notify.New(listener, in, table, o.logf)
+func supervise(p *Process, listener int, in *decide.Installation, o *Options) (*Process, error) {
+	loop, err := notify.New(listener, in, p.table(in), o.logf)
 	if err != nil {
 		sys.Close(listener)
-		_ = cmd.Process.Kill()
-		return nil, errors.Join(err, cmd.Wait())
+		_ = p.cmd.Process.Kill()
+		_, waitErr := p.Wait()
+		return nil, errors.Join(err, waitErr)
 	}
-	p := newProcess(cmd, Agent)
+	if p.tracer != nil {
+		loop.Lends(p.tracer)
+	}
 	p.loop, p.done = loop, make(chan struct{})
 	go func() {
 		defer close(p.done)
 		if err := loop.Run(); err != nil {
 			o.logf("%v: calls that need a decision now fail with ENOSYS", err)
 		}
+		if p.tracer != nil {
+			<-p.traced
+		}
 	}()
 	return p, nil
+}
+
+// table is who the callers of notifications are.
+func (p *Process) table(in *decide.Installation) *task.Table {
+	if p.tracer != nil {
+		return task.NewKnown(p.tracer)
+	}
+	return task.NewTable(in, p.Pid())
 }
 
 func newToken() (uint64, error) {
@@ -216,6 +253,8 @@ type Process struct {
 	engine Kind
 	loop   *notify.Loop
 	done   chan struct{}
+	tracer *trace.Tracer // nil for none
+	traced chan struct{} // closed when it has ended
 }
 
 func newProcess(cmd *exec.Cmd, engine Kind) *Process {
@@ -233,12 +272,42 @@ func (p *Process) Engine() Kind { return p.engine }
 // Signal sends a signal to the target.
 func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
 
+// Stops has an element each time the target was stopped by a signal, if this process
+// traces it; else it is nil. Nobody else can wait for stops of a traced target.
+func (p *Process) Stops() <-chan struct{} {
+	if p.tracer == nil {
+		return nil
+	}
+	return p.tracer.Stops()
+}
+
 // Wait waits for the target's end and for the copying of its streams, as
 // exec.Cmd's Wait, whose error it returns. Daemons the target left behind are
 // supervised until Done.
 func (p *Process) Wait() (*os.ProcessState, error) {
+	if p.tracer == nil {
+		err := p.cmd.Wait()
+		return p.cmd.ProcessState, err
+	}
+	p.tracer.Await(p.Pid()) // before, this process would take stops for the end
 	err := p.cmd.Wait()
+	if end := p.tracer.End(); end != nil && errors.Is(err, syscall.ECHILD) {
+		err = p.taken(end)
+	}
 	return p.cmd.ProcessState, err
+}
+
+// taken makes up for the end of a target that its tracer had to take note of, so that
+// nobody else could.
+func (p *Process) taken(end *trace.End) error {
+	state, err := sys.StateOf(p.Pid(), end.Status)
+	if err != nil {
+		return err
+	}
+	if p.cmd.ProcessState = state; !state.Success() {
+		return &exec.ExitError{ProcessState: state}
+	}
+	return nil
 }
 
 // Done is closed when no filtered task is left that needs this process, or the
@@ -247,9 +316,13 @@ func (p *Process) Wait() (*os.ProcessState, error) {
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Stop ends the supervision before its time: from then on calls that need a
-// decision fail with ENOSYS. Done may be closed only with the next of them.
+// decision fail with ENOSYS, and what is traced is killed. Done may be closed only
+// with the next of them.
 func (p *Process) Stop() {
 	if p.loop != nil {
 		p.loop.Stop()
+	}
+	if p.tracer != nil {
+		p.tracer.Stop()
 	}
 }

@@ -17,6 +17,13 @@ type Process interface {
 	Wait() (*os.ProcessState, error)
 }
 
+// Traced is a Process whose stops are told by who traces it from within this process:
+// then no other wait of this process may look for them. It is nil if nobody does.
+type Traced interface {
+	Process
+	Stops() <-chan struct{}
+}
+
 // held are signals that the terminal sends to the whole process group. The
 // supervisor does nothing on them: the target decides what they mean, and the
 // supervisor follows it.
@@ -66,8 +73,13 @@ func (f *Follower) Release() {
 // command and start nothing else.
 func (f *Follower) Wait(p Process) (*os.ProcessState, error) {
 	defer close(f.done)
+	if t, ok := p.(Traced); ok && t.Stops() != nil {
+		signal.Stop(f.children) // its tracer reaps, and has a child at each of its stops
+		go f.followTold(t.Stops())
+	} else {
+		go f.followStops(p)
+	}
 	go f.forward(p)
-	go f.followStops(p)
 	return p.Wait()
 }
 
@@ -91,6 +103,18 @@ func (f *Follower) forward(p Process) {
 func (f *Follower) followStops(p Process) {
 	for sys.WaitStopped(p.Pid()) == nil {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
+}
+
+// followTold is followStops for a target that is traced.
+func (f *Follower) followTold(stops <-chan struct{}) {
+	for {
+		select {
+		case <-stops:
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		case <-f.done:
+			return
+		}
 	}
 }
 

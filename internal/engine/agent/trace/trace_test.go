@@ -136,7 +136,7 @@ func start(t *testing.T, filters string, args ...string) *victim {
 	if ready, err := lines.ReadString('\n'); err != nil {
 		t.Fatalf("the victim says %q: %v", ready, err)
 	}
-	if err := v.tracer.Seize(v.cmd.Process.Pid); err != nil {
+	if err := v.tracer.Seize(v.cmd.Process.Pid, stop(v.cmd.Process.Pid)); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = io.WriteString(line, "go\n")
@@ -145,6 +145,17 @@ func start(t *testing.T, filters string, args ...string) *victim {
 		v.copied <- err
 	}()
 	return v
+}
+
+// stop makes what admits a victim: it is one already, and only has to be stopped.
+func stop(pid int) func() error {
+	return func() error {
+		if err := sys.TraceInterrupt(pid); err != nil {
+			return err
+		}
+		_, err := sys.Wait(pid)
+		return err
+	}
 }
 
 func (v *victim) pipe() (r, w *os.File) {

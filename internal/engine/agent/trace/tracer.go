@@ -47,8 +47,9 @@ type Tracer struct {
 	threads map[int]*thread
 	lastKey uint64
 
-	seize   chan int // the command's number, once
+	seize   chan request // once
 	seized  chan error
+	abandon sync.Once
 	command int
 	let     chan struct{} // closed when the command is let go
 	end     *End
@@ -71,6 +72,12 @@ type Tracer struct {
 // A slot has room for all that one call can pin.
 const _ = uint(shadow.SlotSize - pin.SlotBytes)
 
+// request is to trace the process pid, which admit makes the command.
+type request struct {
+	pid   int
+	admit func() error
+}
+
 // End is how the command ended, where the tracer had to take that news.
 type End struct{ Status syscall.WaitStatus }
 
@@ -81,7 +88,7 @@ func New(d Decider, o Options) *Tracer {
 	}
 	t := &Tracer{
 		decider: d, options: o, threads: map[int]*thread{},
-		seize: make(chan int, 1), seized: make(chan error, 1),
+		seize: make(chan request, 1), seized: make(chan error, 1),
 		let: make(chan struct{}), stops: make(chan struct{}, 1),
 	}
 	t.caller = newCaller(t)
@@ -90,15 +97,16 @@ func New(d Decider, o Options) *Tracer {
 	return t
 }
 
-// Seize begins to trace the command, which is a child of this process and has one
-// thread, and returns when it is traced.
-func (t *Tracer) Seize(pid int) error {
-	t.seize <- pid
+// Seize begins to trace the process pid, a child of this one, and has admit make it the
+// command, on the tracer's thread: after that it has one thread, which is stopped and
+// has executed nothing.
+func (t *Tracer) Seize(pid int, admit func() error) error {
+	t.seize <- request{pid, admit}
 	return <-t.seized
 }
 
-// Abandon ends a Run that waits for Seize.
-func (t *Tracer) Abandon() { close(t.seize) }
+// Abandon ends a Run that waits for Seize, or whose Seize failed.
+func (t *Tracer) Abandon() { t.abandon.Do(func() { close(t.seize) }) }
 
 // Await waits until the command is let go: it has ended, or is past its last
 // instruction, and whoever is its parent may wait for it.
@@ -118,12 +126,12 @@ func (t *Tracer) Stop() { t.stopped.Store(true) }
 // what is left dies: the thread ends, and tracees go with it (PTRACE_O_EXITKILL).
 func (t *Tracer) Run() error {
 	runtime.LockOSThread()
-	pid, ok := <-t.seize
+	r, ok := <-t.seize
 	if !ok {
 		runtime.UnlockOSThread()
 		return nil
 	}
-	err := t.begin(pid)
+	err := t.begin(r)
 	t.seized <- err
 	if err != nil {
 		t.letGo()
@@ -143,15 +151,18 @@ func (t *Tracer) Run() error {
 const traced = sys.TraceExitKill | sys.TraceSysGood | sys.TraceSeccomp | sys.TraceFork |
 	sys.TraceVfork | sys.TraceClone | sys.TraceExec
 
-func (t *Tracer) begin(pid int) error {
+func (t *Tracer) begin(r request) error {
 	sys.QuietStops()
-	if err := sys.TraceSeize(pid, traced|sys.TraceExit); err != nil {
+	if err := sys.TraceSeize(r.pid, traced|sys.TraceExit); err != nil {
 		return err
 	}
-	t.command = pid
-	th := t.newProcess(pid, &space{})
+	if err := r.admit(); err != nil {
+		return err
+	}
+	t.command = r.pid
+	th := t.newProcess(r.pid, &space{})
 	th.exit = true
-	return nil
+	return t.resume(th, 0)
 }
 
 func (t *Tracer) letGo() {
