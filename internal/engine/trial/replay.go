@@ -219,7 +219,7 @@ func (r *Replay) ask(e *entry) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Answer{Line: r.line, Events: events, Wrong: q.wrong(events)}, nil
+	return &Answer{Line: r.line, Events: events, Wrong: q.wrong(events, r.w.Made())}, nil
 }
 
 // read turns a line's call into one to ask about.

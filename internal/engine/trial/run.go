@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"portcullis/internal/abi"
 	"portcullis/internal/event"
 )
 
@@ -35,6 +36,7 @@ type Outcome struct {
 	Output []string `json:"output,omitempty"`
 	// Wrong says what was expected, where OK is false.
 	Wrong string `json:"wrong,omitempty"`
+	Made
 }
 
 // Run makes the world of a case and runs it. An error is one of the file, of
@@ -70,8 +72,9 @@ func (q *question) run(w *World) (*Outcome, error) {
 		if err != nil {
 			return nil, err
 		}
-		if wrong := q.wrong(events); wrong != "" || i == q.times {
-			o := outcome(events)
+		made := w.Made()
+		if wrong := q.wrong(events, made); wrong != "" || i == q.times {
+			o := outcome(events, made)
 			o.OK, o.Wrong, o.Times = wrong == "", wrong, i
 			return o, nil
 		}
@@ -79,10 +82,16 @@ func (q *question) run(w *World) (*Outcome, error) {
 }
 
 // outcome describes what a call led to.
-func outcome(events []event.Event) *Outcome {
+func outcome(events []event.Event, made Made) *Outcome {
 	last := &events[len(events)-1]
-	return &Outcome{Verdict: event.Verdict(last.Verdict), Why: last.Explain(), Output: output(events)}
+	o := &Outcome{Verdict: event.Verdict(last.Verdict), Why: last.Explain(), Output: output(events), Made: made}
+	if text := made.String(); text != "" && goesOn(last.Verdict) {
+		o.Why += "; " + text
+	}
+	return o
 }
+
+func goesOn(v abi.Verdict) bool { return v.Action() == abi.Allow || v.Action() == abi.Log }
 
 // output is what filters printed and recorded.
 func output(events []event.Event) []string {
@@ -100,7 +109,7 @@ func output(events []event.Event) []string {
 
 // wrong says what was expected instead of what happened; "" for nothing. A
 // fault is never expected.
-func (q *question) wrong(events []event.Event) string {
+func (q *question) wrong(events []event.Event, made Made) string {
 	last := &events[len(events)-1]
 	switch {
 	case last.Text != "":
@@ -108,10 +117,21 @@ func (q *question) wrong(events []event.Event) string {
 	case q.wants && last.Verdict != q.want:
 		return "expected " + event.Verdict(q.want)
 	case q.output == nil:
-		return ""
+		return q.wrongMade(made)
 	}
 	if got, want := strings.Join(output(events), "\n"), strings.Join(q.output, "\n"); got != want {
 		return fmt.Sprintf("expected the output %q, found %q", want, got)
+	}
+	return q.wrongMade(made)
+}
+
+// wrongMade says what was expected to be pinned, to fault, or to be waited for.
+func (q *question) wrongMade(made Made) string {
+	got := made.lines()
+	for _, word := range []string{"pins", "faults", "waits"} {
+		if want, ok := q.made[word]; ok && got[word] != want {
+			return fmt.Sprintf("expected %q, found %q", strings.TrimSpace(word+" "+want), strings.TrimSpace(word+" "+got[word]))
+		}
 	}
 	return ""
 }

@@ -49,6 +49,8 @@ type question struct {
 	times int
 	// output is what the call has to print and record, in order; nil for anything.
 	output []string
+	// made is what it has to be made with, by the first words of lines below it.
+	made map[string]string
 }
 
 // SyntaxError says which line of a file cannot be understood.
@@ -98,6 +100,8 @@ func (p *parser) line(n int, text string) error {
 	switch word, rest, _ := strings.Cut(text, " "); {
 	case word == ">":
 		return c.output(rest)
+	case word == "pins" || word == "faults" || word == "waits":
+		return c.made(word, rest)
 	case word == "set":
 		return c.set(rest)
 	case p.callStart.MatchString(text):
@@ -135,6 +139,28 @@ func (c *Case) output(text string) error {
 	}
 	q := c.steps[len(c.steps)-1].ask
 	q.output = append(q.output, text)
+	return nil
+}
+
+// made is a line "pins ARGS", "faults ARGS" or "waits CALLS" below a call.
+func (c *Case) made(word, list string) error {
+	if len(c.steps) == 0 || c.steps[len(c.steps)-1].ask == nil {
+		return fmt.Errorf("%s without a call: expected it below the call that it is about", word)
+	}
+	words := strings.Fields(list)
+	for _, w := range words {
+		if _, err := number(w, abi.ArchX86_64); word == "waits" && err != nil {
+			return err
+		}
+		if word != "waits" && (len(w) != 1 || w < "0" || w > "5") {
+			return fmt.Errorf("%s %s: expected arguments, from 0 to 5", word, w)
+		}
+	}
+	q := c.steps[len(c.steps)-1].ask
+	if q.made == nil {
+		q.made = map[string]string{}
+	}
+	q.made[word] = strings.Join(words, " ")
 	return nil
 }
 

@@ -126,6 +126,8 @@ func TestStateOfTasks(t *testing.T) {
 		{"process-count", "getppid() = ALLOW x3\nexec 1\ngetppid() = EPERM"},
 		{"process-count", "thread 1 2\n2: getppid() = ALLOW x3\nexec 2\n1: getppid() = EPERM"},
 		{"process-count", "fork 1 2\n2: getppid() = ALLOW x3\nexit 2\nfork 1 2\n2: getppid() = ALLOW"},
+		// Three calls a process, and its child has made those of its parent.
+		{"inherited-count", "getppid() = ALLOW x2\nfork 1 2\n2: getppid() = ALLOW\n2: getppid() = EPERM\ngetppid() = ALLOW\ngetppid() = EPERM"},
 		// Three calls a thread.
 		{"thread-count", "getppid() = ALLOW x3\nthread 1 2\n2: getppid() = ALLOW x3\n2: getppid() = EPERM\n1: getppid() = EPERM"},
 		{"thread-count", "thread 1 2\n2: getppid() = ALLOW x3\nexit 2\nthread 1 2\n2: getppid() = ALLOW"},

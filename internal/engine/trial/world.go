@@ -14,8 +14,6 @@ import (
 	"portcullis/internal/abi"
 	"portcullis/internal/engine/agent/decide"
 	"portcullis/internal/event"
-	"portcullis/internal/interp"
-	"portcullis/internal/maps"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
@@ -33,6 +31,8 @@ type Filter struct {
 // one thread, both of number 1. It is not for concurrent use.
 type World struct {
 	in     *decide.Installation
+	pre    *prefilter.Prefilter
+	held   held
 	tasks  map[int]*thread
 	keys   uint64 // the last key given out
 	clock  uint64 // nanoseconds since boot
@@ -82,7 +82,7 @@ func New(stack []Filter) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{tasks: map[int]*thread{}, clock: start, random: 1}
+	w := &World{pre: pre, tasks: map[int]*thread{}, clock: start, random: 1}
 	w.in, err = decide.New(filters, pre, decide.Options{Observe: prefilter.ObserveAll, Events: w})
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (w *World) Ask(tid int, c *Call) ([]event.Event, error) {
 		}
 	}
 	w.events = w.events[:0]
-	w.in.Decide(&decide.Call{Data: d, Caller: caller{w, t}})
+	w.in.Decide(w.hold(&d, t))
 	t.proc.memory = kept
 	if len(w.events) == 0 {
 		return nil, fmt.Errorf("the call has no verdict: this is a defect of the engine")
@@ -187,6 +187,9 @@ func (w *World) Fork(parent, child int) error {
 		return err
 	}
 	p := &process{pid: child, key: w.key(), threads: map[int]*thread{}, uid: t.proc.uid, gid: t.proc.gid, memory: t.proc.memory.fork()}
+	if !w.in.Inherit(t.proc.key, p.key) {
+		return &TaskError{child, "there is no room for a copy of its parent's storage: expected fewer processes"}
+	}
 	w.add(p, child, t.comm)
 	return nil
 }
@@ -304,10 +307,6 @@ func (c caller) Rand() uint32 {
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return uint32(z ^ z>>31)
 }
-
-func (c caller) SafeRead([]byte, uint64) maps.Errno           { return interp.EOPNOTSUPP }
-func (c caller) SafeReadStr([]byte, uint64) (int, maps.Errno) { return 0, interp.EOPNOTSUPP }
-func (c caller) Await(uint64, uint64) maps.Errno              { return maps.EINVAL }
 
 func (c caller) ReadUser(dst []byte, addr uint64) (int, error) {
 	return c.proc.memory.read(dst, addr)
