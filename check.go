@@ -39,6 +39,11 @@ type Report struct {
 	Static int `json:"static"`
 	Notify int `json:"notify"`
 	Trace  int `json:"trace"`
+	// Traced tells that the agent traces the command: for the calls that Trace counts,
+	// or to copy storage when it forks.
+	Traced bool `json:"traced,omitempty"`
+	// Guards are the names of those that decide beside the filter on the agent engine.
+	Guards []string `json:"guards,omitempty"`
 	// Warnings are lines about what may surprise.
 	Warnings []string `json:"warnings,omitempty"`
 	// Unsupported says why the agent engine cannot enforce the filter; "" if it can.
@@ -57,10 +62,20 @@ func (f *Filter) Check() (*Report, error) {
 	for _, w := range f.verified.Warnings() {
 		r.Warnings = append(r.Warnings, w.String())
 	}
-	if err := f.enforceable(); err != nil {
-		r.Unsupported = err.Error()
-	}
+	r.enforced(prefilter.Build([]*split.Tree{f.tree}, prefilter.Options{}))
 	return r, nil
+}
+
+// enforced reports what stands before the filter on the agent engine, or why nothing can.
+func (r *Report) enforced(pre *prefilter.Prefilter, err error) {
+	if err != nil {
+		r.Unsupported = err.Error()
+		return
+	}
+	r.Traced = pre.Traced()
+	for _, g := range pre.Guards() {
+		r.Guards = append(r.Guards, string(g))
+	}
 }
 
 func (r *Report) count(k split.Kind) {
@@ -72,12 +87,6 @@ func (r *Report) count(k split.Kind) {
 	default:
 		r.Trace++
 	}
-}
-
-// enforceable tells why the agent engine cannot enforce the filter.
-func (f *Filter) enforceable() error {
-	_, err := prefilter.Build([]*split.Tree{f.tree}, prefilter.Options{})
-	return err
 }
 
 // typeName writes a variable's type as --set's reader thinks of it.

@@ -80,9 +80,22 @@ func ofTree(r split.Range) Decision {
 }
 
 func ofPrefilter(r prefilter.Range) Decision {
-	d := Decision{Outcome: leafOutcome(r.Leaf)}
+	at := &prefilter.Decision{Leaf: r.Leaf}
 	if r.Decision != nil {
-		d.decidedBy(prefilterBranch(r.Decision))
+		at = ofTarget(r.Decision)
+	}
+	d := Decision{Outcome: leafOutcome(at.Leaf)}
+	if at.Then != nil {
+		d.decidedBy(prefilterBranch(at))
+	}
+	return d
+}
+
+// ofTarget is what d decides of calls that a target can make: where the agent's tracer
+// makes it call something, no instruction of its own can be.
+func ofTarget(d *prefilter.Decision) *prefilter.Decision {
+	if d.Then != nil && d.Then.Leaf.Guard == prefilter.Injected {
+		return d.Else
 	}
 	return d
 }

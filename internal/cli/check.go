@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -87,14 +89,34 @@ func printChecked(out, errOut io.Writer, all []checked) {
 }
 
 func printReport(w io.Writer, spec string, r *portcullis.Report) {
-	fmt.Fprintf(w, "%s: ok: %s, %d visited; of %d calls the kernel alone decides %d, the agent %d\n",
-		spec, plural(r.Insns, "instruction"), r.Visited, r.Static+r.Notify+r.Trace, r.Static, r.Notify+r.Trace)
+	fmt.Fprintf(w, "%s: ok: %s, %d visited; of %d calls the kernel alone decides %d, the agent %s\n",
+		spec, plural(r.Insns, "instruction"), r.Visited, r.Static+r.Notify+r.Trace, r.Static, asked(r))
+	if r.Traced {
+		fmt.Fprintf(w, "%s: %s\n", spec, tracing(r))
+	}
 	for _, text := range r.Warnings {
 		fmt.Fprintf(w, "%s: warning: %s\n", spec, text)
 	}
 	if r.Unsupported != "" {
 		fmt.Fprintf(w, "%s: the agent engine cannot enforce it: %s\n", spec, r.Unsupported)
 	}
+}
+
+// asked counts what the agent decides, and how.
+func asked(r *portcullis.Report) string {
+	if r.Trace == 0 {
+		return strconv.Itoa(r.Notify)
+	}
+	return fmt.Sprintf("%d (%d by its tracer)", r.Notify+r.Trace, r.Trace)
+}
+
+// tracing says what comes with a tracer.
+func tracing(r *portcullis.Report) string {
+	why := "the command is traced"
+	if r.Trace == 0 {
+		why += ", for its forks copy storage"
+	}
+	return why + ": no debugger can attach to it; guards: " + strings.Join(r.Guards, ", ")
 }
 
 func plural(n int, what string) string {

@@ -15,8 +15,9 @@ func (a *app) explain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain [flags] SPEC [CALL...]",
 		Short: "Say which calls are decided where, and why",
-		Long: "Say for each system call, or for those named, whether the kernel decides it alone (static)\n" +
-			"or the agent is asked (notify), with the instruction and source line that make it so.\n" +
+		Long: "Say for each system call, or for those named, whether the kernel decides it alone (static),\n" +
+			"the agent is asked (notify), or its tracer holds the call (trace), with the instruction and\n" +
+			"source line that make it so.\n" +
 			"Where a call's arguments decide, they are shown as tests: args[0].low is the lower half\n" +
 			"of the first, \"s>\" compares signed numbers.",
 		Example: examples("portcullis explain count-exec", "portcullis explain ./my-filter.o socket connect"),
@@ -36,13 +37,23 @@ func (a *app) explainOne(s *specFlags, spec string, calls []string) error {
 	if err != nil {
 		return exit(exitNo, err)
 	}
+	report, err := fs[0].Check()
+	if err != nil {
+		return exit(exitNo, err)
+	}
 	shown, err := choose(all, calls)
 	if err != nil {
 		return exit(exitUsage, err)
 	}
 	return a.print(shown, func(w io.Writer) {
 		printDecisions(w, shown, len(calls) > 0)
+		if report.Traced && len(calls) == 0 {
+			printReserved(w)
+		}
 		printBalance(w, all)
+		if report.Traced {
+			printTraced(w, all, report)
+		}
 	})
 }
 
@@ -191,8 +202,11 @@ func outcome(o portcullis.Outcome) string {
 }
 
 func where(o portcullis.Outcome) string {
-	if o.Line != "" {
+	switch {
+	case o.Line != "":
 		return o.Line + ": "
+	case o.Insn < 0: // no instruction is to blame
+		return ""
 	}
 	return fmt.Sprintf("instruction %d: ", o.Insn)
 }
@@ -209,4 +223,20 @@ func printBalance(w io.Writer, all []portcullis.Decision) {
 	}
 	fmt.Fprintf(w, "%d of %d calls are always allowed, and the kernel runs no filter for them\n", bitmap, len(all))
 	fmt.Fprintf(w, "%d of %d calls never leave the kernel\n", static, len(all))
+}
+
+// printReserved shows the numbers that no call has and the tracer uses.
+func printReserved(w io.Writer) {
+	group{[]string{"no call: 400, 401, 402"}, []string{"static  KILL_PROCESS, KILL_THREAD, TRAP (for the tracer)"}}.print(w)
+}
+
+// printTraced counts the calls that are held, and says what comes with a tracer.
+func printTraced(w io.Writer, all []portcullis.Decision, r *portcullis.Report) {
+	held := 0
+	for _, d := range all {
+		if d.Leaf == "trace" {
+			held++
+		}
+	}
+	fmt.Fprintf(w, "%d of %d calls are held for a tracer\n%s\n", held, len(all), tracing(r))
 }

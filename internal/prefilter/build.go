@@ -76,21 +76,23 @@ func compile(trees []tree, o Options, lift map[Guard]bool, room int) (*Prefilter
 			x86, i386, err = b.decisions()
 			return err
 		}},
+		{"keep other tables of numbers from a tracer", func() *Error {
+			p.traced = b.needsTracer(x86, i386)
+			b.traced = p.traced
+			return b.oneTable(x86, i386)
+		}},
 		{"decide again what a tracer changes", func() (err *Error) {
-			if b.traced = b.needsTracer(x86, i386); b.traced {
+			if b.traced {
 				x86, i386, err = b.decisions()
 			}
 			return err
-		}},
-		{"keep other tables of numbers from a tracer", func() *Error {
-			p.traced = b.traced
-			return b.oneTable(x86, i386)
 		}},
 		{"guard what arguments make dangerous", func() *Error {
 			if p.dynamic = b.traced || asksAny(x86) || asksAny(i386); p.dynamic {
 				b.guardAll(abi.ArchX86_64, x86)
 				b.guardAll(abi.ArchI386, i386)
 			}
+			p.guards = b.inForce(p.dynamic)
 			return nil
 		}},
 		{"exempt what the engine makes the target call", func() *Error {

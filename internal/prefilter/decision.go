@@ -149,9 +149,13 @@ func (n *numbered) leaf(parts []split.Range, why string) *Decision {
 // observation.
 func (n *numbered) decide(leaves []split.Leaf) *Decision {
 	l := n.joinLeaves(leaves)
-	if g, ok := n.always(n.arch, n.nr); ok {
+	g, guarded := n.always(n.arch, n.nr)
+	switch {
+	case guarded:
 		l = n.stricter(l, g)
-	} else if observed(n.options.Observe, l) {
+	case n.follows() && n.passes(l):
+		l = n.followed(l)
+	case observed(n.options.Observe, l):
 		l.Kind, l.Observed = split.Notify, true
 	}
 	return n.leafOf(l)

@@ -95,6 +95,26 @@ func Guards() []GuardInfo {
 	}
 }
 
+// inForce are the guards that apply to the stack; dynamic tells that it has a
+// supervisor.
+func (b *builder) inForce(dynamic bool) (all []Guard) {
+	for _, info := range Guards() {
+		applies := !b.lift[info.Name]
+		switch info.Name {
+		case GuardListener:
+			applies = dynamic
+		case GuardPtrace, GuardUntraced, GuardClone3:
+			applies = b.traced
+		case GuardSlots:
+			applies = b.traced && b.options.Slots == SlotsGuarded
+		}
+		if applies {
+			all = append(all, info.Name)
+		}
+	}
+	return all
+}
+
 func (g Guard) verdict() abi.Verdict {
 	for _, info := range Guards() {
 		if info.Name == g {

@@ -115,6 +115,7 @@ type Prefilter struct {
 	program cbpf.Program
 	dynamic bool
 	traced  bool
+	guards  []Guard
 	// x86 and i386 cover all numbers, in ascending order.
 	x86, i386 []Range
 }
@@ -128,6 +129,9 @@ func (p *Prefilter) Dynamic() bool { return p.dynamic }
 // Traced tells whether the supervisor must trace the target: to decide calls, or to
 // see it fork. Without a tracer a trace leaf fails with ENOSYS.
 func (p *Prefilter) Traced() bool { return p.traced }
+
+// Guards are those that apply, in the order of the table. The caller owns the slice.
+func (p *Prefilter) Guards() []Guard { return append([]Guard(nil), p.guards...) }
 
 // Ranges covers all 2^32 numbers of arch in ascending order; neighbours differ.
 // The caller owns the slice.

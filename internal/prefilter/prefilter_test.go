@@ -148,12 +148,18 @@ func (s *spec) answer(d *abi.SeccompData) abi.Verdict {
 		return s.under(v, kind, abi.Errno(38))
 	case s.traced && (nr == 101 || nr == 56 && d.Args[0]&0x800000 != 0 || s.o.Slots == SlotsGuarded && remaps(d)):
 		return s.under(v, kind, abi.Errno(1))
-	case kind == split.Trace:
+	case kind == split.Trace, s.traced && s.executes(d, v, kind):
 		return abi.Trace | 0x5043
 	case kind == split.Notify || watched(s.o.Observe, v):
 		return abi.UserNotif
 	}
 	return v
+}
+
+// executes tells whether a call that its tracer has to follow may be made.
+func (s *spec) executes(d *abi.SeccompData, v abi.Verdict, kind split.Kind) bool {
+	allowed := kind == split.Notify || v == abi.Allow || v == abi.Log
+	return d.Arch == abi.ArchX86_64 && (d.Nr == 59 || d.Nr == 322) && (allowed || s.o.Observe == ObservePermissive)
 }
 
 // tracers is the answer to what a tracer makes a target do.
@@ -652,6 +658,37 @@ func TestGuardsTable(t *testing.T) {
 	_, err := GuardsOnly(Options{Lift: []Guard{"iouring"}})
 	if err == nil || !strings.Contains(err.Error(), `"iouring"`) || !strings.Contains(err.Error(), "i386, x32, io_uring") {
 		t.Errorf("an unknown guard: %v", err)
+	}
+}
+
+// TestGuardsInForce: what comes with a supervisor, with a tracer, and without mseal.
+func TestGuardsInForce(t *testing.T) {
+	for _, c := range []struct {
+		stack string
+		o     Options
+		want  string
+	}{
+		{"filter f\n", Options{}, "i386 x32 io_uring"},
+		{"filter f\n", Options{Lift: []Guard{GuardX32}}, "i386 io_uring"},
+		{"filter f\nopenat notify counts\n", Options{Slots: SlotsGuarded}, "i386 x32 io_uring listener"},
+		{"filter f\nopenat trace pins\n", Options{Lift: []Guard{GuardIOUring}}, "i386 x32 listener ptrace untraced clone3"},
+		{"filter f\nclones\n", Options{Slots: SlotsGuarded}, "i386 x32 io_uring listener ptrace untraced clone3 slots"},
+	} {
+		stack, err := parseStack(c.stack)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := build(stack, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, g := range p.Guards() {
+			names = append(names, string(g))
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("%q, %+v: %s, want %s", c.stack, c.o, got, c.want)
+		}
 	}
 }
 
