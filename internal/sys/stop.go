@@ -37,20 +37,26 @@ type Stop struct {
 }
 
 // Wait waits for the next stop or end of a tracee of the calling thread, any if
-// tid is -1. What other threads trace or have started is left alone (__WNOTHREAD);
-// an end is reaped, from os.Process.Wait too where this thread started the
-// process. ECHILD: there is none. EINTR is retried.
+// tid is -1. What other threads trace is left alone, and so is what is only a child,
+// of this thread too; an end of a tracee is reaped, from os.Process.Wait too if it is
+// a child of this process. ECHILD: there is none. EINTR is retried.
 func Wait(tid int) (Stop, error) {
 	stop, _, err := WaitUsage(tid, nil)
 	return stop, err
 }
+
+// tracees are options of a wait for what this thread traces, and nothing else: a child
+// that is not traced has to have another exit signal than SIGCHLD for __WCLONE, and a
+// tracee does not (eligible_child in kernel/exit.c). The runtime may have started any
+// child on any thread.
+const tracees = unix.WCLONE | unix.WNOTHREAD
 
 // WaitUsage is Wait that also returns what wait4(2) does: the status and, unless
 // usage is nil, what the tracee has used so far.
 func WaitUsage(tid int, usage *syscall.Rusage) (Stop, syscall.WaitStatus, error) {
 	for {
 		var status syscall.WaitStatus
-		got, err := syscall.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, usage)
+		got, err := syscall.Wait4(tid, &status, tracees, usage)
 		switch err {
 		case nil:
 			s := unix.WaitStatus(status)
@@ -85,7 +91,7 @@ func waitTracee(tid, options int) (Stop, error) {
 		kind, id = unix.P_ALL, 0
 	}
 	for {
-		info, err := waitid(kind, id, options|unix.WALL|unix.WNOTHREAD)
+		info, err := waitid(kind, id, options|tracees)
 		if err != syscall.EINTR {
 			s := unix.WaitStatus(info.waitStatus())
 			return Stop{int(info.pid), stopKind(s), stopValue(s)}, err

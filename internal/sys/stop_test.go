@@ -296,8 +296,47 @@ func TestTraceDetach(t *testing.T) {
 	if err := TraceDetach(pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if stop := nextStop(t, pid, Killed); stop.Value != int(syscall.SIGTERM) {
-		t.Errorf("%v: expected its death by SIGTERM", stop)
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || status.Signal() != syscall.SIGTERM {
+		t.Errorf("status %#x, %v: expected its death by SIGTERM", status, err)
+	}
+}
+
+// A thread that traces may have started other processes: their ends are not its.
+func TestWaitLeavesChildren(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	other := exec.Command("/bin/true")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := PidfdProcess(other.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Close(fd)
+	if _, _, err := Poll(fd, -1, -1); err != nil {
+		t.Fatal(err)
+	}
+	pid := tracedCat(t, 0)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	for name, wait := range map[string]func(int) (Stop, error){"WaitLeaving": WaitLeaving, "Wait": Wait} {
+		if stop, err := wait(other.Process.Pid); err != syscall.ECHILD {
+			t.Errorf("%s for a child that is not traced: %v, %v, expected ECHILD", name, stop, err)
+		}
+	}
+	for name, wait := range []func(int) (Stop, error){WaitLeaving, Wait} {
+		if stop, err := wait(-1); err != nil || stop != (Stop{pid, Killed, int(syscall.SIGKILL)}) {
+			t.Errorf("wait %d: %v, %v: expected the death of %d", name, stop, err, pid)
+		}
+	}
+	if stop, err := Wait(-1); err != syscall.ECHILD {
+		t.Errorf("without a tracee: %v, %v, expected ECHILD", stop, err)
+	}
+	if err := other.Wait(); err != nil {
+		t.Errorf("its status was taken: %v", err)
 	}
 }
 
