@@ -80,7 +80,8 @@ func TestBehindArrays(t *testing.T) {
 		want       string // what is read there, in order
 	}{
 		{
-			"argv", "execve", [6]uint64{here, there},
+			"argv", "execve",
+			[6]uint64{here, there},
 			func(m memory) {
 				m.write(here, []byte("/bin/sh\x00-c\x00id\x00"))
 				m.word(there, here)
@@ -91,7 +92,8 @@ func TestBehindArrays(t *testing.T) {
 			"-c id ",
 		},
 		{
-			"buffers", "writev", [6]uint64{1, there, 2},
+			"buffers", "writev",
+			[6]uint64{1, there, 2},
 			func(m memory) {
 				m.write(here, []byte("hello, world"))
 				m.word(there, here)
@@ -103,7 +105,8 @@ func TestBehindArrays(t *testing.T) {
 			"world",
 		},
 		{
-			"message", "sendmsg", [6]uint64{1, there},
+			"message", "sendmsg",
+			[6]uint64{1, there},
 			func(m memory) {
 				m.write(here, []byte("name-and-control-and-data"))
 				msghdr(m, there, here, 4, there+0x100, 1, here+9, 7)
@@ -252,5 +255,24 @@ func TestLengthIsReadOnce(t *testing.T) {
 	}
 	if s.Size() != 32 || s.slot[0] != 32 {
 		t.Errorf("%d bytes, which say that they are %d", s.Size(), s.slot[0])
+	}
+}
+
+// What keeps its offset within a page can fill a slot before MaxPin is reached.
+func TestBuffersThatFillTheSlot(t *testing.T) {
+	s, r := call(t, "writev", 1, there, 32)
+	r.write(here, make([]byte, 2*pageSize))
+	for i := uint64(0); i < 32; i++ {
+		r.word(there+16*i, here+700*(32-i)%pageSize)
+		r.word(there+16*i+8, 520)
+	}
+	s.bytes(16*32, there)
+	n := uint64(0)
+	var e maps.Errno
+	for ; e == maps.OK && n < 32; n++ {
+		_, e = s.bytes(1, here+700*(32-n)%pageSize)
+	}
+	if e != maps.E2BIG || n < 4 || s.Size() > SlotBytes || s.counted > args.MaxPin {
+		t.Errorf("error %d after %d buffers, %d bytes", e, n, s.Size())
 	}
 }
