@@ -12,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"unsafe"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/cbpf"
 )
 
 func TestStageIsAnELFFile(t *testing.T) {
@@ -57,6 +60,37 @@ func TestStageTexts(t *testing.T) {
 	}
 	if name := syscall.Errno(errnos).Error(); !strings.HasPrefix(name, "errno ") {
 		t.Errorf("errno %d has a name: %s", errnos, name)
+	}
+}
+
+// The thread that others can change while a tracer is awaited can wait, report and
+// end, and nothing else.
+func TestStageFilter(t *testing.T) {
+	var insns []cbpf.Insn
+	for _, in := range stageFilter() {
+		insns = append(insns, cbpf.Insn{Op: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K})
+	}
+	filter, err := cbpf.Validate(insns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[int32]bool{
+		syscall.SYS_READ: true, syscall.SYS_SENDMSG: true, syscall.SYS_NANOSLEEP: true,
+		syscall.SYS_RESTART_SYSCALL: true, syscall.SYS_EXIT_GROUP: true,
+	}
+	for nr := int32(-1); nr < 1024; nr++ {
+		for _, arch := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
+			for arg := uint64(0); arg < 64; arg++ {
+				want := abi.KillProcess
+				if arch == abi.ArchX86_64 && (allowed[nr] || nr == syscall.SYS_PRCTL && arg == 4) {
+					want = abi.Allow
+				}
+				d := abi.SeccompData{Nr: nr, Arch: arch, Args: [6]uint64{arg}}
+				if got := filter.Run(&d); got != want {
+					t.Fatalf("%v: %v, expected %v", d, got, want)
+				}
+			}
+		}
 	}
 }
 
