@@ -74,6 +74,9 @@ const maxObject = 16 << 20
 // ".o"; ":PROG" after either selects one of several programs.
 func Load(spec string) (*Filter, error) {
 	name, program := splitSpec(spec)
+	if program == "" && !isPath(name) {
+		program = name // a built-in may have more, for tail calls
+	}
 	data, err := read(name)
 	if err != nil {
 		return nil, &LoadError{Spec: spec, Err: err}

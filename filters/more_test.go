@@ -532,7 +532,13 @@ func program(tb testing.TB, name string, settings ...string) *prog.Program {
 			tb.Fatal(err)
 		}
 	}
-	return ps[0]
+	for _, p := range ps {
+		if p.Name == name {
+			return p
+		}
+	}
+	tb.Fatalf("no program %s", name)
+	return nil
 }
 
 // ask readies a program to be asked, with maps of its own.
@@ -542,9 +548,11 @@ func ask(tb testing.TB, p *prog.Program) (*interp.Machine, maps.Set) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	set, err := maps.NewSet(p.Maps)
-	if err != nil {
-		tb.Fatal(err)
+	set := maps.Set{}
+	for _, w := range v.Programs() {
+		if err := set.Add(w.Program().Maps); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	m, err := interp.New(v, set)
 	if err != nil {

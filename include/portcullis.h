@@ -138,6 +138,9 @@ struct seccomp_data {
 #ifndef E2BIG
 #define E2BIG 7
 #endif
+#ifndef ENOEXEC
+#define ENOEXEC 8
+#endif
 #ifndef EBADF
 #define EBADF 9
 #endif
@@ -159,6 +162,18 @@ struct seccomp_data {
 #ifndef EEXIST
 #define EEXIST 17
 #endif
+#ifndef EXDEV
+#define EXDEV 18
+#endif
+#ifndef ENODEV
+#define ENODEV 19
+#endif
+#ifndef ENOTDIR
+#define ENOTDIR 20
+#endif
+#ifndef EISDIR
+#define EISDIR 21
+#endif
 #ifndef EINVAL
 #define EINVAL 22
 #endif
@@ -168,11 +183,20 @@ struct seccomp_data {
 #ifndef ENOSPC
 #define ENOSPC 28
 #endif
+#ifndef EROFS
+#define EROFS 30
+#endif
 #ifndef ENAMETOOLONG
 #define ENAMETOOLONG 36
 #endif
 #ifndef ENOSYS
 #define ENOSYS 38
+#endif
+#ifndef ELOOP
+#define ELOOP 40
+#endif
+#ifndef EPROTONOSUPPORT
+#define EPROTONOSUPPORT 93
 #endif
 #ifndef EOPNOTSUPP
 #define EOPNOTSUPP 95
@@ -180,8 +204,17 @@ struct seccomp_data {
 #ifndef EAFNOSUPPORT
 #define EAFNOSUPPORT 97
 #endif
+#ifndef EADDRNOTAVAIL
+#define EADDRNOTAVAIL 99
+#endif
+#ifndef ENETUNREACH
+#define ENETUNREACH 101
+#endif
 #ifndef ETIMEDOUT
 #define ETIMEDOUT 110
+#endif
+#ifndef ECONNREFUSED
+#define ECONNREFUSED 111
 #endif
 
 /* Helpers. The number is all that the compiler keeps of the pointer. */

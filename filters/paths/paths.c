@@ -1,0 +1,807 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+
+/*
+ * Lets files be read, changed and executed only below listed paths.
+ *
+ * A call that names a file needs a path of the list read, write or exec in front of
+ * that name, by what it does: opening for reading or writing; creating, removing,
+ * renaming a file or giving it other attributes, which are writes; executing it.
+ * Otherwise it fails with EACCES. By default everything is read and executed, and of
+ * what is written only a few devices:
+ *
+ *	--set paths.write=/tmp,/home/me/project --set paths.relative=true
+ *	--set paths.read=/usr,/lib,/lib64,/etc,/proc,/dev --set paths.exec=/usr/bin
+ *	--set paths.write=+/tmp
+ *
+ * An entry is a file, or a directory with all that is below; with a slash at its end it
+ * is only what is below. A name that leads to an entry, such as /home to /home/me, may
+ * be looked at by stat and readlink, which otherwise need what read has. A list that
+ * has / restricts nothing, and costs nothing: calls that need it alone are decided by
+ * the kernel. Others are copied by the tracer, and what was judged is what the call is
+ * made with.
+ *
+ * A filter sees names, and does not look them up. So:
+ *
+ * - ".." is refused where it matters, for what is in front of it may be a link to
+ *   elsewhere. dotdot=true takes it back with the name in front of it; compilers need
+ *   that below restricted directories. It is then exact where no symbolic link to a
+ *   directory leads out of a list. openat2 with RESOLVE_NO_SYMLINKS always may.
+ * - A name relative to a directory is below it. It may be read, since directories were
+ *   opened or entered by names that may be read; start a command where it may read. It
+ *   is not written or executed: what the directory's descriptor stands for is unknown.
+ *   With relative=true names relative to the working directory are written, and then no
+ *   call leads it out of write; start the command there. With descriptors=true all that
+ *   is done through a descriptor is let through, also below a directory's. Many
+ *   programs need it to copy or remove trees: it keeps them from accidents, and keeps
+ *   nobody from evil who can open a directory for reading. Without it, what changes a
+ *   file by a descriptor that may have been opened for reading (fchmod, fchown,
+ *   futimens, fsetxattr) is refused as well.
+ * - Symbolic links that are there are followed: lists are about names. New ones lead to
+ *   where at least as much is granted as at their own place, or to something below it,
+ *   unless symlinks=true. Neither renaming nor linking gives a file a name that grants
+ *   more.
+ * - Links in /proc to what processes have open (root, cwd, exe, fd, map_files), and
+ *   those in /dev to such, are not in an entry in front of them: an entry has to name
+ *   them. An instance of proc that is mounted elsewhere has no such protection.
+ * - What gives names another meaning is refused with EPERM: chroot, mounts, setns into
+ *   another mount namespace, handles. So are calls newer than this filter, with ENOSYS.
+ *
+ * Paths longer than 2047 bytes are refused, and those longer than 253 bytes that have
+ * empty components, "." or "..". A list takes 32 entries, all three some 80 in all.
+ *
+ * Not asked about: the interpreter of a script and of a dynamic program, which the
+ * kernel opens, and code that a program maps from what it may read; names of Unix
+ * sockets; descriptors that were inherited or received; ioctls of file systems that
+ * take names; io_uring, where its guard was lifted. Calls of other tables than
+ * x86-64's, which reach the filter only where a guard was lifted, end the process.
+ */
+#include "portcullis.h"
+
+/* What a call does with the name it gives. */
+#define READ 1u   /* looks at what is in a file or a directory */
+#define WRITE 2u  /* changes a file, or a directory's entries */
+#define EXEC 4u   /* executes */
+#define LOOK 8u   /* looks at what a name is */
+
+/* Below these paths files may be read; / is everywhere. */
+const volatile portcullis_paths read = { .path = { "/" } };
+
+/* Below these paths files may be written, created, removed, renamed and given other attributes. */
+const volatile portcullis_paths write = { .path = { "/dev/null", "/dev/zero", "/dev/full", "/dev/tty" } };
+
+/* Below these paths programs may be executed. */
+const volatile portcullis_paths exec = { .path = { "/" } };
+
+/* Whether names relative to the working directory may change files; then it must be below write. */
+const volatile bool relative = false;
+
+/* Whether what is done through a descriptor is let through, names below a directory's among it. */
+const volatile bool descriptors = false;
+
+/* Whether ".." in a path takes back the name before it, though that may be a symbolic link. */
+const volatile bool dotdot = false;
+
+/* Whether symbolic links may be made that lead to where less is allowed than at their own place. */
+const volatile bool symlinks = false;
+
+#define PATH_MAX 4096
+#define SCAN_MAX 2048 /* how long a path may be */
+#define CLEAN_MAX 256 /* and one that has to be spelled more plainly */
+
+/*
+ * What is asked of one path. What is volatile may be anything when it is read back, to
+ * the proof, which otherwise goes on apart for each value that it may have.
+ */
+struct asked {
+	volatile __u32 need;    /* what has to be granted */
+	volatile __u32 resolve; /* how of openat2: RESOLVE_* */
+	volatile __s32 dirfd;   /* the directory that a relative path is below */
+	volatile __u32 len;     /* of the path, with its NUL */
+	volatile __u32 odd;     /* whether it can be spelled more plainly */
+	volatile __u32 at;      /* where in struct scratch its plain spelling is */
+	volatile __u32 magic;   /* where a link to a process's files begins */
+	volatile __u32 granted; /* what the lists say of the path */
+	volatile __u32 below;   /* what they say of something below it, if not of the path */
+};
+
+/* Where an entry of a list and a path differ first, and the byte in front of that word. */
+struct difference {
+	volatile __u64 entry, path, front;
+};
+
+/*
+ * Memory of one call: a thread's, for a filter may be preempted, and then the next
+ * one on its processor would write into the same.
+ */
+struct scratch {
+	__u64 path[2][PATH_MAX / 8 + 1];
+	__u8 clean[CLEAN_MAX + 32];
+	__u16 parent[CLEAN_MAX + 32];
+	struct asked of[2];
+	struct difference differs;
+	__u32 kind;
+	volatile __u32 slash, end, tail, above, dotdot, relative; /* of clean */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
+/* How two paths of one call belong together. */
+enum { ONE, LINK, RENAME, EXCHANGE, SYMLINK };
+
+int first(const struct seccomp_data *ctx);
+int second(const struct seccomp_data *ctx);
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, int(const struct seccomp_data *));
+} parts SEC(".maps") = { .values = { [0] = first, [1] = second } };
+
+#define AT_FDCWD (-100)
+
+/* <asm-generic/fcntl.h> and <linux/openat2.h>. */
+#define O_ACCMODE 03
+#define O_WRONLY 01
+#define O_CREAT 0100
+#define O_TRUNC 01000
+#define O_PATH 010000000
+#define O_TMPFILE_BIT 020000000
+#define RESOLVE_NO_SYMLINKS 0x04
+#define RESOLVE_BENEATH 0x08
+#define RESOLVE_IN_ROOT 0x10
+
+struct open_how {
+	__u64 flags, mode, resolve;
+};
+
+/*
+ * IS tells whether this is such a call. The number is read each time, for else a compiler
+ * makes one test of many, by arithmetic in which the splitter does not see calls any more.
+ */
+#define IS(call) (*(const volatile __s32 *)&ctx->nr == __NR_##call)
+
+/* everywhere tells whether a list holds the root. */
+static __always_inline bool everywhere(const volatile portcullis_paths *list)
+{
+	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++) {
+		if (!list->path[i][0])
+			break;
+		if (!list->path[i][1])
+			return true;
+	}
+	return false;
+}
+
+/* restricted is what the lists restrict: what they do not is not asked about. */
+static __always_inline __u32 restricted(void)
+{
+	return (everywhere(&read) ? 0 : READ | LOOK) | (everywhere(&write) ? 0 : WRITE) | (everywhere(&exec) ? 0 : EXEC);
+}
+
+/* opens is what a call with these flags does. O_PATH outdoes all others. */
+static __always_inline __u32 opens(__u64 flags)
+{
+	if (flags & O_PATH)
+		return READ;
+	if (flags & (O_CREAT | O_TRUNC | O_TMPFILE_BIT))
+		return (flags & O_ACCMODE) == O_WRONLY ? WRITE : READ | WRITE;
+	if (!(flags & O_ACCMODE))
+		return READ;
+	return (flags & O_ACCMODE) == O_WRONLY ? WRITE : READ | WRITE;
+}
+
+static __always_inline struct scratch *memory(__u64 flags)
+{
+	return bpf_task_storage_get(&scratch, NULL, NULL, flags | PORTCULLIS_F_THREAD);
+}
+
+/* take copies a path: 0, or a verdict if there is none to be copied. */
+static __always_inline int take(struct scratch *s, __u32 i, __u32 need, __u64 dirfd, __u64 resolve, __u64 path)
+{
+	long n = bpf_safe_read_user_str(s->path[i], PATH_MAX, path);
+	__u64 last = n - 1;
+
+	s->of[i].need = need;
+	s->of[i].dirfd = dirfd;
+	s->of[i].resolve = resolve;
+	s->of[i].len = n;
+	if (last < PATH_MAX) {
+		*(__u64 *)((__u8 *)s->path[i] + last) = 0; /* for words are compared */
+		return 0;
+	}
+	if (n == -E2BIG)
+		PORTCULLIS_DENY(ENAMETOOLONG);
+	PORTCULLIS_DENY(EFAULT); /* as the kernel would */
+}
+
+/* judge goes on in the other programs: they are the same whatever the call. */
+static __always_inline int judge(const struct seccomp_data *ctx)
+{
+	bpf_tail_call(ctx, &parts, 0);
+	PORTCULLIS_DENY(EACCES);
+}
+
+/* one asks about a call with one path, which needs something. */
+static __always_inline int one(const struct seccomp_data *ctx, __u32 need, __u64 dirfd, __u64 resolve, __u64 path)
+{
+	struct scratch *s;
+	int e;
+
+	if (!need)
+		return SECCOMP_RET_ALLOW;
+	s = memory(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!s)
+		PORTCULLIS_DENY(ENOMEM);
+	s->kind = ONE;
+	e = take(s, 0, need, dirfd, resolve, path);
+	return e ? e : judge(ctx);
+}
+
+/* two asks about a call with two paths, of which the second is changed. */
+static __always_inline int two(const struct seccomp_data *ctx, __u32 lists, __u32 kind, __u64 dirfd, __u64 path,
+			       __u64 dirfd2, __u64 path2)
+{
+	struct scratch *s;
+	int e;
+
+	if (!lists)
+		return SECCOMP_RET_ALLOW;
+	s = memory(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!s)
+		PORTCULLIS_DENY(ENOMEM);
+	s->kind = kind;
+	e = take(s, 0, kind == RENAME || kind == EXCHANGE ? lists & WRITE : 0, dirfd, 0, path);
+	if (!e)
+		e = take(s, 1, lists & WRITE, dirfd2, 0, path2);
+	return e ? e : judge(ctx);
+}
+
+/* through asks about what is done by a descriptor alone. */
+static __always_inline int through(__u32 need)
+{
+	if (descriptors || !need)
+		return SECCOMP_RET_ALLOW;
+	PORTCULLIS_DENY(EACCES); /* by descriptor */
+}
+
+static __always_inline int open_how(const struct seccomp_data *ctx, __u32 lists)
+{
+	struct open_how how;
+
+	if (!(lists & (READ | WRITE)))
+		return SECCOMP_RET_ALLOW;
+	if (ctx->args[3] < sizeof(how))
+		PORTCULLIS_DENY(EINVAL);
+	if (bpf_safe_read_user(&how, sizeof(how), ctx->args[2]))
+		PORTCULLIS_DENY(EFAULT);
+	return one(ctx, opens(how.flags) & lists, ctx->args[0], how.resolve, ctx->args[1]);
+}
+
+#define RENAME_EXCHANGE 2
+
+static __always_inline int paired(const struct seccomp_data *ctx, __u32 lists)
+{
+	const __u64 *args = ctx->args;
+
+	if (IS(rename))
+		return two(ctx, lists, RENAME, AT_FDCWD, args[0], AT_FDCWD, args[1]);
+	if (IS(renameat))
+		return two(ctx, lists, RENAME, args[0], args[1], args[2], args[3]);
+	if (IS(renameat2))
+		return two(ctx, lists, args[4] & RENAME_EXCHANGE ? EXCHANGE : RENAME, args[0], args[1], args[2], args[3]);
+	if (IS(link))
+		return two(ctx, lists, LINK, AT_FDCWD, args[0], AT_FDCWD, args[1]);
+	if (IS(linkat))
+		return two(ctx, lists, LINK, args[0], args[1], args[2], args[3]);
+	if (IS(symlink))
+		return two(ctx, lists, SYMLINK, AT_FDCWD, args[0], AT_FDCWD, args[1]);
+	return two(ctx, lists, SYMLINK, AT_FDCWD, args[0], args[1], args[2]);
+}
+
+/* Commands of ioctl that change a file's attributes through any descriptor. */
+#define FS_IOC_SETFLAGS 0x40086602
+#define FS_IOC32_SETFLAGS 0x40046602
+#define FS_IOC_FSSETXATTR 0x401c5820
+#define FS_IOC_ENABLE_VERITY 0x40806685
+#define BPF_OBJ_PIN 6
+#define BPF_OBJ_GET 7
+#define CLONE_NEWNS 0x20000
+
+/* sideways asks about calls that reach files without a name that this could see. */
+static __always_inline int sideways(const struct seccomp_data *ctx, __u32 lists)
+{
+	__u32 arg0 = ctx->args[0], arg1 = ctx->args[1];
+
+	if (IS(ioctl)) {
+		if (arg1 == FS_IOC_SETFLAGS || arg1 == FS_IOC32_SETFLAGS || arg1 == FS_IOC_FSSETXATTR ||
+		    arg1 == FS_IOC_ENABLE_VERITY)
+			return through(lists & WRITE);
+		return SECCOMP_RET_ALLOW;
+	}
+	if (IS(fchmod) || IS(fchown) || IS(fsetxattr) || IS(fremovexattr) || (relative && IS(fchdir)))
+		return through(lists & WRITE);
+	if (IS(chroot) || IS(pivot_root) || IS(mount) || IS(umount2) || IS(open_tree) || IS(open_tree_attr) ||
+	    IS(move_mount) || IS(mount_setattr) || IS(fsopen) || IS(fsconfig) || IS(fsmount) || IS(fspick) ||
+	    IS(swapon) || IS(swapoff) || IS(acct) || IS(uselib) || IS(quotactl) || IS(quotactl_fd) ||
+	    IS(open_by_handle_at))
+		PORTCULLIS_DENY(EPERM); /* changes what names mean */
+	if (IS(setns) && (!arg1 || arg1 & CLONE_NEWNS))
+		PORTCULLIS_DENY(EPERM); /* another place's names */
+	if (IS(bpf) && (arg0 == BPF_OBJ_PIN || arg0 == BPF_OBJ_GET))
+		PORTCULLIS_DENY(EPERM); /* a path that cannot be pinned */
+	return SECCOMP_RET_ALLOW;
+}
+
+/* unknown is the verdict on calls of other tables, and on what is newer than this. */
+static __always_inline int unknown(const struct seccomp_data *ctx)
+{
+	if (ctx->nr == -1)
+		return SECCOMP_RET_ALLOW;
+	if (!portcullis_native(ctx))
+		return SECCOMP_RET_KILL_PROCESS;
+	PORTCULLIS_DENY(ENOSYS); /* may take a path */
+}
+
+/* opening asks about the calls that say what they open a file for. */
+static __always_inline int opening(const struct seccomp_data *ctx, __u32 lists)
+{
+	const __u64 *args = ctx->args;
+
+	if (IS(openat))
+		return one(ctx, lists & opens(args[2]), args[0], 0, args[1]);
+	if (IS(open))
+		return one(ctx, lists & opens(args[1]), AT_FDCWD, 0, args[0]);
+	return open_how(ctx, lists);
+}
+
+SEC("seccomp/paths")
+int paths(const struct seccomp_data *ctx)
+{
+	const __u64 *args = ctx->args;
+	__u32 lists = restricted();
+
+	if (ctx->arch != AUDIT_ARCH_X86_64 || (__u32)ctx->nr > PORTCULLIS_NEWEST)
+		return unknown(ctx);
+	if (IS(openat) || IS(open) || IS(openat2))
+		return opening(ctx, lists);
+	if (IS(newfstatat) || IS(statx) || IS(faccessat) || IS(faccessat2) || IS(readlinkat) || IS(name_to_handle_at) ||
+	    IS(file_getattr))
+		return one(ctx, lists & LOOK, args[0], 0, args[1]);
+	if (IS(stat) || IS(lstat) || IS(access) || IS(readlink) || IS(statfs))
+		return one(ctx, lists & LOOK, AT_FDCWD, 0, args[0]);
+	if (IS(getxattr) || IS(lgetxattr) || IS(listxattr) || IS(llistxattr))
+		return one(ctx, lists & READ, AT_FDCWD, 0, args[0]);
+	if (IS(getxattrat) || IS(listxattrat))
+		return one(ctx, lists & READ, args[0], 0, args[1]);
+	if (IS(inotify_add_watch))
+		return one(ctx, lists & READ, AT_FDCWD, 0, args[1]);
+	if (IS(fanotify_mark))
+		return one(ctx, lists & READ, args[3], 0, args[4]);
+	if (IS(chdir))
+		return one(ctx, lists & (relative ? READ | WRITE : READ), AT_FDCWD, 0, args[0]);
+	if (IS(creat) || IS(rmdir) || IS(unlink) || IS(mkdir) || IS(mknod) || IS(truncate) || IS(chmod) || IS(chown) ||
+	    IS(lchown) || IS(utime) || IS(utimes) || IS(setxattr) || IS(lsetxattr) || IS(removexattr) || IS(lremovexattr))
+		return one(ctx, lists & WRITE, AT_FDCWD, 0, args[0]);
+	if (IS(unlinkat) || IS(mkdirat) || IS(mknodat) || IS(fchmodat) || IS(fchmodat2) || IS(fchownat) ||
+	    IS(setxattrat) || IS(removexattrat) || IS(file_setattr))
+		return one(ctx, lists & WRITE, args[0], 0, args[1]);
+	if (IS(utimensat) || IS(futimesat))
+		return args[1] ? one(ctx, lists & WRITE, args[0], 0, args[1]) : through(lists & WRITE);
+	if (IS(rename) || IS(renameat) || IS(renameat2) || IS(link) || IS(linkat) || IS(symlink) || IS(symlinkat))
+		return paired(ctx, lists);
+	if (IS(execve))
+		return one(ctx, lists & EXEC, AT_FDCWD, 0, args[0]);
+	if (IS(execveat))
+		return one(ctx, lists & EXEC, args[0], 0, args[1]);
+	return sideways(ctx, lists);
+}
+
+#define HIGH 0x8080808080808080ULL
+#define LOW 0x7f7f7f7f7f7f7f7fULL
+#define EACH 0x0101010101010101ULL
+#define SLASHES (EACH * '/')
+#define DOTS (EACH * '.')
+
+/* nonzero has the high bit of each byte of a word that is not 0, and no other. */
+static __always_inline __u64 nonzero(__u64 w)
+{
+	return (((w & LOW) + LOW) | w) & HIGH;
+}
+
+/*
+ * scan tells whether a path has components that are empty, "." or begin with "..", eight
+ * characters at a time: of each, with the two behind it.
+ */
+static __always_inline bool scan(const struct asked *a, const __u8 *path)
+{
+	__u64 one, two, three, plain = HIGH;
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < SCAN_MAX; i += 8) {
+		if (i >= a->len)
+			break;
+		one = *(const __u64 *)(path + i) ^ SLASHES;
+		two = *(const __u64 *)(path + i + 1) ^ SLASHES;
+		/* A slash and a dot are different in one bit. */
+		three = (*(const __u64 *)(path + i + 2) ^ SLASHES) & ~EACH;
+		plain &= nonzero(one | two);
+		plain &= nonzero(one | (two ^ EACH) | three);
+	}
+	return plain != HIGH;
+}
+
+/*
+ * edges tells the same of a path's beginning and end, which scan does not see: it looks
+ * for what is behind a slash and in front of something.
+ */
+static __always_inline bool edges(const struct asked *a, const __u8 *path)
+{
+	__u32 len = a->len;
+	__u8 last;
+
+	if (path[0] == '.')
+		return true;
+	if (len < 3)
+		return false;
+	last = path[(len - 2) % PATH_MAX];
+	return last == '/' || last == '.';
+}
+
+/*
+ * At the end of a loop: leaves the same in R0, which is not used, whatever path led here. A
+ * proof that goes on apart for each takes as many times as long.
+ */
+#define SAME_AGAIN() __asm__ volatile("r0 = 0" ::: "r0")
+
+/* put adds a character to the plain spelling. */
+static __always_inline void put(struct scratch *s, __u8 c)
+{
+	__u32 end = s->end % CLEAN_MAX;
+
+	s->clean[end] = c;
+	s->end = end + 1;
+}
+
+#define NAME2(a, b) ((a) | (b) << 8)
+#define NAME3(a, b, c) (NAME2(a, b) | (c) << 16)
+#define NAME4(a, b, c, d) (NAME3(a, b, c) | (d) << 24)
+
+/*
+ * closed ends a component, of which the last characters are in s->tail, the last one
+ * lowest: true if it counts. What does not is taken back to the slash in front of it.
+ */
+static __always_inline bool closed(struct scratch *s)
+{
+	__u32 tail = s->tail, slash = s->slash % CLEAN_MAX, above;
+
+	if ((__u8)tail == '/')
+		return false;
+	if ((__u16)tail == NAME2('.', '/')) {
+		s->end = slash + 1;
+		return false;
+	}
+	if ((tail & 0xffffff) != NAME3('.', '.', '/'))
+		return true;
+	s->dotdot = 1;
+	s->above |= (slash - 1) >> 31;
+	above = s->parent[slash];
+	s->slash = above;
+	s->end = above + 1;
+	return false;
+}
+
+/* next takes a character. */
+static __always_inline void next(struct scratch *s, __u8 c)
+{
+	__u32 end;
+
+	if (c == '/') {
+		if (!closed(s)) {
+			s->tail = '/';
+			return;
+		}
+		end = s->end % CLEAN_MAX;
+		s->parent[end] = s->slash;
+		s->slash = end;
+	}
+	s->tail = s->tail << 8 | c;
+	put(s, c);
+}
+
+/*
+ * clean copies a path as it is spelled plainly: with a slash in front, without empty
+ * components and ".", and with ".." taken back. It tells whether that is what the path
+ * means: not if it is too long, has a ".." that counts for something else, or, being
+ * relative, one that leads out of where it is.
+ */
+static __always_inline bool clean(struct scratch *s, const struct asked *a, const __u8 *path)
+{
+	__u8 c = 1;
+
+	s->relative = *(const volatile __u8 *)path != '/';
+	s->above = s->dotdot = s->parent[0] = s->slash = s->end = 0;
+	s->tail = '/';
+	put(s, '/');
+#pragma clang loop unroll(disable)
+	for (__u32 n = 0; n < CLEAN_MAX - 2; n++) {
+		c = path[n];
+		if (!c)
+			break;
+		next(s, c);
+		SAME_AGAIN();
+	}
+	if (c)
+		return false;
+	if (!closed(s) && s->end > 1)
+		s->end--;
+	*(__u64 *)(s->clean + s->end % CLEAN_MAX) = 0;
+	return (!s->above || !s->relative) && (!s->dotdot || dotdot || a->resolve & RESOLVE_NO_SYMLINKS);
+}
+
+#define MAP_FILE 0x656c69665f70616dULL /* "map_file" */
+
+static __always_inline bool ended(__u64 w)
+{
+	return !(w & 0xff) || (w & 0xff) == '/';
+}
+
+/*
+ * links tells whether a component, given its first word, can be a link of /proc to what
+ * a process has open, or of /dev to one of those.
+ */
+static __always_inline bool links(__u64 w)
+{
+	if ((w & 0xffff) == NAME2('f', 'd'))
+		return ended(w >> 16);
+	if ((w & 0xffffff) == NAME3('c', 'w', 'd') || (w & 0xffffff) == NAME3('e', 'x', 'e'))
+		return ended(w >> 24);
+	if ((__u32)w == NAME4('r', 'o', 'o', 't'))
+		return ended(w >> 32);
+	return w == MAP_FILE || (w & 0xffffff) == NAME3('s', 't', 'd');
+}
+
+/* Where such a link can be: behind /proc/PID/task/TID/ at most. */
+#define LINKS_AT 48
+#define NOWHERE PORTCULLIS_PATH_SIZE
+
+/* magic is where the first such link begins in a path. */
+static __always_inline __u32 magic(const __u8 *path)
+{
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < LINKS_AT; i++) {
+		if (path[i] == '/' && links(*(const __u64 *)(path + i + 1)))
+			return i + 1;
+	}
+	return NOWHERE;
+}
+
+/* system tells whether a path is below /proc/ or /dev/. */
+static __always_inline bool system(const __u8 *path)
+{
+	__u64 w = *(const __u64 *)path;
+
+	return (w & 0xffffffffffffULL) == 0x2f636f72702fULL || (w & 0xffffffffffULL) == 0x2f7665642fULL;
+}
+
+/* holds_system tells whether a list has a directory in which there are such links. */
+static __always_inline bool holds_system(const volatile portcullis_paths *list)
+{
+	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++) {
+		__u64 w = *(const volatile __u64 *)list->path[i];
+
+		if (!(w & 0xff))
+			break;
+		if ((w & 0xffffffffffULL) == 0x636f72702fULL || (w & 0xffffffffffffffULL) == 0x7665642fULL ||
+		    (w & 0xffffffffffffffULL) == 0x2f7665642fULL)
+			return true;
+	}
+	return false;
+}
+
+enum { ABOVE = 1, BELOW = 2 };
+
+/* related tells how the two are: the entry may be ABOVE the path, or BELOW it. */
+static __always_inline __u32 related(const struct difference *d)
+{
+	__u64 entry = d->entry, path = d->path, high = nonzero(entry ^ path);
+	__u64 first = high & -high, byte = (first << 1) - (first >> 7), slash = SLASHES & byte;
+	__u64 behind = (((entry << 8) | d->front) & byte) ^ slash;
+
+	if (!(entry & byte))
+		return behind && (path & byte) != slash ? 0 : ABOVE;
+	if (!(path & byte))
+		return behind && (entry & byte) != slash ? 0 : BELOW;
+	return 0;
+}
+
+/* compare tells how an entry of a list and a path are related; equal is ABOVE. */
+static __always_inline __u32 compare(struct difference *d, const volatile char *entry, const __u64 *path)
+{
+	__u64 front = 0, e, p;
+
+#pragma clang loop unroll(disable)
+	for (__u32 w = 0; w < PORTCULLIS_PATH_SIZE / 8; w++) {
+		e = ((const volatile __u64 *)entry)[w];
+		p = path[w];
+		d->entry = e;
+		d->path = p;
+		d->front = front;
+		front = e >> 56;
+		if (e != p || !front)
+			break;
+	}
+	return related(d);
+}
+
+/* look adds what a list grants. */
+static __always_inline void look(struct scratch *s, struct asked *a, const volatile portcullis_paths *list, __u32 grants,
+				 const __u64 *path)
+{
+	__u32 how;
+
+	if (everywhere(list))
+		return;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++) {
+		if (!list->path[i][0])
+			break;
+		how = compare(&s->differs, list->path[i], path);
+		if (how == ABOVE && !list->path[i][a->magic % PORTCULLIS_PATH_SIZE] && a->magic < NOWHERE)
+			continue;
+		if (how == ABOVE)
+			a->granted |= grants | LOOK;
+		if (how == BELOW) {
+			a->granted |= LOOK;
+			a->below |= grants;
+		}
+	}
+}
+
+/* inside is what is granted of names below a directory that a task has open. */
+static __always_inline __u32 inside(const struct asked *a)
+{
+	if (a->dirfd == AT_FDCWD)
+		return relative ? READ | LOOK | WRITE : READ | LOOK;
+	return descriptors ? READ | LOOK | WRITE | EXEC : READ | LOOK;
+}
+
+#define ALL (READ | WRITE | EXEC | LOOK)
+
+/* systems tells whether any list does. */
+static __always_inline bool systems(void)
+{
+	return holds_system(&read) || holds_system(&write) || holds_system(&exec);
+}
+
+/* slashed tells whether path i begins with a slash: read again each time, as above. */
+static __always_inline bool slashed(const struct scratch *s, __u32 i)
+{
+	return *(const volatile __u8 *)s->path[i] == '/';
+}
+
+/* spelled finds the plain spelling of path i, whose place is a->at; false if there is none. */
+static __always_inline bool spelled(struct scratch *s, __u32 i)
+{
+	struct asked *a = &s->of[i];
+
+	a->odd = scan(a, (__u8 *)s->path[i]) || edges(a, (__u8 *)s->path[i]) || (systems() && !slashed(s, i));
+	a->at = __builtin_offsetof(struct scratch, path) + i * sizeof(s->path[0]);
+	if (a->len > SCAN_MAX)
+		return false;
+	if (!a->odd)
+		return true;
+	a->at = __builtin_offsetof(struct scratch, clean);
+	return clean(s, a, (__u8 *)s->path[i]);
+}
+
+/* plain is the plain spelling. */
+static __always_inline __u64 *plain(struct scratch *s, const struct asked *a)
+{
+	__u32 at = a->at;
+
+	if (at > __builtin_offsetof(struct scratch, clean))
+		at = 0;
+	return (void *)s + at;
+}
+
+/* weigh finds out what is granted of path i. */
+static __always_inline void weigh(struct scratch *s, __u32 i)
+{
+	struct asked *a = &s->of[i];
+	__u64 *path;
+
+	a->granted = ALL & ~restricted();
+	a->below = 0;
+	if (a->len == 1 || a->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
+		a->granted |= inside(a);
+		return;
+	}
+	if (!spelled(s, i))
+		return;
+	path = plain(s, a);
+	if (!slashed(s, i)) {
+		if (!systems() || magic((__u8 *)path) == NOWHERE)
+			a->granted |= s->kind == SYMLINK && !i ? ALL : inside(a);
+		return;
+	}
+	a->magic = system((__u8 *)path) ? magic((__u8 *)path) : NOWHERE;
+	look(s, a, &read, READ, path);
+	look(s, a, &write, WRITE, path);
+	look(s, a, &exec, EXEC, path);
+}
+
+/* lacking is the verdict if something is needed that is not granted, else 0. */
+static __always_inline int lacking(const struct asked *a)
+{
+	__u32 lacks = a->need & ~a->granted;
+
+	if (lacks & WRITE)
+		PORTCULLIS_DENY(EACCES); /* not below write */
+	if (lacks & EXEC)
+		PORTCULLIS_DENY(EACCES); /* not below exec */
+	if (lacks)
+		PORTCULLIS_DENY(EACCES); /* not below read */
+	return 0;
+}
+
+/* Asks about the only path of a call, or the first. */
+SEC("seccomp/first")
+int first(const struct seccomp_data *ctx)
+{
+	struct scratch *s = memory(0);
+	int e;
+
+	if (!s)
+		PORTCULLIS_DENY(EACCES);
+	weigh(s, 0);
+	e = lacking(&s->of[0]);
+	if (e)
+		return e;
+	if (s->kind == ONE)
+		return SECCOMP_RET_ALLOW;
+	bpf_tail_call(ctx, &parts, 1);
+	PORTCULLIS_DENY(EACCES);
+}
+
+/* gains is what would be granted of a file by its new name that is not by its old one. */
+static __always_inline __u32 gains(const struct asked *old, const struct asked *new)
+{
+	return (new->granted | new->below) & ~old->granted & (READ | WRITE | EXEC);
+}
+
+/* Asks about the second path of a call, and about both. */
+SEC("seccomp/second")
+int second(const struct seccomp_data *ctx)
+{
+	struct scratch *s = memory(0);
+	struct asked *a, *b;
+	int e;
+
+	(void)ctx;
+	if (!s)
+		PORTCULLIS_DENY(EACCES);
+	weigh(s, 1);
+	a = &s->of[0];
+	b = &s->of[1];
+	e = lacking(b);
+	if (e)
+		return e;
+	if (s->kind == SYMLINK) {
+		if (!symlinks && gains(a, b))
+			PORTCULLIS_DENY(EACCES); /* the link leads to less */
+		return SECCOMP_RET_ALLOW;
+	}
+	if (gains(a, b) & (READ | WRITE))
+		PORTCULLIS_DENY(EACCES); /* the new name grants more */
+	if (s->kind == EXCHANGE && gains(b, a) & (READ | WRITE))
+		PORTCULLIS_DENY(EACCES); /* the old name grants more */
+	return SECCOMP_RET_ALLOW;
+}
+
+PORTCULLIS_LICENSE("Dual BSD/GPL");

@@ -1,0 +1,219 @@
+package filters_test
+
+import (
+	"bytes"
+	"math/rand"
+	"strings"
+	"testing"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/interp"
+	"portcullis/internal/maps"
+)
+
+// pinned is a caller with memory in which strings and structures are, each an
+// argument of its own.
+type pinned struct {
+	task
+	arguments map[uint64][]byte
+}
+
+// argument is the one that addr is in, and the rest of it from there on.
+func (p *pinned) argument(addr uint64) []byte {
+	for at, data := range p.arguments {
+		if addr >= at && addr-at < uint64(len(data)) {
+			return data[addr-at:]
+		}
+	}
+	return nil
+}
+
+// SafeRead reads inside of an argument.
+func (p *pinned) SafeRead(dst []byte, addr uint64) maps.Errno {
+	data := p.argument(addr)
+	if len(data) < len(dst) {
+		return maps.EFAULT
+	}
+	copy(dst, data)
+	return maps.OK
+}
+
+// SafeReadStr reads up to a NUL.
+func (p *pinned) SafeReadStr(dst []byte, addr uint64) (int, maps.Errno) {
+	data := p.argument(addr)
+	end := bytes.IndexByte(data, 0)
+	switch {
+	case end < 0:
+		return 0, maps.EFAULT
+	case end >= len(dst):
+		return 0, maps.E2BIG
+	}
+	return copy(dst, data[:end+1]), maps.OK
+}
+
+// Await has nobody to wait for.
+func (p *pinned) Await(uint64, uint64) maps.Errno { return maps.OK }
+
+// asks makes a call whose arguments are numbers, and strings in the caller's memory.
+func asks(tb testing.TB, m *interp.Machine, name string, args ...any) abi.Verdict {
+	tb.Helper()
+	who := &pinned{task: task{process: 1, thread: 1}, arguments: map[uint64][]byte{}}
+	d := &abi.SeccompData{Arch: abi.ArchX86_64, Nr: int32(number(tb.(*testing.T), name))}
+	for i, a := range args {
+		switch v := a.(type) {
+		case int:
+			d.Args[i] = uint64(v)
+		case string:
+			d.Args[i] = uint64(i+1) << 20
+			who.arguments[d.Args[i]] = append([]byte(v), 0)
+		}
+	}
+	r := m.Run(who, d)
+	if r.Fault != nil {
+		tb.Fatal(r.Fault)
+	}
+	return abi.Verdict(r.Ret)
+}
+
+// rules is what the filter paths is to decide, written down in another way.
+type rules struct {
+	read, write, exec []string
+	dotdot            bool
+}
+
+// below tells whether a path is an entry of a list or below one.
+func below(list []string, path string) bool {
+	for _, e := range list {
+		if e == "/" || path == e && !strings.HasSuffix(e, "/") || strings.HasPrefix(path, strings.TrimSuffix(e, "/")+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve spells a path plainly; false where it counts for nothing.
+func (r *rules) resolve(path string) (string, bool) {
+	var names []string
+	for _, name := range strings.Split(path, "/") {
+		switch {
+		case name == "" || name == ".":
+		case name != "..":
+			names = append(names, name)
+		case !r.dotdot:
+			return "", false
+		case len(names) > 0:
+			names = names[:len(names)-1]
+		case !strings.HasPrefix(path, "/"):
+			return "", false
+		}
+	}
+	return "/" + strings.Join(names, "/"), true
+}
+
+// opens tells whether a file may be opened with these flags, by a path that is not
+// relative unless for reading.
+func (r *rules) opens(path string, flags int) bool {
+	full, ok := r.resolve(path)
+	relative := !strings.HasPrefix(path, "/")
+	may := func(list []string, granted bool) bool {
+		return below(list, "/") || ok && (relative && granted || !relative && below(list, full))
+	}
+	return (flags == 1 || may(r.read, true)) && (flags == 0 || may(r.write, false))
+}
+
+// TestPathsAgainstRules asks about random paths.
+func TestPathsAgainstRules(t *testing.T) {
+	rnd := rand.New(rand.NewSource(1))
+	for i := 0; i < 60; i++ {
+		r := &rules{read: entries(rnd), write: entries(rnd), exec: []string{"/"}, dotdot: rnd.Intn(2) == 0}
+		settings := []string{"read=" + strings.Join(r.read, ","), "write=" + strings.Join(r.write, ",")}
+		if r.dotdot {
+			settings = append(settings, "dotdot=true")
+		}
+		m, _ := machine(t, "paths", settings...)
+		for k := 0; k < 400; k++ {
+			path, flags, want := randomPath(rnd), rnd.Intn(3), abi.Errno(13)
+			if r.opens(path, flags) {
+				want = abi.Allow
+			}
+			if got := asks(t, m, "open", path, flags); got != want {
+				t.Fatalf("%v: open(%q, %d): %v, want %v", settings, path, flags, got, want)
+			}
+		}
+	}
+}
+
+var pathNames = []string{"a", "b", "ab", "abcdefg", "abcdefgh", "abcdefghi", ".x", "..x", "x.", "...", "0123456789abcdef"}
+
+// entries is a random list.
+func entries(rnd *rand.Rand) (all []string) {
+	for i := rnd.Intn(5); i >= 0; i-- {
+		e := ""
+		for n := 1 + rnd.Intn(3); n > 0; n-- {
+			e += "/" + pathNames[rnd.Intn(len(pathNames))]
+		}
+		if rnd.Intn(4) == 0 {
+			e += "/"
+		}
+		all = append(all, e)
+	}
+	if rnd.Intn(8) == 0 {
+		all = append(all, "/")
+	}
+	return all
+}
+
+func randomPath(rnd *rand.Rand) (path string) {
+	if rnd.Intn(8) > 0 {
+		path = "/"
+	}
+	for n := rnd.Intn(7); n > 0; n-- {
+		name := pathNames[rnd.Intn(len(pathNames))]
+		switch rnd.Intn(8) {
+		case 0:
+			name = "."
+		case 1:
+			name = ".."
+		case 2:
+			name = ""
+		}
+		path += name + strings.Repeat("/", rnd.Intn(2)+rnd.Intn(5)/4)
+	}
+	if path == "" {
+		return "a"
+	}
+	return path
+}
+
+// TestPathsOfEveryLength: a path is judged to its end, or not let through.
+func TestPathsOfEveryLength(t *testing.T) {
+	m, _ := machine(t, "paths", "read=/r")
+	lax, _ := machine(t, "paths", "read=/r", "dotdot=true")
+	for n := 1; n < 4200; n++ {
+		long := "/r/" + strings.Repeat("x", n)
+		for _, c := range []struct {
+			path string
+			m    *interp.Machine
+			may  bool
+		}{
+			{long, m, len(long) < 2048},
+			{long + "/../../n", m, false},
+			{long + "/..", m, false},
+			{long + "/../../n", lax, false},
+			{long + "/../n", lax, len(long)+5 < 254},
+			{long + "//n", m, len(long)+3 < 254},
+			{"/n/" + strings.Repeat("x", n), m, false},
+			{strings.Repeat("/", n) + "r", m, n < 253},
+			{strings.Repeat("/.", n) + "/r", m, 2*n+2 < 254},
+			{"/r" + strings.Repeat("/a/..", n) + "/../n", lax, false},
+		} {
+			got := asks(t, c.m, "open", c.path, 0)
+			if len(c.path) > 4095 && got == abi.Errno(36) {
+				continue
+			}
+			if (got == abi.Allow) != c.may || !c.may && got != abi.Errno(13) {
+				t.Fatalf("%d bytes, %.10q...%q: %v, want it let through: %v", len(c.path), c.path, c.path[max(0, len(c.path)-10):], got, c.may)
+			}
+		}
+	}
+}
