@@ -140,6 +140,9 @@ func TestStacks(t *testing.T) {
 	for i := rounds(t, 250); i > 0; i-- {
 		s := randomFilters(t, r)
 		p := prefilterOf(t, r, s)
+		if p.Traced() && !s.mayTrace() {
+			t.Fatalf("a tracer is asked for that the proofs of the filters exclude\n%s", p.Program())
+		}
 		for _, rg := range p.Ranges(abi.ArchX86_64) {
 			for k := 0; k < 6; k++ {
 				nr := rg.From + uint32(r.Int63n(int64(rg.To)-int64(rg.From)+1))
@@ -161,6 +164,16 @@ func TestStacks(t *testing.T) {
 		t.Errorf("%d static, %d by argument, %d asked, %d traced: too few to mean anything", static, byArgument, asked, traced)
 	}
 	t.Logf("%d static, %d by argument, %d asked, %d traced", static, byArgument, asked, traced)
+}
+
+// mayTrace is what a launcher asks before there is a prefilter.
+func (s *stack) mayTrace() bool {
+	for _, t := range s.trees {
+		if t.Verified().MayTrace() {
+			return true
+		}
+	}
+	return false
 }
 
 // prefilterOf lifts guards at random, unless the stack takes a tracer: then it keeps
@@ -188,6 +201,9 @@ func FuzzStacks(f *testing.F) {
 		r := rand.New(rand.NewSource(seed))
 		s := randomFilters(t, r)
 		p := prefilterOf(t, r, s)
+		if p.Traced() && !s.mayTrace() {
+			t.Fatalf("a tracer is asked for that the proofs of the filters exclude\n%s", p.Program())
+		}
 		for _, rg := range p.Ranges(abi.ArchX86_64) {
 			for k := 0; k < 20; k++ {
 				d := near(r, abi.ArchX86_64, rg.From, rg.Decision)
