@@ -148,15 +148,6 @@ func TestPinnedReads(t *testing.T) {
 	check()
 }
 
-// needTracer skips what an engine without a tracer cannot be attacked with.
-func needTracer(t *testing.T, loser score) {
-	t.Helper()
-	cmd := command(t, "pinned:paths", attacker(t), "number", "21") // access
-	if out, err := cmd.Output(); err != nil || string(out) == "ENOSYS\n" {
-		t.Skipf("needs a tracer: plain won %d of %d", loser.won, loser.attempts)
-	}
-}
-
 // enough is how often an attack has to win against the defender that loses.
 const enough = 10
 
@@ -167,7 +158,6 @@ func (a *assault) both(t *testing.T, n int) score {
 	if loser.won < enough {
 		t.Errorf("it did not win against the plain defender in %s attempts: so its failure against pinned reads says nothing", grouped(loser.attempts))
 	}
-	needTracer(t, loser)
 	got := a.pinned(t, dir, n)
 	t.Logf("attack %s: plain won %s of %s; pinned won %s of %s, of which %s passed", a.name,
 		grouped(loser.won), grouped(loser.attempts), grouped(got.won), grouped(got.attempts), grouped(got.passed))
@@ -266,7 +256,6 @@ func TestOwnListenerAfterDeath(t *testing.T) {
 	if loser.won == 0 {
 		t.Error("it did not win against the plain defender: so its failure against ours says nothing")
 	}
-	needTracer(t, loser)
 	var all score
 	for i := 0; i < 10; i++ {
 		got := a.orphaned(t, dir)
