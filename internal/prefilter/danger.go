@@ -69,6 +69,7 @@ const (
 //   - the kernel does not write to a slot, not even for a debugger (FOLL_FORCE is for
 //     private mappings), as a mapping of a memfd under F_SEAL_FUTURE_WRITE can never
 //     become writable (VM_MAYWRITE); for the same reason userfaultfd refuses it;
+//   - shmdt takes away segments of shmat alone, which a slot is none of;
 //   - mlock, mbind, move_pages and msync leave contents and place alone.
 func slotDangers(nr uint32) []danger {
 	var all []danger
