@@ -84,11 +84,16 @@ func assaults() []assault {
 		{"rewritten-code", "paths", tasks, 1},
 		{"handler", "paths", calls, 1},
 		{"interruption", "paths", calls, 1},
+		{"traps", "paths", calls, 1},
+		{"single-step", "paths", lives, 1},
 		{"fork", "paths", calls, 1},
 		{"vfork", "paths", calls, 1},
 		{"clone", "paths", lives, 1},
 		{"crowd", "paths", tasks, 1},
 		{"short-lives", "paths", lives, 1},
+		{"daemon", "paths", calls, 1},
+		{"leader-end", "paths", calls, 1},
+		{"hiding", "paths", calls, 0},
 		{"exec", "paths", lives, 1},
 		{"stops", "paths", calls, 1},
 		{"kills", "paths", lives, 1},
@@ -102,6 +107,7 @@ func assaults() []assault {
 		{"overlap", "structures", calls, 1},
 		{"open-flags", "structures", calls, 1},
 		{"program", "structures", tasks, 1},
+		{"thread-program", "structures", tasks, 1},
 	}
 }
 
@@ -258,7 +264,7 @@ func TestOwnListenerAfterDeath(t *testing.T) {
 	}
 	var all score
 	for i := 0; i < 10; i++ {
-		got := a.orphaned(t, dir)
+		got := a.orphaned(t, dir, 50)
 		all.attempts, all.won = all.attempts+got.attempts, all.won+got.won
 	}
 	t.Logf("attack %s: plain won %d of %d; pinned won %d of %d", a.name, loser.won, loser.attempts, all.won, all.attempts)
@@ -267,13 +273,77 @@ func TestOwnListenerAfterDeath(t *testing.T) {
 	}
 }
 
+// TestStoppedSupervisorPins attacks pinned reads by stopping and continuing the
+// supervisor while it reads and decides.
+func TestStoppedSupervisorPins(t *testing.T) {
+	dir := arena(t)
+	a := assault{"stopped-supervisor", "paths", calls, 1}
+	loser, got := a.plain(t, dir), a.orphaned(t, dir, 1000)
+	t.Logf("attack %s: plain won %d of %d; pinned won %d of %d", a.name, loser.won, loser.attempts, got.won, got.attempts)
+	if loser.won == 0 || got.won != 0 || got.attempts < 1000 || got.passed < a.passes {
+		t.Errorf("plain %+v, pinned %+v: expected wins there, and here 1000 attempts of which some pass and none wins", loser, got)
+	}
+}
+
+// TestStarvedSupervisorPins attacks pinned reads while the supervisor has hardly a
+// descriptor left: what it cannot pin is denied, and who cannot be watched dies.
+func TestStarvedSupervisorPins(t *testing.T) {
+	dir, before := arena(t), len(descriptorNames(t))
+	for spare := 1; spare <= 9; spare += 2 {
+		for _, name := range []string{"crowd", "short-lives", "exec", "premap"} {
+			a := assault{name, "paths", tasks, 0}
+			got := a.starved(t, dir, uint64(before+spare))
+			t.Logf("attack %s with %d descriptors: pinned won %d of %d, of which %d passed", name, spare, got.won, got.attempts, got.passed)
+			if got.won != 0 {
+				t.Errorf("%+v: expected none to win", got)
+			}
+		}
+	}
+}
+
+// starved attacks ours under a limit of open files that only this process has.
+func (a *assault) starved(t *testing.T, dir string, limit uint64) score {
+	t.Helper()
+	w := newWatch(t)
+	defer w.close()
+	cmd := commandUntil(w.ctx, t, policies()[a.policy], attacker(t), "toctou", a.name, "200", "200")
+	cmd.Dir, cmd.Stdout = dir, w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	restore := lower(t, syscall.RLIMIT_NOFILE, limit)
+	_ = cmd.Wait() // it may have been killed
+	await(t, cmd.Done())
+	restore()
+	nobodyLeft(t, cmd.Process.Pid)
+	return w.score()
+}
+
+// lower sets a limit of this process and returns what sets it back.
+func lower(t *testing.T, resource int, limit uint64) (restore func()) {
+	t.Helper()
+	var old syscall.Rlimit
+	err := syscall.Getrlimit(resource, &old)
+	if err == nil {
+		err = syscall.Setrlimit(resource, &syscall.Rlimit{Cur: limit, Max: old.Max})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := syscall.Setrlimit(resource, &old); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // orphaned attacks ours under a supervisor that is a process of its own.
-func (a *assault) orphaned(t *testing.T, dir string) score {
+func (a *assault) orphaned(t *testing.T, dir string, n int) score {
 	t.Helper()
 	w := newWatch(t)
 	defer w.close()
 	cmd := exec.CommandContext(w.ctx, filepath.Join(*kit, "suite"),
-		supervise, policies()[a.policy], attacker(t), "toctou", a.name, "50", "50")
+		supervise, policies()[a.policy], attacker(t), "toctou", a.name, strconv.Itoa(n), strconv.Itoa(n))
 	cmd.Dir, cmd.Stdout, cmd.WaitDelay = dir, w, patience
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Run(); errors.Is(err, exec.ErrWaitDelay) {

@@ -334,6 +334,31 @@ static void own_listener(void)
 	_exit(0); // with its thread
 }
 
+static void stop_supervisor(char *unused)
+{
+	pid_t victim = tally->supervisor;
+
+	(void)unused;
+	kill(victim, SIGSTOP);
+	dawdle(300);
+	kill(victim, SIGCONT);
+	dawdle(300);
+}
+
+// Stops the supervisor, again and again.
+static void stopped_supervisor(void)
+{
+	char *p = own_page();
+
+	if (!tally->supervisor)
+		tally->supervisor = getppid();
+	beside(flip, p);
+	apart(stop_supervisor, NULL);
+	open_until_over(p);
+	finish();
+	kill(tally->supervisor, SIGCONT);
+}
+
 const struct attack door_attacks[] = {
 	{ "ring", by_ring },
 	{ "forged-trace", forged_trace },
@@ -342,5 +367,6 @@ const struct attack door_attacks[] = {
 	{ "tracer", by_tracer },
 	{ "rewritten-code", rewrite_code },
 	{ "own-listener", own_listener },
+	{ "stopped-supervisor", stopped_supervisor },
 	{ NULL, NULL },
 };

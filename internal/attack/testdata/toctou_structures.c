@@ -152,10 +152,11 @@ static void flags(void)
 
 // ---- programs ---------------------------------------------------------------------------
 
+static char *const none[] = { NULL };
+
 // What is executed: each file ends with its own status.
 static void program(void)
 {
-	static char *const none[] = { NULL };
 	char *p = own_page();
 
 	beside(flip, p);
@@ -175,6 +176,36 @@ static void program(void)
 	}
 }
 
+static void *execute(void *path)
+{
+	syscall(SYS_execve, path, none, none);
+	_exit(1);
+}
+
+static void execute_from_thread(char *path)
+{
+	pthread_t thread;
+
+	beside(flip, path);
+	pthread_create(&thread, NULL, execute, path);
+	pthread_join(thread, NULL);
+}
+
+// The same from another thread than the first, while the first waits.
+static void thread_program(void)
+{
+	char *p = own_page();
+
+	while (more()) {
+		int status;
+
+		tally->attempts++;
+		status = reap(child(execute_from_thread, p));
+		if (status == 42 || status == 43)
+			passed(status == 43);
+	}
+}
+
 const struct attack structure_attacks[] = {
 	{ "port", port },
 	{ "buffer", buffer },
@@ -183,5 +214,6 @@ const struct attack structure_attacks[] = {
 	{ "overlap", overlap },
 	{ "open-flags", flags },
 	{ "program", program },
+	{ "thread-program", thread_program },
 	{ NULL, NULL },
 };

@@ -65,6 +65,68 @@ static void by_interruption(void)
 	by_handler_and(0);
 }
 
+static const int sent[] = { SIGTRAP, SIGCHLD, SIGCONT, SIGURG, SIGSYS, SIGTSTP, SIGUSR2, SIGTTOU };
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+static void send_any(char *unused)
+{
+	static _Thread_local unsigned next;
+
+	(void)unused;
+	pthread_kill(caller, sent[next++ % (sizeof(sent) / sizeof(*sent))]);
+	dawdle(200);
+}
+
+// Signals that look like what a tracer is told by, while the string changes.
+static void by_traps(void)
+{
+	char *p = own_page();
+
+	for (size_t i = 0; i < sizeof(sent) / sizeof(*sent); i++)
+		sigaction(sent[i], &(struct sigaction){ .sa_handler = nothing, .sa_flags = SA_RESTART }, NULL);
+	caller = pthread_self();
+	beside(flip, p);
+	beside(send_any, NULL);
+	open_until_over(p);
+}
+
+// A call whose instructions trap one by one.
+static long single_step(const char *path)
+{
+	long result = SYS_openat;
+	register long flags __asm__("rdx") = O_RDONLY | O_NONBLOCK | O_CLOEXEC;
+
+	__asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"
+			 "syscall\n\t"
+			 "pushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq"
+			 : "+a"(result) : "D"((long)AT_FDCWD), "S"(path), "r"(flags) : "rcx", "r11", "memory", "cc");
+	return result;
+}
+
+static void step_often(char *page)
+{
+	for (int i = 0; i < 20 && more(); i++) {
+		tally->attempts++;
+		judge(single_step(page));
+	}
+}
+
+static void by_steps(void)
+{
+	char *p = shared_page();
+
+	sigaction(SIGTRAP, &(struct sigaction){ .sa_handler = nothing }, NULL);
+	beside(flip, p);
+	while (more()) {
+		step_often(p);
+		waitpid(child(step_often, p), NULL, 0);
+	}
+}
+
 // ---- children -------------------------------------------------------------------------
 
 static void change_and_call(char *page)
@@ -205,6 +267,72 @@ static void by_short_lives(void)
 	}
 }
 
+// ---- ends -----------------------------------------------------------------------------
+
+static void end_with_score(void)
+{
+	finish();
+	say_score("");
+	_exit(0);
+}
+
+// A daemon that outlives the command.
+static void by_daemon(void)
+{
+	char *p = own_page();
+	pid_t command = getpid();
+
+	if (must("fork", fork()) != 0)
+		_exit(0);
+	while (getppid() == command)
+		sched_yield();
+	beside(flip, p);
+	open_until_over(p);
+	end_with_score();
+}
+
+static void *outlive(void *leader)
+{
+	char *p = own_page();
+
+	pthread_join(*(pthread_t *)leader, NULL);
+	beside(flip, p);
+	open_until_over(p);
+	end_with_score();
+	return NULL;
+}
+
+// A process whose first thread has ended.
+static void by_leader_end(void)
+{
+	static pthread_t leader;
+	pthread_t thread;
+
+	leader = pthread_self();
+	must("pthread_create", pthread_create(&thread, NULL, outlive, &leader) ? -1 : 0);
+	pthread_exit(NULL);
+}
+
+static void hide_and_show(char *unused)
+{
+	(void)unused;
+	prctl(PR_SET_DUMPABLE, 0);
+	dawdle(50);
+	prctl(PR_SET_DUMPABLE, 1);
+	dawdle(50);
+}
+
+// A process whose memory may be looked at now, and not then.
+static void by_hiding(void)
+{
+	char *p = own_page();
+
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+	beside(flip, p);
+	beside(hide_and_show, NULL);
+	open_until_over(p);
+}
+
 // ---- exec -----------------------------------------------------------------------------
 
 static int held = -1; // the file of the tally
@@ -280,11 +408,16 @@ const struct mode generation_modes[] = {
 const struct attack task_attacks[] = {
 	{ "handler", by_handler },
 	{ "interruption", by_interruption },
+	{ "traps", by_traps },
+	{ "single-step", by_steps },
 	{ "fork", by_fork },
 	{ "vfork", by_vfork },
 	{ "clone", by_clone },
 	{ "crowd", by_crowd },
 	{ "short-lives", by_short_lives },
+	{ "daemon", by_daemon },
+	{ "leader-end", by_leader_end },
+	{ "hiding", by_hiding },
 	{ "exec", by_exec },
 	{ NULL, NULL },
 };
