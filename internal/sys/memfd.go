@@ -51,6 +51,13 @@ func MsealKnown() bool {
 	return errno == 0
 }
 
+// OpenFilesOf is the soft limit of open files of another process.
+func OpenFilesOf(pid int) (uint64, error) {
+	var r unix.Rlimit
+	err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &r)
+	return r.Cur, err
+}
+
 // notifAddfd is the kernel's struct seccomp_notif_addfd.
 type notifAddfd struct {
 	id         uint64
@@ -61,10 +68,15 @@ type notifAddfd struct {
 
 // NotifLend answers a notification with a descriptor: the kernel gives the caller
 // a new one, closed on exec, for the file that fd is here, and its call returns the
-// number (SECCOMP_ADDFD_FLAG_SEND, 5.14 and later). Where this fails the
-// notification is still to be answered. EMFILE: the caller has as many
-// descriptors as it may. ENOENT: it died or was interrupted.
-func NotifLend(listener int, id uint64, fd int) error {
+// number (SECCOMP_ADDFD_FLAG_SEND, 5.14 and later): at, whatever has that number, or the
+// lowest one that is free if at is negative. Where this fails the notification is still
+// to be answered. EMFILE: the caller has as many descriptors as it may. EBADF: at is
+// more than it may. ENOENT: it died or was interrupted.
+func NotifLend(listener int, id uint64, fd, at int) error {
 	a := notifAddfd{id: id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, fd: uint32(fd), newfdFlags: unix.O_CLOEXEC}
+	if at >= 0 {
+		a.flags |= unix.SECCOMP_ADDFD_FLAG_SETFD
+		a.newfd = uint32(at)
+	}
 	return ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
 }

@@ -50,8 +50,9 @@ func (t *Tracer) decide(th *thread, stop sys.Stop, data *abi.SeccompData, foreig
 	t.caller.reset(th)
 	t.set.Reset(data, t.caller.reader())
 	t.call.Data = *data
-	p := pending{data: *data, pins: &t.set, intents: t.caller.intents, foreign: foreign}
+	p := pending{data: *data, pins: &t.set, foreign: foreign}
 	p.decision = t.decider.Decide(&t.call)
+	p.intents = t.caller.intents
 	return t.carryOut(th, stop, &p)
 }
 

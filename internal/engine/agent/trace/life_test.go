@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"portcullis/internal/abi"
 )
 
 // kit is where the victim is, for this binary run once more by another user.
@@ -56,7 +58,16 @@ func compile(dir string) error {
 // mode runs a mode of the victim under filters.
 func mode(t *testing.T, filters, mode string) outcome {
 	t.Helper()
-	return run(t, filters, strings.Fields(mode)...)
+	return run(t, filters, victimPath(t), strings.Fields(mode)...)
+}
+
+func victimPath(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(*kit, "victim")
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("needs gcc: it compiles the victim")
+	}
+	return path
 }
 
 // expect runs a mode of the victim and compares what came of it.
@@ -117,6 +128,23 @@ func TestSignals(t *testing.T) {
 
 func TestOrder(t *testing.T) {
 	expect(t, "serial", "order", 0, "done")
+}
+
+// A call that waits for others sees signals, stops, its time limit, and the end of
+// those it waits for.
+func TestHeld(t *testing.T) {
+	v := start(t, "hold", victimPath(t), "held")
+	want := outcome{strings.Join([]string{
+		"interrupted: errno 4", "let go: ok", "signals 2", "stopped 1", "continued 1",
+		"killed while held 1", "after the sleeper's death: ok", "too long: errno 110", "",
+	}, "\n"), 0}
+	if got := v.wait(); got != want {
+		t.Errorf("%v\nexpected %v", got, want)
+	}
+	if n := len(v.events.all); n != 1 || v.events.all[0].Verdict != abi.Errno(110) || !strings.Contains(v.events.all[0].Text, "waited") {
+		t.Errorf("%d events: expected one, of the call that waited too long", n)
+	}
+	expect(t, "hold", "crowd", 0, "ok 20")
 }
 
 func TestInherit(t *testing.T) {

@@ -99,11 +99,12 @@ func (t *Tracer) unprepared(th *thread, errno syscall.Errno, why error) error {
 	return t.refuse(th, errno)
 }
 
-// failed is memory that could not be mapped: the call is refused when it is made again,
-// or it is tried at another place if the target has something at this one.
+// failed is memory that could not be mapped: it is tried again, at another place, for
+// the target may have something at this one, or may just have changed what descriptors
+// it has; in the end the call is refused when it is made again.
 func (t *Tracer) failed(th *thread, why error) {
 	th.space.failed++
-	if errors.Is(why, syscall.EEXIST) && th.space.failed < attempts {
+	if th.space.failed < attempts && !scarce(why) {
 		return
 	}
 	th.space.failed = 0
@@ -111,6 +112,11 @@ func (t *Tracer) failed(th *thread, why error) {
 	if th.pending != nil {
 		th.pending = th.pending.refused(uint16(errnoOf(why)))
 	}
+}
+
+// scarce tells whether another attempt would fail as well.
+func scarce(err error) bool {
+	return errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // errnoOf is what a target is told.

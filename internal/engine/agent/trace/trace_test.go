@@ -3,15 +3,12 @@
 package trace
 
 import (
-	"bufio"
 	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,7 +58,7 @@ func stack(t *testing.T, o decide.Options, names ...string) (*decide.Installatio
 			trees = append(trees, split.Split(v))
 		}
 	}
-	pre, err := prefilter.Build(trees, prefilter.Options{})
+	pre, err := prefilter.Build(trees, prefilter.Options{Token: token})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +83,6 @@ type victim struct {
 	tracer *Tracer
 	out    bytes.Buffer
 	ended  chan error
-	copied chan error
 	timer  *time.Timer
 	events events
 }
@@ -109,62 +105,30 @@ func (e *events) Emit(one *event.Event) {
 	e.all = append(e.all, *one)
 }
 
-// start traces a program that the victim becomes, or a mode of the victim.
-func start(t *testing.T, filters string, args ...string) *victim {
+// token marks the launch of victims.
+const token = 0x1234_5678_9abc
+
+// start traces a program, from its first instruction on.
+func start(t *testing.T, filters, path string, args ...string) *victim {
 	t.Helper()
-	path := filepath.Join(*kit, "victim")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("needs gcc: it compiles the victim")
-	}
-	v := &victim{t: t, ended: make(chan error, 1), copied: make(chan error, 1)}
+	v := &victim{t: t, ended: make(chan error, 1)}
 	in, pre := stack(t, decide.Options{Events: &v.events}, strings.Fields(filters)...)
 	v.tracer = New(in, Options{Limit: limit, Logf: t.Logf})
-	v.cmd = exec.Command(path, append([]string{"wait"}, args...)...)
-	theirs, line := v.pipe()
-	out, theirOut := v.pipe()
-	v.cmd.Stdin, v.cmd.Stdout, v.cmd.Stderr = theirs, theirOut, theirOut
-	listener, err := launch.Start(v.cmd, launch.Config{Filter: classic(pre), Listen: launch.ListenProbe})
+	v.cmd = exec.Command(path, args...)
+	v.cmd.Stdout, v.cmd.Stderr = &v.out, &v.out
+	stage, err := launch.Begin(v.cmd)
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs.Close()
-	theirOut.Close()
-	v.timer = time.AfterFunc(patience, func() { _ = v.cmd.Process.Kill() })
 	go func() { v.ended <- v.tracer.Run() }()
-	v.serve(listener, in)
-	lines := bufio.NewReader(out)
-	if ready, err := lines.ReadString('\n'); err != nil {
-		t.Fatalf("the victim says %q: %v", ready, err)
-	}
-	if err := v.tracer.Seize(v.cmd.Process.Pid, stop(v.cmd.Process.Pid)); err != nil {
+	cfg := launch.Config{Filter: classic(pre), Listen: launch.ListenProbe, Token: token}
+	listener, err := stage.InstallTraced(cfg, v.tracer.Seize)
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(line, "go\n")
-	go func() {
-		_, err := io.Copy(&v.out, lines)
-		v.copied <- err
-	}()
+	v.timer = time.AfterFunc(patience, func() { _ = v.cmd.Process.Kill() })
+	v.serve(listener, in)
 	return v
-}
-
-// stop makes what admits a victim: it is one already, and only has to be stopped.
-func stop(pid int) func() error {
-	return func() error {
-		if err := sys.TraceInterrupt(pid); err != nil {
-			return err
-		}
-		_, err := sys.Wait(pid)
-		return err
-	}
-}
-
-func (v *victim) pipe() (r, w *os.File) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	v.t.Cleanup(func() { r.Close(); w.Close() })
-	return r, w
 }
 
 func (v *victim) serve(listener int, in *decide.Installation) {
@@ -188,9 +152,6 @@ func (v *victim) wait() outcome {
 	v.t.Helper()
 	v.tracer.Await(v.cmd.Process.Pid)
 	err := v.cmd.Wait()
-	if err := <-v.copied; err != nil {
-		v.t.Error(err)
-	}
 	o := outcome{out: v.out.String()}
 	switch end := v.tracer.End(); {
 	case end != nil && errors.Is(err, syscall.ECHILD):
@@ -212,9 +173,9 @@ func (v *victim) wait() outcome {
 	return o
 }
 
-func run(t *testing.T, filters string, args ...string) outcome {
+func run(t *testing.T, filters, path string, args ...string) outcome {
 	t.Helper()
-	return start(t, filters, args...).wait()
+	return start(t, filters, path, args...).wait()
 }
 
 func (o outcome) String() string { return fmt.Sprintf("%q, status %#x", o.out, uint32(o.status)) }

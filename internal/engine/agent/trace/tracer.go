@@ -162,7 +162,10 @@ func (t *Tracer) begin(r request) error {
 	t.command = r.pid
 	th := t.newProcess(r.pid, &space{})
 	th.exit = true
-	return t.resume(th, 0)
+	if err := t.resume(th, 0); err != nil { // killed: its end is to come
+		t.lost(sys.Stop{Tid: r.pid, Kind: sys.ExecStop}, err)
+	}
+	return nil
 }
 
 func (t *Tracer) letGo() {

@@ -402,6 +402,145 @@ static int order(char **argv)
 	return 0;
 }
 
+static char held_path[] = "/tmp/held.XXXXXX";
+
+/* sleeps is inside openat until somebody opens the fifo for writing. */
+static void *sleeps(void *unused)
+{
+	int fd = openat(AT_FDCWD, held_path, O_RDONLY);
+
+	close(fd);
+	return unused;
+}
+
+static void asleep(pid_t tid)
+{
+	char path[64], line[64] = "";
+	int fd;
+
+	sprintf(path, "/proc/%d/syscall", tid);
+	while (strncmp(line, "257 ", 4) != 0) {
+		fd = syscall(SYS_open, path, O_RDONLY);
+		memset(line, 0, sizeof(line));
+		if (read(fd, line, sizeof(line) - 1) < 0)
+			line[0] = 0;
+		close(fd);
+	}
+}
+
+static void make_fifo(void)
+{
+	must(close(mkostemp(held_path, 0)), "mkstemp");
+	unlink(held_path);
+	must(mkfifo(held_path, 0666), "mkfifo");
+}
+
+/* waker lets the sleeper go on; it is not held: open is another call than openat. */
+static void waker(int sig)
+{
+	(void)sig;
+	handled++;
+	close(syscall(SYS_open, held_path, O_WRONLY | O_NONBLOCK));
+}
+
+static pid_t sleeper(void)
+{
+	pid_t p = fork();
+
+	if (!p) {
+		sleeps(NULL);
+		_exit(0);
+	}
+	asleep(p);
+	return p;
+}
+
+static void *opens(void *out)
+{
+	long fd = syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+
+	*(const char **)out = fd >= 0 ? "ok" : strerror(errno);
+	return NULL;
+}
+
+/* What happens to a call that is held up by one of another process. */
+static int held(char **argv)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+	struct itimerval soon = { .it_value.tv_usec = 100000 };
+	pid_t s, p;
+	int status;
+
+	(void)argv;
+	make_fifo();
+	s = sleeper();
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	printf("interrupted: %s\n", result(openat(AT_FDCWD, "/etc/passwd", O_RDONLY)));
+	act.sa_flags = SA_RESTART;
+	act.sa_handler = waker;
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	printf("let go: %s\n", result(openat(AT_FDCWD, "/etc/passwd", O_RDONLY)));
+	printf("signals %d\n", handled);
+	reap(s);
+
+	s = sleeper();
+	if (!(p = fork()))
+		_exit(openat(AT_FDCWD, "/etc/passwd", O_RDONLY) < 0);
+	must(kill(p, SIGSTOP), "kill");
+	must(waitpid(p, &status, WUNTRACED), "waitpid");
+	printf("stopped %d\n", WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+	must(kill(p, SIGCONT), "kill");
+	must(waitpid(p, &status, WCONTINUED), "waitpid");
+	printf("continued %d\n", WIFCONTINUED(status));
+	waker(0);
+	reap(s);
+	reap(p);
+
+	s = sleeper();
+	if (!(p = fork()))
+		_exit(openat(AT_FDCWD, "/etc/passwd", O_RDONLY) < 0);
+	must(kill(p, SIGKILL), "kill");
+	must(waitpid(p, &status, 0), "waitpid");
+	printf("killed while held %d\n", status == SIGKILL);
+	must(kill(s, SIGKILL), "kill");
+	must(waitpid(s, &status, 0), "waitpid");
+	printf("after the sleeper's death: %s\n", result(openat(AT_FDCWD, "/etc/passwd", O_RDONLY)));
+
+	s = sleeper();
+	printf("too long: %s\n", result(openat(AT_FDCWD, "/etc/passwd", O_RDONLY)));
+	waker(0);
+	reap(s);
+	unlink(held_path);
+	return 0;
+}
+
+/* Many wait for one, and all go on. */
+static int crowd(char **argv)
+{
+	const char *out[20];
+	pthread_t t[20];
+	pid_t s;
+	int i, ok = 0;
+
+	(void)argv;
+	make_fifo();
+	s = sleeper();
+	for (i = 0; i < 20; i++)
+		pthread_create(&t[i], NULL, opens, &out[i]);
+	usleep(100000);
+	waker(0);
+	for (i = 0; i < 20; i++) {
+		pthread_join(t[i], NULL);
+		ok += !strcmp(out[i], "ok");
+	}
+	reap(s);
+	unlink(held_path);
+	printf("ok %d\n", ok);
+	return 0;
+}
+
 /* ---- storage ---- */
 
 static void count(const char *who, int n)
@@ -456,35 +595,14 @@ static const struct {
 	{ "trap", trap }, { "kill-thread", kill_thread }, { "kill-process", kill_process },
 	{ "none", none }, { "registers", registers }, { "lives", lives }, { "try", just_try },
 	{ "leader", leader }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
-	{ "order", order }, { "inherit", inherit }, { "count", just_count },
+	{ "order", order }, { "held", held }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
 };
-
-/* Says that it is there, waits for a line, and executes what is left or goes on. */
-static char **waits(char **argv)
-{
-	char byte;
-
-	must(write(1, "ready\n", 6), "write");
-	while (read(0, &byte, 1) == 1 && byte != '\n')
-		;
-	if (argv[2][0] != '/')
-		return argv + 1;
-	execv(argv[2], argv + 2);
-	perror(argv[2]);
-	exit(97);
-}
 
 int main(int argc, char **argv)
 {
 	unsigned i;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (argc > 2 && !strcmp(argv[1], "wait")) {
-		char *self = argv[0];
-
-		argv = waits(argv);
-		argv[0] = self;
-	}
 	for (i = 0; argc > 1 && i < sizeof(modes) / sizeof(modes[0]); i++)
 		if (!strcmp(argv[1], modes[i].name))
 			return modes[i].run(argv);
