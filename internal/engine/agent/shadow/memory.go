@@ -5,6 +5,7 @@ package shadow
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -120,7 +121,7 @@ func (m *Memory) keep() {
 // Lend answers a request. What fails there, such as EMFILE, is the result of the
 // call, and reported by its Mapping; the error is a listener that cannot be used.
 func (m *Memory) Lend(listener int, n *sys.Notif) error {
-	refused, err := m.lend(listener, n.ID)
+	refused, err := m.lend(listener, n)
 	if err != nil || refused == 0 {
 		return err
 	}
@@ -131,15 +132,41 @@ func (m *Memory) Lend(listener int, n *sys.Notif) error {
 	return err
 }
 
-func (m *Memory) lend(listener int, id uint64) (refused syscall.Errno, err error) {
+func (m *Memory) lend(listener int, n *sys.Notif) (refused syscall.Errno, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.lent == nil { // the tracer has given up meanwhile
 		return syscall.ECANCELED, nil
 	}
-	err = sys.NotifLend(listener, id, int(m.lent.Fd()))
+	fd, at := int(m.lent.Fd()), unused(int(n.Pid))
+	if err = sys.NotifLend(listener, n.ID, fd, at); err == syscall.EBADF && at >= 0 {
+		err = sys.NotifLend(listener, n.ID, fd, -1)
+	}
 	if refused, ok := err.(syscall.Errno); ok && refused != syscall.EBADF {
 		return refused, nil
 	}
 	return 0, err
+}
+
+const (
+	// usual is the soft limit of open files that nearly all processes have at least.
+	usual = 1024
+	// tries are at numbers below it.
+	tries = 64
+)
+
+// unused is a high number that no descriptor of a thread has, or -1. The lowest free
+// one is what the target's other threads expect of their own next call, and what they
+// replace with dup2 after they have closed it.
+func unused(tid int) int {
+	limit, err := sys.OpenFilesOf(tid)
+	if err != nil {
+		return -1
+	}
+	for at := int(min(limit, usual)) - 1; at >= 0 && at >= int(min(limit, usual))-tries; at-- {
+		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", tid, at)); errors.Is(err, os.ErrNotExist) {
+			return at
+		}
+	}
+	return -1
 }
