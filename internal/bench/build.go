@@ -148,12 +148,28 @@ func (l *lab) raceBuilds(b *building) error {
 }
 
 func (b *building) rivals() []rival {
+	read, written := b.lists()
 	return []rival{
 		{name: noFilter},
-		{name: ourselves + ", paths", prefix: b.under("paths")},
+		{name: ourselves + ", paths read and written", prefix: b.under("paths", append(read, written...)...)},
+		{name: ourselves + ", paths written", prefix: b.under("paths", written...)},
 		{name: cTracer + ", unpinned", prefix: b.floored("paths")},
 		{name: "C notifier, unpinned", prefix: b.floored("notify")},
 		{name: "strace -f", prefix: []string{find(callTracer), "-f", "-o", "/dev/null"}},
+	}
+}
+
+// lists are constants of the filter by which every build succeeds: what compilers read
+// (Go's, where Debian or its own archive puts it), and that they write temporary files.
+func (b *building) lists() (read, written []string) {
+	home, _ := os.UserHomeDir()
+	temp := os.TempDir()
+	read = []string{"--set", "read=" + strings.Join([]string{
+		"/usr", "/etc", "/lib", "/lib64", "/bin", "/dev", "/sys", home, temp,
+	}, ",")}
+	return read, []string{
+		"--set", "write=/dev/null," + temp, "--set", "relative=true", "--set", "descriptors=true",
+		"--set", "dotdot=true", "--set", "symlinks=true",
 	}
 }
 

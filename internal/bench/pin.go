@@ -2,7 +2,10 @@
 
 package main
 
-import "strconv"
+import (
+	"path/filepath"
+	"strconv"
+)
 
 // opens is how often one process opens its file.
 const opens = 10_000
@@ -43,6 +46,7 @@ func (h *holding) pinRivals() []rival {
 		{"C notifier, unpinned", h.floored("notify-openat"), true},
 		{cTracer, h.floored("pin"), true},
 		{ourselves, h.under(h.object + ":pin"), true},
+		{ourselves + ", paths", h.under("paths", "--set", "read="+filepath.Dir(h.file)), true},
 	}
 	if strace := find(callTracer); strace != "" {
 		rivals = append(rivals, rival{name: "strace -f -e trace=openat", prefix: []string{
@@ -56,14 +60,13 @@ func (h *holding) pinRivals() []rival {
 // bring both sides nearer to each other.
 func (l *lab) pinRow(title, name string, all map[string][]float64) {
 	if name == noFilter {
-		l.row(title, perCall(median(all[noFilter])))
+		l.row(title, perCall(calm(all[noFilter])))
 		return
 	}
-	added := differences(all[name], all[noFilter])
-	whole := times(median(ratios(all[name], all[cTracer])), cTracer)
-	part := times(median(ratios(added, differences(all[cTracer], all[noFilter]))), "what it adds")
+	ns, none, floor := calm(all[name]), calm(all[noFilter]), calm(all[cTracer])
+	part := times((ns-none)/(floor-none), "what it adds")
 	if name == ourselves {
 		part = part.atMost(pinBar)
 	}
-	l.row(title, perCall(median(all[name])), value(median(added), 1, "added"), whole, part)
+	l.row(title, perCall(ns), value(ns-none, 1, "added"), times(ns/floor, cTracer), part)
 }

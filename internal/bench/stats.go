@@ -32,15 +32,6 @@ func ratios(a, b []float64) []float64 {
 	return r
 }
 
-// differences subtracts round by round.
-func differences(a, b []float64) []float64 {
-	r := make([]float64, len(a))
-	for i := range a {
-		r[i] = a[i] - b[i]
-	}
-	return r
-}
-
 // sums adds round by round.
 func sums(parts ...[]float64) []float64 {
 	r := make([]float64, len(parts[0]))

@@ -94,7 +94,7 @@ func (l *lab) ordered(h *holding, where placement) error {
 		return err
 	}
 	for _, c := range rivals {
-		l.row(where.name+": ordered call: "+c.name, perCall(median(all[c.name])), times(median(ratios(all[c.name], all[cTracer])), cTracer))
+		l.row(where.name+": ordered call: "+c.name, perCall(calm(all[c.name])), times(calm(all[c.name])/calm(all[cTracer]), cTracer))
 	}
 	return nil
 }

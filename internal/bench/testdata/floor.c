@@ -158,22 +158,22 @@ static void enter(pid_t tid)
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), (unsigned long)&info) <= 0)
 		return;
 	unsigned nr = info.seccomp.nr & 1023, paths = paths_of[nr], n = 0;
-	held[tid] = paths;
+	held[tid] = 0;
 	for (unsigned arg = 0; paths >> arg; arg++) {
 		uint64_t addr = info.seccomp.args[arg];
-		if (!(paths >> arg & 1))
-			continue;
+		if (!(paths >> arg & 1) || !addr)
+			continue; // utimensat may have none
 		int len = fetch(tid, addr);
 		if (!allowed(len)) {
 			refuse(tid);
 			return;
 		}
 		redirect(tid, arg, addr, len);
+		held[tid] |= 1 << arg;
 		saved[tid][n++ & 1] = addr;
 	}
 	inside++;
-	// A program that was executed has registers of its own.
-	ptrace(nr == SYS_execve || nr == SYS_execveat ? PTRACE_CONT : PTRACE_SYSCALL, tid, 0, 0);
+	ptrace(PTRACE_SYSCALL, tid, 0, 0);
 }
 
 static void leave(pid_t tid)
@@ -234,7 +234,7 @@ static int notified_allowed(const struct seccomp_notif *req)
 	unsigned paths = paths_of[req->data.nr & 1023];
 
 	for (unsigned arg = 0; paths >> arg; arg++)
-		if (paths >> arg & 1 && !allowed(fetch(req->pid, req->data.args[arg])))
+		if (paths >> arg & 1 && req->data.args[arg] && !allowed(fetch(req->pid, req->data.args[arg])))
 			return 0;
 	return 1;
 }
