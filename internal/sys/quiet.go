@@ -39,14 +39,21 @@ func QuietStops() {
 // WaitNow is WaitUsage for any tracee that does not wait: without a stop or end the
 // Tid is 0.
 func WaitNow() (Stop, syscall.WaitStatus, error) {
-	var status syscall.WaitStatus
-	got, err := syscall.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD|unix.WNOHANG, nil)
-	if err != nil || got == 0 {
-		return Stop{}, 0, err
+	var status int32
+	got, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&status)),
+		tracees|unix.WNOHANG, 0, 0, 0)
+	switch {
+	case errno != 0:
+		return Stop{}, 0, errno
+	case got == 0:
+		return Stop{}, 0, nil
 	}
 	s := unix.WaitStatus(status)
-	return Stop{got, stopKind(s), stopValue(s)}, status, nil
+	return Stop{int(got), stopKind(s), stopValue(s)}, syscall.WaitStatus(s), nil
 }
+
+// Yield lets another thread have the processor, if one waits for it.
+func Yield() { syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
 
 // Doomed tells whether a thread will not run in user mode again: it is dead, exits, or
 // has been sent the SIGKILL that ends its process.

@@ -61,7 +61,7 @@ func mode(t *testing.T, filters, mode string) outcome {
 	return run(t, filters, victimPath(t), strings.Fields(mode)...)
 }
 
-func victimPath(t *testing.T) string {
+func victimPath(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(*kit, "victim")
 	if _, err := os.Stat(path); err != nil {

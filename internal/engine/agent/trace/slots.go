@@ -4,17 +4,22 @@ package trace
 
 import (
 	"errors"
+	"fmt"
 	"math/rand"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"portcullis/internal/engine/agent/shadow"
+	"portcullis/internal/prefilter"
 	"portcullis/internal/sys"
 )
 
 const (
 	firstSlots = 16   // of an address space's first memory
 	maxSlots   = 4096 // of all of it: each is a call at a time
-	attempts   = 4    // at places for a memory
+	attempts   = 4    // at mapping a memory
 )
 
 // Where shadow memory is put: between programs and their libraries, where there is
@@ -26,6 +31,55 @@ const (
 )
 
 func somewhere() uint64 { return lowest + uint64(rand.Int63n((highest-lowest)/page))*page }
+
+// Guarded is a Decider whose prefilter lets no call of a target change what is mapped
+// below prefilter.SlotsEnd: there, shadow memory needs no seal.
+type Guarded interface{ SlotsGuarded() bool }
+
+// guarded tells whether shadow memory is to be below prefilter.SlotsEnd.
+func (t *Tracer) guarded() bool {
+	g, ok := t.decider.(Guarded)
+	return ok && g.SlotsGuarded()
+}
+
+// place is where the next memory of an address space is put, and how many slots it has.
+func (t *Tracer) place(s *space) (at uint64, slots int, err error) {
+	if t.guarded() {
+		return low(s, lowestMapping())
+	}
+	have := s.size()
+	if slots = max(firstSlots, 3*have); have+slots > maxSlots {
+		return 0, 0, &CrowdError{have}
+	}
+	return somewhere(), slots, nil
+}
+
+// low is one place for all slots that an address space will have: what fits between the
+// lowest address that can be mapped and the end of what is guarded.
+func low(s *space, from uint64) (at uint64, slots int, err error) {
+	if have := s.size(); have > 0 {
+		return 0, 0, &CrowdError{have}
+	}
+	const end = prefilter.SlotsEnd - page // the last page of a memory faults
+	if from >= end || (end-from)/shadow.SlotSize == 0 {
+		return 0, 0, &RoomError{from}
+	}
+	return from, int((end - from) / shadow.SlotSize), nil
+}
+
+// lowestMapping is where programs without privilege may begin to map.
+func lowestMapping() uint64 {
+	const usual = 0x10000
+	text, err := os.ReadFile("/proc/sys/vm/mmap_min_addr")
+	if err != nil {
+		return usual
+	}
+	at, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return usual
+	}
+	return max(usual, (at+page-1)&^(page-1))
+}
 
 // ready tells whether there is a slot for one call.
 func (s *space) ready() bool {
@@ -64,17 +118,17 @@ func (t *Tracer) prepare(th *thread, stop sys.Stop, p *pending) error {
 }
 
 func (t *Tracer) mapInto(th *thread, stop sys.Stop) error {
-	n := max(firstSlots, 3*th.space.size())
-	if th.space.size()+n > maxSlots {
-		return t.unprepared(th, syscall.EAGAIN, errTooMany)
+	at, n, err := t.place(th.space)
+	if err != nil {
+		return t.unprepared(th, syscall.EAGAIN, err)
 	}
-	m, err := shadow.New(n)
+	m, err := t.memory(n)
 	if err != nil {
 		return t.unprepared(th, syscall.ENOMEM, err)
 	}
 	th.space.mapper = th
 	t.setMapping(th, &mapping{memory: m, watch: watch(th.tid)})
-	if th.mapping.Mapping, err = m.Map(stop, somewhere()); err == nil {
+	if th.mapping.Mapping, err = m.Map(stop, at); err == nil {
 		return nil
 	}
 	t.unmap(th)
@@ -89,8 +143,36 @@ func (t *Tracer) mapInto(th *thread, stop sys.Stop) error {
 	return err
 }
 
-// errTooMany is a target that has too many calls at once.
-var errTooMany = errors.New("too many calls at once: expected at most 4096 in one address space")
+// memory is new shadow memory that nothing can take from its place there: where it is
+// not guarded, that takes a seal.
+func (t *Tracer) memory(slots int) (*shadow.Memory, error) {
+	m, err := shadow.New(slots)
+	if err == nil && m.Sealing() != shadow.Sealed && !t.guarded() {
+		_ = m.Close()
+		return nil, errUnsealed
+	}
+	return m, err
+}
+
+// errUnsealed is a kernel that had mseal(2) when the filters were installed.
+var errUnsealed = errors.New("mseal is not allowed to the tracer's thread: expected what was found when the filters were installed")
+
+// CrowdError is a target that has too many calls at once.
+type CrowdError struct{ Slots int }
+
+// Error is one line.
+func (e *CrowdError) Error() string {
+	return fmt.Sprintf("too many calls at once: expected at most %d in one address space", e.Slots)
+}
+
+// RoomError is a system that lets nothing be mapped where slots would be guarded.
+type RoomError struct{ From uint64 }
+
+// Error is one line.
+func (e *RoomError) Error() string {
+	return fmt.Sprintf("vm.mmap_min_addr is %d: before Linux 6.10 expected room for a slot of %d bytes below %#x: lower it, as to 65536",
+		e.From, shadow.SlotSize, prefilter.SlotsEnd)
+}
 
 // unprepared refuses a call for which there is no slot.
 func (t *Tracer) unprepared(th *thread, errno syscall.Errno, why error) error {
@@ -99,12 +181,12 @@ func (t *Tracer) unprepared(th *thread, errno syscall.Errno, why error) error {
 	return t.refuse(th, errno)
 }
 
-// failed is memory that could not be mapped: it is tried again, at another place, for
-// the target may have something at this one, or may just have changed what descriptors
-// it has; in the end the call is refused when it is made again.
+// failed is memory that could not be mapped: it is tried again, for the target may just
+// have changed what descriptors it has, or may have something at this place, and there
+// are others; in the end the call is refused when it is made again.
 func (t *Tracer) failed(th *thread, why error) {
 	th.space.failed++
-	if th.space.failed < attempts && !scarce(why) {
+	if th.space.failed < attempts && !scarce(why) && !t.taken(why) {
 		return
 	}
 	th.space.failed = 0
@@ -118,6 +200,9 @@ func (t *Tracer) failed(th *thread, why error) {
 func scarce(err error) bool {
 	return errors.Is(err, syscall.ENOMEM) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
+
+// taken tells whether the target has something at the only place that there is.
+func (t *Tracer) taken(err error) bool { return t.guarded() && errors.Is(err, syscall.EEXIST) }
 
 // errnoOf is what a target is told.
 func errnoOf(err error) syscall.Errno {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,7 +38,7 @@ const patient = 30 * time.Second
 var object []byte
 
 // stack is an installation of programs of the tests' object, and its prefilter.
-func stack(t *testing.T, o decide.Options, names ...string) (*decide.Installation, *prefilter.Prefilter) {
+func stack(t testing.TB, o decide.Options, names ...string) (*decide.Installation, *prefilter.Prefilter) {
 	t.Helper()
 	programs, err := objects.Read("trace.o", object)
 	if err != nil {
@@ -78,7 +79,7 @@ func classic(pre *prefilter.Prefilter) (insns []sys.FilterInsn) {
 
 // victim is a traced program.
 type victim struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	tracer *Tracer
 	out    bytes.Buffer
@@ -109,7 +110,7 @@ func (e *events) Emit(one *event.Event) {
 const token = 0x1234_5678_9abc
 
 // start traces a program, from its first instruction on.
-func start(t *testing.T, filters, path string, args ...string) *victim {
+func start(t testing.TB, filters, path string, args ...string) *victim {
 	t.Helper()
 	v := &victim{t: t, ended: make(chan error, 1)}
 	in, pre := stack(t, decide.Options{Events: &v.events}, strings.Fields(filters)...)
@@ -188,6 +189,15 @@ func python(t *testing.T, filters, script string) outcome {
 		t.Skip("needs python3: " + err.Error())
 	}
 	return run(t, filters, path, "-c", script)
+}
+
+// BenchmarkPinnedOpen is a target that opens a file over and over; an operation is one
+// call, and its close.
+func BenchmarkPinnedOpen(b *testing.B) {
+	v := start(b, "open", victimPath(b), "loop", strconv.Itoa(b.N))
+	if o := v.wait(); o.status != 0 {
+		b.Errorf("%v", o)
+	}
 }
 
 func TestPinnedOpen(t *testing.T) {

@@ -56,6 +56,7 @@ type Tracer struct {
 	stops   chan struct{}
 	stopped atomic.Bool
 
+	spin     spin
 	served   uint64
 	batch    []seen
 	status   syscall.WaitStatus // of the end at hand
@@ -178,7 +179,7 @@ func (t *Tracer) letGo() {
 
 func (t *Tracer) trace() error {
 	for {
-		stop, status, err := sys.WaitUsage(-1, nil)
+		stop, status, err := t.nextStop()
 		switch {
 		case err == syscall.ECHILD:
 			return nil

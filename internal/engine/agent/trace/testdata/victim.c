@@ -370,6 +370,17 @@ static int storm(char **argv)
 	return 0;
 }
 
+/* ---- speed ---- */
+
+static int loop(char **argv)
+{
+	int n = atoi(argv[2]);
+
+	while (n--)
+		close(openat(AT_FDCWD, "/etc/hostname", O_RDONLY));
+	return 0;
+}
+
 /* ---- order ---- */
 
 static int order_fd;
@@ -595,7 +606,7 @@ static const struct {
 	{ "trap", trap }, { "kill-thread", kill_thread }, { "kill-process", kill_process },
 	{ "none", none }, { "registers", registers }, { "lives", lives }, { "try", just_try },
 	{ "leader", leader }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
-	{ "order", order }, { "held", held }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
+	{ "order", order }, { "held", held }, { "loop", loop }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
 };
 
 int main(int argc, char **argv)
