@@ -37,6 +37,7 @@ var order = []string{
 	"internal/cli",
 	"internal/conformance",
 	"internal/attack",
+	"internal/demo",
 	"internal/bench",
 	"internal/archtest",
 	"cmd/portcullis",
@@ -62,7 +63,7 @@ var owned = map[string]string{
 // sysUsers are the layers that may make system calls of their own.
 var sysUsers = map[string]bool{
 	"internal/sys": true, "internal/engine": true, "internal/guest": true,
-	"internal/cli": true, ".": true, "internal/bench": true,
+	"internal/cli": true, ".": true, "internal/bench": true, "internal/demo": true,
 }
 
 func rank(layer string) int {
