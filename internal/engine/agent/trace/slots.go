@@ -136,10 +136,10 @@ func (t *Tracer) mapInto(th *thread, stop sys.Stop) error {
 	var gone *shadow.GoneError
 	if errors.As(err, &gone) {
 		err = syscall.ESRCH
+	} else {
+		err = t.unprepared(th, errnoOf(err), err)
 	}
-	if err = t.unprepared(th, errnoOf(err), err); err == nil {
-		t.next(th.space)
-	}
+	t.next(th.space)
 	return err
 }
 
