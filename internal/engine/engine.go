@@ -124,7 +124,7 @@ type Feature struct {
 	// Name is the feature's; Have tells whether it is here.
 	Name string
 	Have bool
-	// Needed tells whether the engine cannot enforce every filter without it.
+	// Needed tells whether the engine cannot enforce filters that keep state without it.
 	Needed bool
 	// Detail is what was found; Remedy what to do where Have is false.
 	Detail, Remedy string

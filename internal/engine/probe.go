@@ -4,18 +4,20 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
 
 	"portcullis/internal/engine/kernel"
 	"portcullis/internal/engine/launch"
+	"portcullis/internal/prefilter"
 	"portcullis/internal/sys"
 )
 
 // Probe finds out what this system offers each engine, by trying.
 func Probe() []Feature {
-	features := []Feature{notifications(), listeners(), threadHandles(), procfs(), memory()}
+	features := []Feature{notifications(), listeners(), threadHandles(), procfs(), memory(), tracing(), reading(), sealing()}
 	return append(features, kernelEngine())
 }
 
@@ -81,6 +83,39 @@ func memory() Feature {
 	if level := strings.TrimSpace(string(scope)); err == nil && level >= "2" {
 		f.Have, f.Detail = false, "kernel.yama.ptrace_scope is "+level
 		f.Remedy = "filters with probe_read_user get EPERM and their caller is killed: set it to 1"
+	}
+	return f
+}
+
+// takesTracer are the filters that do.
+const takesTracer = "filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall) or follow forks (BPF_F_CLONE)"
+
+// tracing tries to trace a child.
+func tracing() Feature {
+	f := Feature{Engine: Agent, Name: "tracing", Have: true, Detail: "PTRACE_SEIZE of a child works"}
+	if err := seizable(); err != nil {
+		f.Have, f.Detail = false, err.Error()
+		f.Remedy = takesTracer + " cannot be enforced here"
+	}
+	return f
+}
+
+// reading tells whether anybody's memory may be read.
+func reading() Feature {
+	f := Feature{Engine: Agent, Name: "process_vm_readv", Have: true, Detail: "works"}
+	var te *TracingError
+	if errors.As(readable(), &te) {
+		f.Have, f.Detail = false, te.Err.Error()
+		f.Remedy = "an outer sandbox seems to deny it: " + takesTracer + " cannot be enforced here"
+	}
+	return f
+}
+
+func sealing() Feature {
+	f := Feature{Engine: Agent, Name: "sealed memory", Have: slots() == prefilter.SlotsSealed, Detail: "mseal works"}
+	if !f.Have {
+		f.Detail = "mseal is missing: it came with Linux 6.10, or an outer sandbox denies it"
+		f.Remedy = fmt.Sprintf("nothing to do: where calls are traced, copies of pinned memory are below %#x, and calls that map memory there are denied", prefilter.SlotsEnd)
 	}
 	return f
 }

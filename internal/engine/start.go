@@ -80,7 +80,7 @@ func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 // startTraced makes a stage a target that has a tracer from its first instruction.
 func startTraced(cmd *exec.Cmd, stage *launch.Stage, p *plan, o *Options) (*Process, error) {
 	started := newProcess(cmd, Agent)
-	started.tracer = trace.New(p.in, trace.Options{Limit: o.WaitLimit, Logf: o.logf})
+	started.tracer = trace.New(decider{p.in, p.slots}, trace.Options{Limit: o.WaitLimit, Logf: o.logf})
 	started.traced = make(chan struct{})
 	go func() {
 		defer close(started.traced)
@@ -101,7 +101,26 @@ type plan struct {
 	cfg    launch.Config
 	in     *decide.Installation
 	traced bool
+	slots  prefilter.Slots
 	err    error
+}
+
+// decider is an installation, for its tracer.
+type decider struct {
+	*decide.Installation
+	slots prefilter.Slots
+}
+
+// SlotsGuarded is trace.Guarded.
+func (d decider) SlotsGuarded() bool { return d.slots == prefilter.SlotsGuarded }
+
+// slots says what keeps a target from changing copies of its arguments: before Linux
+// 6.10 memory cannot be sealed.
+func slots() prefilter.Slots {
+	if sys.MsealKnown() {
+		return prefilter.SlotsSealed
+	}
+	return prefilter.SlotsGuarded
 }
 
 func newPlan(s *Stack, o *Options) *plan {
@@ -110,11 +129,15 @@ func newPlan(s *Stack, o *Options) *plan {
 	if err != nil {
 		return &plan{err: err}
 	}
-	pre, err := prefilter.Build(s.trees(), prefilter.Options{Lift: o.Lift, Observe: o.Observe, Token: token})
+	where := slots()
+	pre, err := prefilter.Build(s.trees(), prefilter.Options{Lift: o.Lift, Observe: o.Observe, Token: token, Slots: where})
 	if err != nil {
 		return &plan{err: err}
 	}
-	p := &plan{cfg: launch.Config{Filter: classic(pre), Token: token}, traced: pre.Traced()}
+	p := &plan{cfg: launch.Config{Filter: classic(pre), Token: token}, traced: pre.Traced(), slots: where}
+	if err := traceable(); err != nil && p.traced {
+		return &plan{err: err}
+	}
 	if !pre.Dynamic() {
 		return p
 	}
@@ -300,7 +323,10 @@ func (p *Process) Wait() (*os.ProcessState, error) {
 // taken makes up for the end of a target that its tracer had to take note of, so that
 // nobody else could.
 func (p *Process) taken(end *trace.End) error {
-	state, err := sys.StateOf(p.Pid(), end.Status)
+	pid := p.Pid()
+	_ = p.cmd.Process.Release() // what package os does once it has waited
+	p.cmd.Process.Pid = pid
+	state, err := sys.StateOf(pid, end.Status)
 	if err != nil {
 		return err
 	}

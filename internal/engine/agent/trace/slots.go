@@ -42,12 +42,12 @@ func (t *Tracer) guarded() bool {
 	return ok && g.SlotsGuarded()
 }
 
-// place is where the next memory of an address space is put, and how many slots it has.
-func (t *Tracer) place(s *space) (at uint64, slots int, err error) {
+// place is where the next memory of an address space that has some slots is put, and how
+// many it has.
+func (t *Tracer) place(have int) (at uint64, slots int, err error) {
 	if t.guarded() {
-		return low(s, lowestMapping())
+		return low(have, lowestMapping())
 	}
-	have := s.size()
 	if slots = max(firstSlots, 3*have); have+slots > maxSlots {
 		return 0, 0, &CrowdError{have}
 	}
@@ -56,8 +56,8 @@ func (t *Tracer) place(s *space) (at uint64, slots int, err error) {
 
 // low is one place for all slots that an address space will have: what fits between the
 // lowest address that can be mapped and the end of what is guarded.
-func low(s *space, from uint64) (at uint64, slots int, err error) {
-	if have := s.size(); have > 0 {
+func low(have int, from uint64) (at uint64, slots int, err error) {
+	if have > 0 {
 		return 0, 0, &CrowdError{have}
 	}
 	const end = prefilter.SlotsEnd - page // the last page of a memory faults
@@ -118,7 +118,7 @@ func (t *Tracer) prepare(th *thread, stop sys.Stop, p *pending) error {
 }
 
 func (t *Tracer) mapInto(th *thread, stop sys.Stop) error {
-	at, n, err := t.place(th.space)
+	at, n, err := t.place(th.space.size())
 	if err != nil {
 		return t.unprepared(th, syscall.EAGAIN, err)
 	}
