@@ -66,17 +66,28 @@ type notifAddfd struct {
 	newfdFlags uint32
 }
 
-// NotifLend answers a notification with a descriptor: the kernel gives the caller
-// a new one, closed on exec, for the file that fd is here, and its call returns the
-// number (SECCOMP_ADDFD_FLAG_SEND, 5.14 and later): at, whatever has that number, or the
-// lowest one that is free if at is negative. Where this fails the notification is still
-// to be answered. EMFILE: the caller has as many descriptors as it may. EBADF: at is
-// more than it may. ENOENT: it died or was interrupted.
-func NotifLend(listener int, id uint64, fd, at int) error {
-	a := notifAddfd{id: id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, fd: uint32(fd), newfdFlags: unix.O_CLOEXEC}
+// NotifLend gives the caller of a notification a new descriptor, closed on exec, for
+// the file that fd is here, and returns its number there (5.9 and later): at, whatever
+// has that number, or the lowest one that is free if at is negative. The notification
+// is still to be answered: SECCOMP_ADDFD_FLAG_SEND does both, but a signal to this
+// thread meanwhile can make that an answer of 0 without a descriptor
+// (seccomp_notify_addfd in kernel/seccomp.c). EMFILE: the caller has as many descriptors
+// as it may. EBADF: at is more than it may. ENOENT: it died or was interrupted.
+func NotifLend(listener int, id uint64, fd, at int) (int, error) {
+	a := notifAddfd{id: id, fd: uint32(fd), newfdFlags: unix.O_CLOEXEC}
 	if at >= 0 {
 		a.flags |= unix.SECCOMP_ADDFD_FLAG_SETFD
 		a.newfd = uint32(at)
 	}
-	return ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
+	for {
+		n, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(listener),
+			unix.SECCOMP_IOCTL_NOTIF_ADDFD, uintptr(unsafe.Pointer(&a)))
+		switch errno {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR: // before it was given
+		default:
+			return -1, errno
+		}
+	}
 }

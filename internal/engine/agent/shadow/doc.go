@@ -59,7 +59,7 @@
 //
 // abi.RequestCall, made at abi.CallSite, is notified, and whoever serves the listener lends
 // the descriptor by SECCOMP_IOCTL_NOTIF_ADDFD, which puts it into the caller's table
-// and returns its number as the result of the call. That takes nothing from the
+// and answers with its number as the result of the call. That takes nothing from the
 // target but one free descriptor, in every process under the filter, after fork and
 // exec alike. Not taken:
 //

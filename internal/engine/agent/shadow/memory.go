@@ -126,7 +126,7 @@ func (m *Memory) Lend(listener int, n *sys.Notif) error {
 		return err
 	}
 	err = sys.NotifSend(listener, &sys.NotifResp{ID: n.ID, Error: -int32(refused)})
-	if err == syscall.ENOENT { // the caller is gone, or stopped and will ask again
+	if err == syscall.ENOENT || err == syscall.EINPROGRESS { // gone, or stopped and will ask again
 		return nil
 	}
 	return err
@@ -139,8 +139,12 @@ func (m *Memory) lend(listener int, n *sys.Notif) (refused syscall.Errno, err er
 		return syscall.ECANCELED, nil
 	}
 	fd, at := int(m.lent.Fd()), unused(int(n.Pid))
-	if err = sys.NotifLend(listener, n.ID, fd, at); err == syscall.EBADF && at >= 0 {
-		err = sys.NotifLend(listener, n.ID, fd, -1)
+	number, err := sys.NotifLend(listener, n.ID, fd, at)
+	if err == syscall.EBADF && at >= 0 {
+		number, err = sys.NotifLend(listener, n.ID, fd, -1)
+	}
+	if err == nil {
+		err = sys.NotifSend(listener, &sys.NotifResp{ID: n.ID, Val: int64(number)})
 	}
 	if refused, ok := err.(syscall.Errno); ok && refused != syscall.EBADF {
 		return refused, nil
