@@ -90,7 +90,7 @@ func chunk(at int, room []byte) []byte {
 	return room[at:min(end, len(room))]
 }
 
-// string copies up to the NUL. A path may lack one.
+// string copies up to the NUL. What has a limit of the call's own may lack one.
 func (s *Set) string(p *piece, room []byte) (int, maps.Errno) {
 	for at := 0; at < len(room); {
 		part := chunk(at, room)
@@ -104,10 +104,20 @@ func (s *Set) string(p *piece, room []byte) (int, maps.Errno) {
 		}
 		at += n
 	}
-	if p.long = p.own && p.size == pathMax && len(room) == pathMax; p.long {
-		return len(room), maps.OK
+	if !p.own || uint64(len(room)) < p.size {
+		return 0, maps.E2BIG
 	}
-	return 0, maps.E2BIG
+	p.cut = cuts(s.nr)
+	p.long = !p.cut
+	return len(room), maps.OK
+}
+
+// cuts tells whether the kernel takes what fits of a string that is too long, and puts
+// a NUL behind it, where other calls fail: strncpy_from_user into an array in
+// kernel/sys.c (PR_SET_NAME), kernel/reboot.c and kernel/module/main.c.
+func cuts(nr int32) bool {
+	const prctl, reboot, deleteModule = 157, 169, 176
+	return nr == prctl || nr == reboot || nr == deleteModule
 }
 
 // addresses copies up to the address 0.

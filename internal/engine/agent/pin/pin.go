@@ -26,7 +26,8 @@
 // After an error everything that the address could belong to has failed, for good: it
 // is redirected to an address that faults, whatever was or will be read. So a filter
 // that overlooks an error cannot let through what it did not see. The one exception is
-// a path without an end, for which the kernel has an error of its own.
+// a string that is longer than its call allows, for which the kernel has an error of its
+// own; or it takes what fits, and that is then what the filter reads.
 package pin
 
 import (
@@ -37,9 +38,6 @@ import (
 
 const (
 	pageSize = 4096
-	// pathMax is the limit of strings that the kernel refuses by itself when they
-	// are longer (PATH_MAX, and strndup_user with PAGE_SIZE).
-	pathMax = 4096
 	// align is that of copies which need not keep their offset within a page.
 	align = 16
 	// direct is the length from which buffers keep that offset: direct I/O asks for
@@ -86,8 +84,9 @@ type piece struct {
 	off, n int
 	// err is why it has failed, OK if it has not.
 	err maps.Errno
-	// long is a path without an end.
-	long bool
+	// long is a string without an end, which the kernel refuses; cut one that it ends
+	// where the copy does.
+	long, cut bool
 }
 
 // none is the length of no copy.

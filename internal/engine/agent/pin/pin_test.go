@@ -145,7 +145,11 @@ func TestErrors(t *testing.T) {
 		{"path without an end", "openat", [6]uint64{3, here}, long, []read{{"s", 9, here, maps.E2BIG}, {"s", 8192, here, maps.E2BIG}}, ".s"},
 		{"bytes of a path without an end", "openat", [6]uint64{3, here}, long, []read{{"b", 4096, here, 0}, {"b", 4097, here, maps.EFAULT}}, ".s"},
 		{"longest path", "openat", [6]uint64{3, here}, path(long[1:]), []read{{"s", 4096, here, 0}}, ".s"},
-		{"other string without an end", "prctl", [6]uint64{15, here}, long, []read{{"s", 64, here, maps.E2BIG}}, ".f"},
+		{"string that is cut", "prctl", [6]uint64{15, here}, long, []read{{"s", 16, here, 0}, {"b", 15, here, 0}}, ".s"},
+		{"string that is cut, and too long for the filter", "prctl", [6]uint64{15, here}, long, []read{{"s", 15, here, maps.E2BIG}}, ".f"},
+		{"string that its call refuses", "removexattr", [6]uint64{here, here + 9}, path("/x") + long, []read{{"s", 512, here + 9, maps.E2BIG}}, ".s"},
+		{"string that its call refuses, beside another", "removexattr", [6]uint64{here + 191, here}, path(strings.Repeat("n", 190)) + long, []read{{"s", 9, here + 191, maps.E2BIG}, {"s", 256, here, 0}}, "ss"},
+		{"buffer as long as all memory", "write", [6]uint64{3, here, 1<<64 - 1}, long, []read{{"b", 1, here - 1, maps.EFAULT}}, ""},
 		{"other string, longest", "prctl", [6]uint64{15, here}, path(long[:14]), []read{{"s", 64, here, 0}}, ".s"},
 		{"memory that is not there", "openat", [6]uint64{3, hole}, "", []read{{"s", 9, hole, maps.EFAULT}}, ".f"},
 		{"path into memory that is not there", "openat", [6]uint64{3, here + 4094}, long, []read{{"s", 9, here + 4094, maps.EFAULT}}, ".f"},
@@ -346,7 +350,7 @@ func TestSlotIsLargeEnough(t *testing.T) {
 	if _, e := s.bytes(args.MaxPin, there+4095); e != maps.OK {
 		t.Errorf("error %d", e)
 	}
-	if most := args.MaxPin + 6*(pathMax+align); SlotBytes < most {
+	if most := args.MaxPin + 6*(pageSize+align); SlotBytes < most {
 		t.Errorf("a slot has %d bytes, want %d", SlotBytes, most)
 	}
 }

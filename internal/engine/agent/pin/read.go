@@ -31,37 +31,44 @@ func (s *Set) Read(dst []byte, addr uint64) maps.Errno {
 // dst is zeroed. It has the errors of Read: E2BIG for a string that does not fit dst
 // or is longer than its argument may be.
 func (s *Set) ReadString(dst []byte, addr uint64) (n int, e maps.Errno) {
-	b, long, e := s.look(addr)
+	b, p, e := s.look(addr)
+	refused := false
 	if e == maps.OK {
-		n, e = text(b, long, len(dst))
+		n, e = text(b, p, len(dst))
+		refused = p.long && n == 0 // by the kernel, whatever else the call is about
 	}
 	if e != maps.OK {
 		clear(dst)
-		s.fail(addr, e)
+		if !refused {
+			s.fail(addr, e)
+		}
 		return 0, e
 	}
-	clear(dst[copy(dst, b[:n]):])
+	clear(dst[copy(dst[:n], b):])
 	return n, maps.OK
 }
 
-// text is the length of the string at the start of b with its NUL, if that is not
-// more than room.
-func text(b []byte, long bool, room int) (int, maps.Errno) {
+// text is the length of the string at the start of b, which is the rest of p, with its
+// NUL, if that is not more than room.
+func text(b []byte, p *piece, room int) (int, maps.Errno) {
 	n := bytes.IndexByte(b, 0) + 1
+	if n == 0 && p.cut {
+		n = len(b) + 1
+	}
 	switch {
 	case n > 0 && n <= room:
 		return n, maps.OK
-	case n > 0 || long || len(b) >= room:
+	case n > 0 || p.long || len(b) >= room:
 		return 0, maps.E2BIG
 	}
 	return 0, maps.EFAULT // it goes on behind the argument
 }
 
 // look pins all that contains addr and returns the bytes from there to the end of
-// what reaches furthest, and whether that is a path without an end.
-func (s *Set) look(addr uint64) (b []byte, long bool, e maps.Errno) {
+// what reaches furthest, and what that is.
+func (s *Set) look(addr uint64) (b []byte, longest *piece, e maps.Errno) {
 	if !s.learn() {
-		return nil, false, interp.EOPNOTSUPP
+		return nil, nil, interp.EOPNOTSUPP
 	}
 	var t target
 	missed := maps.EFAULT
@@ -73,7 +80,7 @@ func (s *Set) look(addr uint64) (b []byte, long bool, e maps.Errno) {
 		case i != none:
 			p := &s.pieces[i]
 			if rest := s.slot[:p.off+p.n][p.off+int(addr-p.addr):]; len(rest) > len(b) {
-				b, long = rest, p.long
+				b, longest = rest, p
 			}
 		case t.dir == args.Out && t.addr == addr:
 			missed = interp.EOPNOTSUPP
@@ -82,7 +89,7 @@ func (s *Set) look(addr uint64) (b []byte, long bool, e maps.Errno) {
 	if e == maps.OK && b == nil {
 		e = missed
 	}
-	return b, long, e
+	return b, longest, e
 }
 
 // pin makes t pinned if it contains addr, and returns which piece it is; none if it
@@ -182,7 +189,7 @@ func (s *Set) fail(addr uint64, e maps.Errno) {
 	}
 }
 
-// fail leaves a path without an end alone: the kernel refuses it.
+// fail leaves a string without an end alone: the kernel refuses it.
 func (p *piece) fail(addr uint64, e maps.Errno) {
 	if p.covers(addr) && p.err == maps.OK && !p.long {
 		p.err = e

@@ -30,7 +30,9 @@ type target struct {
 func (t *target) memory() bool { return t.dir != args.NoMemory }
 
 // reaches tells whether addr is within its size.
-func (t *target) reaches(addr uint64) bool { return t.memory() && addr-t.addr < t.size }
+func (t *target) reaches(addr uint64) bool {
+	return t.memory() && addr >= t.addr && addr-t.addr < t.size
+}
 
 // covers tells whether addr is in the copy, or can be where there is none.
 func (p *piece) covers(addr uint64) bool {
