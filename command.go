@@ -52,7 +52,7 @@ type Cmd struct {
 	Observe Observe
 
 	// WaitLimit is how long a call may wait for others where a filter asks for that
-	// (bpf_wait_syscall), before it fails with ETIMEDOUT: 10 seconds where 0.
+	// (bpf_wait_syscall), before it fails with ETIMEDOUT: DefaultWaitLimit where 0.
 	WaitLimit time.Duration
 
 	// Log takes a line for what is neither routine nor an event; nil for none.
@@ -67,6 +67,9 @@ type Cmd struct {
 	running *engine.Process
 	done    chan struct{}
 }
+
+// DefaultWaitLimit is Cmd's WaitLimit where that is 0.
+const DefaultWaitLimit = engine.DefaultWaitLimit
 
 // Event is one decision, as --events prints it.
 type Event = event.Event

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,7 @@ type runFlags struct {
 	spec           specFlags
 	filters, lift  []string
 	engine, events string
+	waitLimit      time.Duration
 	quiet          bool
 }
 
@@ -36,7 +38,8 @@ func (a *app) run() *cobra.Command {
 			"under the filters, 126 if it could not be executed, 127 if it was not found.",
 		Example: examples("portcullis run -f count-exec --set max=3 -- bash",
 			"portcullis run -f no-exec -f count --set count.calls=socket --set count.max=10 -- python3 app.py",
-			"portcullis run -f ./my-filter.o --events denials.jsonl -- make"),
+			"portcullis run -f ./my-filter.o --events denials.jsonl -- make",
+			"portcullis run -f ./one-fsync-at-a-time.o --wait-limit 500ms -- postgres"),
 		Annotations: map[string]string{runsCommand: "yes"},
 		RunE:        func(_ *cobra.Command, args []string) error { return o.run(a, args) },
 	}
@@ -47,6 +50,8 @@ func (a *app) run() *cobra.Command {
 	fs.StringVar(&o.engine, "engine", string(portcullis.Auto), "`ENGINE` that enforces: auto, agent or kernel")
 	fs.StringArrayVar(&o.lift, "lift", nil, "`GUARD` to leave out: i386, x32 or io_uring; repeat for more")
 	fs.StringVar(&o.events, "events", "", "write events as JSON lines to `FILE`, or - for standard output")
+	fs.DurationVar(&o.waitLimit, "wait-limit", portcullis.DefaultWaitLimit,
+		"`DURATION` for which a call may wait for others (bpf_wait_syscall) before it fails with ETIMEDOUT")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "do not explain denials")
 	return cmd
 }
@@ -79,6 +84,8 @@ func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 			strings.Join(suggested(), ", -f "))
 	case len(args) == 0:
 		return nil, errors.New("run: no command given: expected CMD after the flags")
+	case o.waitLimit <= 0:
+		return nil, fmt.Errorf("--wait-limit %v: expected a positive duration, such as 500ms or 10s", o.waitLimit)
 	}
 	filters, err := o.spec.load(o.filters)
 	if err != nil {
@@ -86,6 +93,7 @@ func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 	}
 	cmd := portcullis.Command(args[0], args[1:]...)
 	cmd.Filters, cmd.Lift, cmd.Engine = filters, o.lift, portcullis.Engine(o.engine)
+	cmd.WaitLimit = o.waitLimit
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
 	return cmd, nil
 }

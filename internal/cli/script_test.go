@@ -57,6 +57,7 @@ func scripts(t *testing.T, dir string) {
 		Setup: func(env *testscript.Env) error {
 			filters, err := filepath.Abs("../../filters")
 			env.Setenv("FILTERS", filters)
+			env.Setenv("TRACED", filepath.Join(filters, "../internal/engine/agent/trace/testdata/filters/trace.o"))
 			return err
 		},
 		RequireExplicitExec: true,

@@ -65,11 +65,25 @@ type Options struct {
 	// Events takes them; nil for none. It is called by the goroutine that
 	// decides: it must not block.
 	Events event.Sink
-	// WaitLimit is how long a call may wait for others (bpf_wait_syscall): 10 seconds
-	// where 0.
+	// WaitLimit is how long a call may wait for others (bpf_wait_syscall):
+	// DefaultWaitLimit where 0.
 	WaitLimit time.Duration
 	// Log takes a line for what is neither routine nor an event; nil for none.
 	Log io.Writer
+}
+
+// DefaultWaitLimit is how long a call may wait for others.
+const DefaultWaitLimit = 10 * time.Second
+
+// settle puts defaults in the place of what is 0.
+func (o *Options) settle() error {
+	switch {
+	case o.WaitLimit < 0:
+		return &OptionError{fmt.Sprintf("WaitLimit %v: expected a positive duration, or 0 for %v", o.WaitLimit, DefaultWaitLimit)}
+	case o.WaitLimit == 0:
+		o.WaitLimit = DefaultWaitLimit
+	}
+	return nil
 }
 
 // observes tells whether there is anything to report.

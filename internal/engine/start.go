@@ -36,6 +36,9 @@ var errNoFilters = &OptionError{"no filter given: expected at least one; to run 
 // can wait for any child (wait4(2)), as the command-line tool does.
 func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	kind, err := o.kind()
+	if err == nil {
+		err = o.settle()
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -135,10 +138,10 @@ func newPlan(s *Stack, o *Options) *plan {
 		return &plan{err: err}
 	}
 	p := &plan{cfg: launch.Config{Filter: classic(pre), Token: token}, traced: pre.Traced(), slots: where}
-	if err := traceable(); err != nil && p.traced {
-		return &plan{err: err}
+	if p.traced {
+		p.err = traceable()
 	}
-	if !pre.Dynamic() {
+	if p.err != nil || !pre.Dynamic() {
 		return p
 	}
 	p.in, p.err = decide.New(decideFilters(s), pre, decide.Options{Observe: o.Observe, Events: o.Events})

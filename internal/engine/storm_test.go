@@ -317,6 +317,9 @@ func TestRefusals(t *testing.T) {
 	if _, err := Start(&Stack{[]Filter{load(t, "count")}}, exec.Command("/bin/true"), Options{Engine: "fast"}); !errors.As(err, &oe) {
 		t.Errorf("engine fast: %v", err)
 	}
+	if _, err := Start(&Stack{[]Filter{traced(t, "serial")}}, exec.Command("/bin/true"), Options{WaitLimit: -1}); !errors.As(err, &oe) {
+		t.Errorf("a negative limit: %v", err)
+	}
 	var pe *prefilter.Error
 	for _, name := range []string{"pinned", "serial", "dynamic-trap", "inherited-count"} {
 		o := Options{Engine: Agent, Lift: []prefilter.Guard{prefilter.GuardI386}}
