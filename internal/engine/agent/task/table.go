@@ -141,7 +141,7 @@ func (t *Table) AwaitOrphans() {
 // what is opened by number is only believed if valid holds afterwards.
 func (t *Table) find(tid int, valid func() bool) (*process, uint64, error) {
 	if t.directory != nil {
-		return t.known(tid)
+		return t.known(tid, valid)
 	}
 	if th := t.threads[tid]; th != nil {
 		if th.held.current() {
@@ -166,9 +166,12 @@ func (t *Table) find(tid int, valid func() bool) (*process, uint64, error) {
 }
 
 // known asks the directory.
-func (t *Table) known(tid int) (*process, uint64, error) {
+func (t *Table) known(tid int, valid func() bool) (*process, uint64, error) {
 	pid, key, thread, ok := t.directory.Find(tid)
-	if !ok {
+	switch {
+	case !ok && valid():
+		return nil, 0, &Error{tid, "asking its tracer", syscall.ESRCH}
+	case !ok:
 		return nil, 0, ErrGone
 	}
 	t.found = process{pid: pid, fd: -1, key: key}

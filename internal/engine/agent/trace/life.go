@@ -202,6 +202,9 @@ func (t *Tracer) drop(th *thread) {
 		_ = m.memory.Close()
 	}
 	t.leaveSpace(th)
+	if th.tid == th.proc.pid {
+		th.proc.held = nil
+	}
 	t.decider.ForgetThread(th.key)
 	if th.proc.threads--; th.proc.threads == 0 {
 		t.decider.ForgetProcess(th.proc.key)
