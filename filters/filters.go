@@ -12,7 +12,7 @@ import (
 
 //go:generate go run ./gen -C ..
 
-//go:embed audit cache connect count count-exec cve exec-list flow no-exec once paths phases rate
+//go:embed audit cache connect count count-exec count-process count-thread cve exec-list flow no-exec once paths phases phases-process rate serialize
 var files embed.FS
 
 // Variable is what a filter's source says about one of its variables.

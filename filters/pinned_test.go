@@ -54,11 +54,18 @@ func (p *pinned) SafeReadStr(dst []byte, addr uint64) (int, maps.Errno) {
 // Await has nobody to wait for.
 func (p *pinned) Await(uint64, uint64) maps.Errno { return maps.OK }
 
-// asks makes a call whose arguments are numbers, and strings in the caller's memory.
-func asks(tb testing.TB, m *interp.Machine, name string, args ...any) abi.Verdict {
-	tb.Helper()
+// asks is the verdict on a call whose arguments are numbers, and strings in the
+// caller's memory.
+func asks(t *testing.T, m *interp.Machine, name string, args ...any) abi.Verdict {
+	t.Helper()
+	return abi.Verdict(runs(t, m, name, args...).Ret)
+}
+
+// runs is what a filter makes of such a call.
+func runs(t *testing.T, m *interp.Machine, name string, args ...any) interp.Result {
+	t.Helper()
 	who := &pinned{task: task{process: 1, thread: 1}, arguments: map[uint64][]byte{}}
-	d := &abi.SeccompData{Arch: abi.ArchX86_64, Nr: int32(number(tb.(*testing.T), name))}
+	d := &abi.SeccompData{Arch: abi.ArchX86_64, Nr: int32(number(t, name))}
 	for i, a := range args {
 		switch v := a.(type) {
 		case int:
@@ -70,9 +77,9 @@ func asks(tb testing.TB, m *interp.Machine, name string, args ...any) abi.Verdic
 	}
 	r := m.Run(who, d)
 	if r.Fault != nil {
-		tb.Fatal(r.Fault)
+		t.Fatal(r.Fault)
 	}
-	return abi.Verdict(r.Ret)
+	return r
 }
 
 // rules is what the filter paths is to decide, written down in another way.
@@ -214,6 +221,98 @@ func TestPathsOfEveryLength(t *testing.T) {
 			if (got == abi.Allow) != c.may || !c.may && got != abi.Errno(13) {
 				t.Fatalf("%d bytes, %.10q...%q: %v, want it let through: %v", len(c.path), c.path, c.path[max(0, len(c.path)-10):], got, c.may)
 			}
+		}
+	}
+}
+
+// TestOnlyWhatIsNeededIsAsked: what needs neither state nor memory stays in the
+// kernel.
+func TestOnlyWhatIsNeededIsAsked(t *testing.T) {
+	const changes = "chmod chown creat fchmodat fchmodat2 fchownat file_setattr futimesat lchown link linkat lremovexattr " +
+		"lsetxattr mkdir mkdirat mknod mknodat open openat openat2 removexattr removexattrat rename renameat renameat2 " +
+		"rmdir setxattr setxattrat symlink symlinkat truncate unlink unlinkat utime utimensat utimes"
+	for _, c := range []struct {
+		want string
+		name string
+		set  []string
+	}{
+		{"bind connect sendmsg sendto", "connect", nil},
+		{"execve execveat", "exec-list", nil},
+		{"madvise mremap munmap", "serialize", []string{"first=mremap", "second=munmap,madvise"}},
+		{"", "serialize", []string{"first=", "second="}},
+		{"clone clone3 fork vfork", "count-process", nil},
+		{"socket", "count-thread", nil},
+		{"bind pause read write", "phases-process", []string{"init_allow=read,write,close", "serve_allow=bind,close", "switch_call=pause"}},
+		{changes, "paths", nil},
+		{"", "paths", []string{"write=/"}},
+		{"execve execveat symlink symlinkat", "paths", []string{"write=/", "exec=/bin"}},
+		{
+			"access chdir faccessat faccessat2 fanotify_mark file_getattr getxattr getxattrat inotify_add_watch lgetxattr link " +
+				"linkat listxattr listxattrat llistxattr lstat name_to_handle_at newfstatat open openat openat2 readlink readlinkat " +
+				"rename renameat renameat2 stat statfs statx symlink symlinkat",
+			"paths",
+			[]string{"write=/", "read=/bin"},
+		},
+	} {
+		if got := builtin(t, c.name, c.set...).asked(); got != c.want {
+			t.Errorf("%s %v: asked are %q, want %q", c.name, c.set, got, c.want)
+		}
+	}
+}
+
+func TestOtherTablesEndInPinned(t *testing.T) {
+	for _, name := range []string{"paths", "connect", "exec-list", "serialize", "count-process", "count-thread", "phases-process"} {
+		f := builtin(t, name)
+		for _, c := range []struct {
+			arch abi.Arch
+			nr   int32
+			want abi.Verdict
+		}{
+			{abi.ArchI386, 3, abi.KillProcess},
+			{abi.ArchI386, 11, abi.KillProcess},
+			{abi.ArchX86_64, abi.X32Bit, abi.KillProcess},
+			{abi.ArchX86_64, abi.X32Bit | 520, abi.KillProcess},
+			{abi.ArchX86_64, -1, abi.Allow},
+			{abi.ArchI386, -1, abi.Allow},
+			{abi.ArchX86_64, 0, abi.Allow},
+		} {
+			if got := f.ask(&task{}, c.arch, c.nr); got != c.want {
+				t.Errorf("%s: %v %d: got %v, want %v", name, c.arch, c.nr, got, c.want)
+			}
+		}
+	}
+}
+
+// TestDenialsNameTheirLinesInPinned wants each denial explained by a line of its own.
+func TestDenialsNameTheirLinesInPinned(t *testing.T) {
+	for _, c := range []struct {
+		filter string // and its settings
+		call   string
+		args   []any
+		want   string
+	}{
+		{"paths read=/r", "open", []any{"/n", 0}, "PORTCULLIS_DENY(EACCES); /* not below read */"},
+		{"paths", "open", []any{"/n", 1}, "PORTCULLIS_DENY(EACCES); /* not below write */"},
+		{"paths exec=/r", "execve", []any{"/n"}, "PORTCULLIS_DENY(EACCES); /* not below exec */"},
+		{"paths", "fchmod", []any{1}, "PORTCULLIS_DENY(EACCES); /* by descriptor */"},
+		{"paths", "chroot", []any{"/n"}, "PORTCULLIS_DENY(EPERM); /* changes what names mean */"},
+		{"paths write=/w", "symlink", []any{"/n", "/w/l"}, "PORTCULLIS_DENY(EACCES); /* the link leads to less */"},
+		{"paths write=/w", "link", []any{"/n", "/w/l"}, "PORTCULLIS_DENY(EACCES); /* the new name grants more */"},
+		{"connect", "connect", []any{3, "\x02\x00\x00\x50\x0a\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00", 16}, "PORTCULLIS_DENY(EACCES); /* not listed */"},
+		{"connect", "socket", []any{17, 3, 0}, "PORTCULLIS_DENY(EAFNOSUPPORT); /* of another family */"},
+		{"exec-list", "execve", []any{"/n"}, "PORTCULLIS_DENY(EACCES); /* not listed */"},
+		{"exec-list", "execve", []any{"/usr/../n"}, "PORTCULLIS_DENY(EACCES); /* \"..\" */"},
+		{"count-process calls=read max=0", "read", nil, "PORTCULLIS_DENY(EPERM); /* beyond max */"},
+		{"count-thread calls=read max=0", "read", nil, "PORTCULLIS_DENY(EPERM); /* beyond max */"},
+		{"phases-process", "ptrace", nil, "PORTCULLIS_DENY(EPERM); /* in neither set */"},
+		{"phases-process init_allow=", "execve", nil, "PORTCULLIS_DENY(EPERM); /* in neither set */"},
+		{"phases-process serve_allow=+ptrace", "ptrace", nil, "PORTCULLIS_DENY(EPERM); /* not in this phase */"},
+	} {
+		name, settings, _ := strings.Cut(c.filter, " ")
+		m, _ := machine(t, name, strings.Fields(settings)...)
+		r := runs(t, m, c.call, c.args...)
+		if got := sourceOf(t, name, r.Program.LineOf(r.PC)); got != c.want {
+			t.Errorf("%s, %s: %v by %q, want %q", c.filter, c.call, abi.Verdict(r.Ret), got, c.want)
 		}
 	}
 }

@@ -250,7 +250,7 @@ static __always_inline int two(const struct seccomp_data *ctx, __u32 lists, __u3
 	struct scratch *s;
 	int e;
 
-	if (!lists)
+	if (!(lists & (kind == SYMLINK ? READ | WRITE | EXEC : READ | WRITE)))
 		return SECCOMP_RET_ALLOW;
 	s = memory(BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!s)
