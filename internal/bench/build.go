@@ -28,6 +28,8 @@ type project struct {
 	// argv builds it from the sources to a directory.
 	argv func(source, out string) []string
 	env  func(out string) []string
+	// makes is a file that is there in the end, "" where the status says enough.
+	makes string
 }
 
 // projects are from small to large. Compilers of C look for each header in many
@@ -38,18 +40,21 @@ func projects() []project {
 	return []project{
 		{"libbpf.a", cTools, libbpf, func(source, out string) []string {
 			return makeIn(source, out, out+"/libbpf.a")
-		}, nil},
+		}, debian, "libbpf.a"},
 		{"libbpf", cTools, libbpf, func(source, out string) []string {
 			return makeIn(source, out)
-		}, nil},
-		{"net/http", goTools, nil, goBuild("net/http"), goCache},
-		{"std", goTools, nil, goBuild("std"), goCache},
+		}, debian, "libbpf.so"},
+		{"net/http", goTools, nil, goBuild("net/http"), goCache, ""},
+		{"std", goTools, nil, goBuild("std"), goCache, ""},
 	}
 }
 
 func makeIn(source, out string, targets ...string) []string {
 	return append([]string{"make", "-s", "-C", source, "-j", strconv.Itoa(runtime.NumCPU()), "O=" + out, "OUTPUT=" + out + "/"}, targets...)
 }
+
+// debian takes tools from where the lists say that they are.
+func debian(string) []string { return []string{"PATH=/usr/bin:/bin"} }
 
 func goBuild(pkg string) func(string, string) []string {
 	return func(string, string) []string { return []string{"go", "build", "-a", "-o", os.DevNull, pkg} }
@@ -129,20 +134,22 @@ func (l *lab) raceBuilds(b *building) error {
 		return err
 	}
 	rivals := b.rivals()
-	all := make(map[string][]float64)
+	wall, cpu := make(map[string][]float64), make(map[string][]float64)
 	for r := 0; r < (l.rounds+4)/5; r++ {
 		for i := range rivals {
 			c := rivals[(i+r)%len(rivals)]
-			s, err := b.time(c.prefix)
+			took, used, err := b.time(c.prefix)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
-			all[c.name] = append(all[c.name], s)
+			wall[c.name], cpu[c.name] = append(wall[c.name], took), append(cpu[c.name], used)
 		}
 	}
 	l.note(b.name+": calls", calls)
 	for _, c := range rivals {
-		l.row(b.name+": "+c.name, value(median(all[c.name]), 2, "s"), times(median(ratios(all[c.name], all[noFilter])), noFilter))
+		l.row(b.name+": "+c.name,
+			value(median(wall[c.name]), 2, "s"), times(median(ratios(wall[c.name], wall[noFilter])), noFilter),
+			value(median(cpu[c.name]), 2, "s of processors"), times(median(ratios(cpu[c.name], cpu[noFilter])), noFilter))
 	}
 	return nil
 }
@@ -173,15 +180,23 @@ func (b *building) lists() (read, written []string) {
 	}
 }
 
-// time builds once and returns seconds.
-func (b *building) time(prefix []string) (float64, error) {
+// time builds once and returns the seconds that passed, and those that processors
+// worked for it: for the supervisor, its target and all that they have waited for.
+func (b *building) time(prefix []string) (passed, worked float64, err error) {
 	cmd, err := b.fresh(prefix)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	start := time.Now()
-	_, err = output(cmd)
-	return time.Since(start).Seconds(), err
+	if _, err := output(cmd); err != nil {
+		return 0, 0, err
+	}
+	passed = time.Since(start).Seconds()
+	worked = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+	if b.makes != "" {
+		_, err = os.Stat(filepath.Join(b.out, b.makes))
+	}
+	return passed, worked, err
 }
 
 // fresh is a build from nothing.
@@ -193,10 +208,7 @@ func (b *building) fresh(prefix []string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := command(prefix, b.argv(b.source, b.out))
-	cmd.Env = os.Environ()
-	if b.env != nil {
-		cmd.Env = append(cmd.Env, b.env(b.out)...)
-	}
+	cmd.Env = append(os.Environ(), b.env(b.out)...)
 	return cmd, nil
 }
 

@@ -33,6 +33,11 @@ func wait(l *lab) error {
 	return nil
 }
 
+// ordering is the built-in filter for the pair that target.c calls one of.
+func (h *holding) ordering() []string {
+	return h.under("serialize", "--set", "first=getpgid", "--set", "second=getsid")
+}
+
 // The rivals of others; one takes part twice, where the difference is noise.
 const (
 	allowAll      = "filter that allows everything"
@@ -46,7 +51,7 @@ func (l *lab) others(h *holding) error {
 		{name: noFilter},
 		{name: allowAll, prefix: h.floored("nothing")},
 		{name: allowAllAgain, prefix: h.floored("nothing")},
-		{name: ourselves, prefix: h.under(h.object + ":order")},
+		{name: ourselves, prefix: h.ordering()},
 	}
 	all := make(map[string][]float64)
 	for r := 0; r < l.rounds; r++ {
@@ -87,7 +92,7 @@ func (l *lab) ordered(h *holding, where placement) error {
 	rivals := []rival{
 		{name: noFilter},
 		{name: cTracer, prefix: h.floored("order")},
-		{name: ourselves, prefix: h.under(h.object + ":order")},
+		{name: ourselves, prefix: h.ordering()},
 	}
 	all, err := l.raceHeld(where, rivals, h.target, "order", strconv.Itoa(orders))
 	if err != nil {
