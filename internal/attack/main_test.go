@@ -134,17 +134,19 @@ func commandUntil(ctx context.Context, t *testing.T, stack, name string, args ..
 	cmd.Log = &testLog{t: t, lines: 10}
 	// A group of its own, so that a hanging attack ends with all it started.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	context.AfterFunc(ctx, func() {
+	t.Cleanup(ignore(context.AfterFunc(ctx, func() {
 		if p := cmd.Process; p != nil {
 			_ = syscall.Kill(-p.Pid, syscall.SIGKILL)
 		}
-	})
+	})))
 	var err error
 	if cmd.Filters, err = loadStack(stack); err != nil {
 		t.Fatal(err)
 	}
 	return cmd
 }
+
+func ignore(stop func() bool) func() { return func() { stop() } }
 
 func loadStack(stack string) ([]*portcullis.Filter, error) {
 	var fs []*portcullis.Filter

@@ -78,7 +78,7 @@ static int put_filter(struct sock_filter *code, size_t size, unsigned int flags)
 }
 
 // The data of RET_TRACE that a supervisor may use, or not.
-static const unsigned int forged[] = { 0, 1, 2, 3, 0x5042, 0x5043, 0x5044, 0x7e57, 0x8000, 0xffff };
+static const unsigned int forged[] = { 0x5043, 0, 1, 2, 3, 0x5042, 0x5044, 0x7e57, 0x8000, 0xffff };
 
 static unsigned int forging;
 

@@ -102,16 +102,25 @@ static void limit(int resource, rlim_t value)
 	must("setrlimit", setrlimit(resource, &l));
 }
 
-// The first descriptor that is free, and from which on none may be used.
+static int next; // the first descriptor that is free, and from which on none may be used
+
+// The defender may not take one of those either.
+static void stat_and_look(char *page)
+{
+	stat_often(page);
+	for (int fd = 0; fd < next; fd++)
+		if (fcntl(fd, F_GETFD) == -1)
+			say("descriptor %d was closed\n", fd);
+}
+
 static void without_descriptors(char *page)
 {
-	int next = dup(1);
-
+	next = dup(1);
 	close(next);
 	limit(RLIMIT_NOFILE, next);
 	for (int i = 0; i < 10 && more(); i++)
-		waitpid(child(stat_often, page), NULL, 0);
-	stat_often(page);
+		waitpid(child(stat_and_look, page), NULL, 0);
+	stat_and_look(page);
 }
 
 static void without_memory(char *page)
