@@ -47,12 +47,16 @@ func (in *Installation) Expire(c *Call, after time.Duration) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.options.Events.Emit(&event.Event{
+	e := event.Event{
 		Kind: event.KindVerdict, Time: time.Now(), Engine: engineName, Leaf: event.LeafTrace,
 		Insn: -1, Pid: c.Caller.Pid(), Tid: c.Caller.Tid(), Comm: text(c.Caller.Comm()),
 		Call: event.CallOf(&c.Data, callName(&c.Data)), Verdict: abi.Errno(etimedout),
 		Text: fmt.Sprintf("waited %v for other calls to end", after),
-	})
+	}
+	if r := static(in.pre.Decide(&c.Data)); r.filter >= 0 { // the first that takes a tracer
+		in.attribute(&e, &r)
+	}
+	in.options.Events.Emit(&e)
 }
 
 // etimedout is ETIMEDOUT.

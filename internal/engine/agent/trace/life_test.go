@@ -124,6 +124,7 @@ func TestEnds(t *testing.T) {
 func TestSignals(t *testing.T) {
 	expect(t, "open", "fifo", 0, "interrupted: errno 4", "restarted: ok", "handled 1")
 	expect(t, "open", "storm 300", 0, "bad 0")
+	expect(t, "open", "ignored", 0, "epoll_wait: ok", "handled: errno 4")
 }
 
 func TestOrder(t *testing.T) {
@@ -141,7 +142,7 @@ func TestHeld(t *testing.T) {
 	if got := v.wait(); got != want {
 		t.Errorf("%v\nexpected %v", got, want)
 	}
-	if n := len(v.events.all); n != 1 || v.events.all[0].Verdict != abi.Errno(110) || !strings.Contains(v.events.all[0].Text, "waited") {
+	if n := len(v.events.all); n != 1 || v.events.all[0].Verdict != abi.Errno(110) || !strings.Contains(v.events.all[0].Text, "waited") || v.events.all[0].Program != "hold" {
 		t.Errorf("%d events: expected one, of the call that waited too long", n)
 	}
 	expect(t, "hold", "crowd", 0, "ok 20")

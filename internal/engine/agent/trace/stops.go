@@ -69,9 +69,43 @@ func (t *Tracer) signalled(th *thread, sig syscall.Signal) error {
 			return err
 		}
 		th.trap = nil
+	} else if err := t.unnoticed(th, sig); err != nil {
+		return err
 	}
 	return t.resume(th, sig)
 }
+
+// unnoticed lets a signal that the target ignores not end its call. Without a tracer
+// such a signal is not sent; with one it is, and some calls then fail with EINTR
+// whatever becomes of it. As a call that is made again if there is no handler, it does
+// what it would have done, but for a timeout, which starts anew. A stop ends these calls
+// without a tracer, too, once it is over.
+func (t *Tracer) unnoticed(th *thread, sig syscall.Signal) error {
+	switch sig {
+	case syscall.SIGSTOP, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGCONT:
+		return nil
+	}
+	var regs sys.Regs
+	if err := sys.TraceRegs(th.tid, &regs); err != nil {
+		return err
+	}
+	if int64(regs.Rax) != -int64(syscall.EINTR) || !fragile(regs.OrigRax) {
+		return nil
+	}
+	return sys.TraceSetResult(th.tid, restartNoHand)
+}
+
+// fragile tells calls that return EINTR where others have the kernel make them again.
+func fragile(nr uint64) bool {
+	switch nr {
+	case syscall.SYS_SEMOP, syscall.SYS_SEMTIMEDOP, syscall.SYS_RT_SIGTIMEDWAIT, syscall.SYS_IO_GETEVENTS,
+		sysIoPgetevents, syscall.SYS_EPOLL_WAIT, syscall.SYS_EPOLL_PWAIT, sysEpollPwait2:
+		return true
+	}
+	return false
+}
+
+const sysIoPgetevents = 333
 
 func (t *Tracer) tellTrap(th *thread) error {
 	var info sys.Siginfo

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -351,6 +352,28 @@ static int fifo(char **argv)
 	return 0;
 }
 
+/* A child that ends sends a signal that nobody asked for. */
+static int ignored(char **argv)
+{
+	struct sigaction act = { .sa_handler = on_signal };
+	struct itimerval soon = { .it_value.tv_usec = 100000 };
+	struct epoll_event e;
+	int fd = epoll_create1(0);
+	pid_t p;
+
+	(void)argv;
+	if (!(p = fork())) {
+		usleep(20000);
+		_exit(0);
+	}
+	printf("epoll_wait: %s\n", result(epoll_wait(fd, &e, 1, 200)));
+	reap(p);
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	printf("handled: %s\n", result(epoll_wait(fd, &e, 1, -1)));
+	return 0;
+}
+
 /* Signals come all the time while calls are made. */
 static int storm(char **argv)
 {
@@ -606,7 +629,7 @@ static const struct {
 	{ "trap", trap }, { "kill-thread", kill_thread }, { "kill-process", kill_process },
 	{ "none", none }, { "registers", registers }, { "lives", lives }, { "try", just_try },
 	{ "leader", leader }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
-	{ "order", order }, { "held", held }, { "loop", loop }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
+	{ "order", order }, { "held", held }, { "ignored", ignored }, { "loop", loop }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
 };
 
 int main(int argc, char **argv)
