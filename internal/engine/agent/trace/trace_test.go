@@ -32,7 +32,7 @@ import (
 const limit = 2 * time.Second
 
 // patient is how long a victim may take before it counts as a hang.
-const patient = 30 * time.Second
+const patient = time.Minute
 
 //go:embed testdata/filters/trace.o
 var object []byte
@@ -127,7 +127,7 @@ func start(t testing.TB, filters, path string, args ...string) *victim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.timer = time.AfterFunc(patience, func() { _ = v.cmd.Process.Kill() })
+	v.timer = time.AfterFunc(patient, func() { _ = v.cmd.Process.Kill() })
 	v.serve(listener, in)
 	return v
 }
