@@ -291,9 +291,9 @@ func TestDenialsNameTheirLinesInPinned(t *testing.T) {
 		args   []any
 		want   string
 	}{
-		{"paths read=/r", "open", []any{"/n", 0}, "PORTCULLIS_DENY(EACCES); /* not below read */"},
-		{"paths", "open", []any{"/n", 1}, "PORTCULLIS_DENY(EACCES); /* not below write */"},
-		{"paths exec=/r", "execve", []any{"/n"}, "PORTCULLIS_DENY(EACCES); /* not below exec */"},
+		{"paths read=/r", "open", []any{"/n", 0}, "DENY_WITH(error); /* not below read */"},
+		{"paths", "open", []any{"/n", 1}, "DENY_WITH(error); /* not below write */"},
+		{"paths exec=/r", "execve", []any{"/n"}, "DENY_WITH(error); /* not below exec */"},
 		{"paths", "fchmod", []any{1}, "PORTCULLIS_DENY(EACCES); /* by descriptor */"},
 		{"paths", "chroot", []any{"/n"}, "PORTCULLIS_DENY(EPERM); /* changes what names mean */"},
 		{"paths write=/w", "symlink", []any{"/n", "/w/l"}, "PORTCULLIS_DENY(EACCES); /* the link leads to less */"},

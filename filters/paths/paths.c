@@ -6,8 +6,8 @@
  * A call that names a file needs a path of the list read, write or exec in front of
  * that name, by what it does: opening for reading or writing; creating, removing,
  * renaming a file or giving it other attributes, which are writes; executing it.
- * Otherwise it fails with EACCES. By default everything is read and executed, and of
- * what is written only a few devices:
+ * Otherwise it fails with EACCES, or the error that is set. By default everything is
+ * read and executed, and of what is written only a few devices:
  *
  *	--set paths.write=/tmp,/home/me/project --set paths.relative=true
  *	--set paths.read=/usr,/lib,/lib64,/etc,/proc,/dev --set paths.exec=/usr/bin
@@ -42,12 +42,14 @@
  *   more.
  * - Links in /proc to what processes have open (root, cwd, exe, fd, map_files), and
  *   those in /dev to such, are not in an entry in front of them: an entry has to name
- *   them. An instance of proc that is mounted elsewhere has no such protection.
+ *   them. With an entry /proc, or /dev, relative names that begin like these are
+ *   refused, as a directory of that name is nowhere else to be told from one there. An
+ *   instance of proc that is mounted elsewhere has no such protection.
  * - What gives names another meaning is refused with EPERM: chroot, mounts, setns into
  *   another mount namespace, handles. So are calls newer than this filter, with ENOSYS.
  *
  * Paths longer than 2047 bytes are refused, and those longer than 253 bytes that have
- * empty components, "." or "..". A list takes 32 entries, all three some 80 in all.
+ * empty components, "." or "..". A list takes 32 entries, all three some 60 in all.
  *
  * Not asked about: the interpreter of a script and of a dynamic program, which the
  * kernel opens, and code that a program maps from what it may read; names of Unix
@@ -83,6 +85,18 @@ const volatile bool dotdot = false;
 
 /* Whether symbolic links may be made that lead to where less is allowed than at their own place. */
 const volatile bool symlinks = false;
+
+/* The error of calls that need a path of a list: 13 is EACCES, 2 ENOENT, 30 EROFS. */
+const volatile __u16 error = EACCES;
+
+/* PORTCULLIS_DENY for an error that the compiler does not know, with an instruction for
+ * messages to name the line of. */
+#define DENY_WITH(e)						\
+	do {							\
+		__s64 ____verdict = PORTCULLIS_ERRNO(e);	\
+		__asm__ volatile("%0 = %0" : "+r"(____verdict)); \
+		return ____verdict;				\
+	} while (0)
 
 #define PATH_MAX 4096
 #define SCAN_MAX 2048 /* how long a path may be */
@@ -544,7 +558,6 @@ static __always_inline bool clean(struct scratch *s, const struct asked *a, cons
 	return (!s->above || !s->relative) && (!s->dotdot || dotdot || a->resolve & RESOLVE_NO_SYMLINKS);
 }
 
-#define MAP_FILE 0x656c69665f70616dULL /* "map_file" */
 
 static __always_inline bool ended(__u64 w)
 {
@@ -563,42 +576,72 @@ static __always_inline bool links(__u64 w)
 		return ended(w >> 24);
 	if ((__u32)w == NAME4('r', 'o', 'o', 't'))
 		return ended(w >> 32);
-	return w == MAP_FILE || (w & 0xffffff) == NAME3('s', 't', 'd');
+	if ((w & 0xffffffffffULL) == 0x6e69647473ULL) /* "stdin" */
+		return ended(w >> 40);
+	if ((w & 0xffffffffffffULL) == 0x74756f647473ULL || (w & 0xffffffffffffULL) == 0x727265647473ULL)
+		return ended(w >> 48); /* "stdout", "stderr" */
+	return w == 0x656c69665f70616dULL; /* "map_file" */
 }
 
-/* Where such a link can be: behind /proc/PID/task/TID/ at most. */
-#define LINKS_AT 48
+/* process tells whether a component can be in front of such a link: a number, "self", "thread-self", "task". */
+static __always_inline bool process(__u64 w)
+{
+	__u32 first = (__u8)w;
+
+	if (first - '0' < 10)
+		return true;
+	return (__u32)w == NAME4('s', 'e', 'l', 'f') || (__u32)w == NAME4('t', 'a', 's', 'k') ||
+	       (__u32)w == NAME4('t', 'h', 'r', 'e');
+}
+
+/* Where such a link can be: behind /PID/task/TID/ at most. */
+#define LINKS_AT 24
 #define NOWHERE PORTCULLIS_PATH_SIZE
 
-/* magic is where the first such link begins in a path. */
+/* magic is where the first such link begins in a path, from a slash on. */
 static __always_inline __u32 magic(const __u8 *path)
 {
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < LINKS_AT; i++) {
-		if (path[i] == '/' && links(*(const __u64 *)(path + i + 1)))
+		__u64 w = *(const __u64 *)(path + i + 1);
+
+		if (path[i] != '/')
+			continue;
+		if (links(w))
 			return i + 1;
+		if (!process(w))
+			break;
 	}
 	return NOWHERE;
 }
 
-/* system tells whether a path is below /proc/ or /dev/. */
-static __always_inline bool system(const __u8 *path)
+#define PROC 0x636f72702fULL /* "/proc" */
+#define DEV 0x7665642fULL    /* "/dev" */
+
+/* linked is where such links would begin in an absolute path. */
+static __always_inline __u32 linked(const __u8 *path)
 {
 	__u64 w = *(const __u64 *)path;
 
-	return (w & 0xffffffffffffULL) == 0x2f636f72702fULL || (w & 0xffffffffffULL) == 0x2f7665642fULL;
+	if ((w & 0xffffffffffULL) == PROC)
+		return 5;
+	return (__u32)w == DEV ? 4 : NOWHERE;
 }
 
-/* holds_system tells whether a list has a directory in which there are such links. */
-static __always_inline bool holds_system(const volatile portcullis_paths *list)
+/*
+ * holds_links tells whether a list has a directory in which there are such links: /proc,
+ * that of a process, or /dev.
+ */
+static __always_inline bool holds_links(const volatile portcullis_paths *list)
 {
 	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++) {
 		__u64 w = *(const volatile __u64 *)list->path[i];
 
 		if (!(w & 0xff))
 			break;
-		if ((w & 0xffffffffffULL) == 0x636f72702fULL || (w & 0xffffffffffffffULL) == 0x7665642fULL ||
-		    (w & 0xffffffffffffffULL) == 0x2f7665642fULL)
+		if ((w & 0xffffffffffULL) == PROC && (!(w >> 48) || process(*(const volatile __u64 *)(list->path[i] + 6))))
+			return true;
+		if ((__u32)w == DEV && !(w >> 40))
 			return true;
 	}
 	return false;
@@ -673,10 +716,10 @@ static __always_inline __u32 inside(const struct asked *a)
 
 #define ALL (READ | WRITE | EXEC | LOOK)
 
-/* systems tells whether any list does. */
-static __always_inline bool systems(void)
+/* in_links tells whether a directory that is open may be one of those. */
+static __always_inline bool in_links(void)
 {
-	return holds_system(&read) || holds_system(&write) || holds_system(&exec);
+	return holds_links(&read) || holds_links(&write) || holds_links(&exec);
 }
 
 /* slashed tells whether path i begins with a slash: read again each time, as above. */
@@ -690,7 +733,7 @@ static __always_inline bool spelled(struct scratch *s, __u32 i)
 {
 	struct asked *a = &s->of[i];
 
-	a->odd = scan(a, (__u8 *)s->path[i]) || edges(a, (__u8 *)s->path[i]) || (systems() && !slashed(s, i));
+	a->odd = scan(a, (__u8 *)s->path[i]) || edges(a, (__u8 *)s->path[i]) || (in_links() && !slashed(s, i));
 	a->at = __builtin_offsetof(struct scratch, path) + i * sizeof(s->path[0]);
 	if (a->len > SCAN_MAX)
 		return false;
@@ -715,6 +758,7 @@ static __always_inline void weigh(struct scratch *s, __u32 i)
 {
 	struct asked *a = &s->of[i];
 	__u64 *path;
+	__u32 from;
 
 	a->granted = ALL & ~restricted();
 	a->below = 0;
@@ -725,15 +769,17 @@ static __always_inline void weigh(struct scratch *s, __u32 i)
 	if (!spelled(s, i))
 		return;
 	path = plain(s, a);
-	if (!slashed(s, i)) {
-		if (!systems() || magic((__u8 *)path) == NOWHERE)
-			a->granted |= s->kind == SYMLINK && !i ? ALL : inside(a);
-		return;
+	a->magic = slashed(s, i) ? linked((__u8 *)path) : in_links() ? 0 : NOWHERE;
+	from = a->magic % 8;
+	if (a->magic < NOWHERE)
+		a->magic = from + magic((__u8 *)path + from);
+	if (slashed(s, i)) {
+		look(s, a, &read, READ, path);
+		look(s, a, &write, WRITE, path);
+		look(s, a, &exec, EXEC, path);
+	} else if (a->magic >= NOWHERE) {
+		a->granted |= s->kind == SYMLINK && !i ? ALL : inside(a);
 	}
-	a->magic = system((__u8 *)path) ? magic((__u8 *)path) : NOWHERE;
-	look(s, a, &read, READ, path);
-	look(s, a, &write, WRITE, path);
-	look(s, a, &exec, EXEC, path);
 }
 
 /* lacking is the verdict if something is needed that is not granted, else 0. */
@@ -742,11 +788,11 @@ static __always_inline int lacking(const struct asked *a)
 	__u32 lacks = a->need & ~a->granted;
 
 	if (lacks & WRITE)
-		PORTCULLIS_DENY(EACCES); /* not below write */
+		DENY_WITH(error); /* not below write */
 	if (lacks & EXEC)
-		PORTCULLIS_DENY(EACCES); /* not below exec */
+		DENY_WITH(error); /* not below exec */
 	if (lacks)
-		PORTCULLIS_DENY(EACCES); /* not below read */
+		DENY_WITH(error); /* not below read */
 	return 0;
 }
 
