@@ -17,33 +17,30 @@ import (
 	"portcullis"
 )
 
-// server is a program under the filter phases.
+// server is a program under filters.
 type server struct {
 	t   *testing.T
 	cmd *portcullis.Cmd
-	out *bufio.Scanner
+	out chan string // its lines
 
 	mu     sync.Mutex
 	denied []string
 }
 
-// serve starts a server and reads its output until it says that it is ready.
+// serve starts a server under the filter phases and reads its output until it says
+// that it is ready.
 func serve(t *testing.T, ready string, settings []string, argv ...string) *server {
 	t.Helper()
+	return serveUnder(t, ready, []string{strings.Join(append([]string{"phases"}, settings...), " ")}, argv...)
+}
+
+// serveUnder is serve with other filters: each a name, and its settings behind spaces.
+func serveUnder(t *testing.T, ready string, filters []string, argv ...string) *server {
+	t.Helper()
 	path := findServer(t, argv[0])
-	s := &server{t: t, cmd: portcullis.Command(path, argv[1:]...)}
-	phases, err := portcullis.Load("phases")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, kv := range settings {
-		k, v, _ := strings.Cut(kv, "=")
-		if err := phases.Set(k, v); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s := &server{t: t, cmd: portcullis.Command(path, argv[1:]...), out: make(chan string, 1000)}
 	s.cmd.Engine = "agent"
-	s.cmd.Filters = []*portcullis.Filter{phases}
+	s.cmd.Filters = loaded(t, filters...)
 	s.cmd.Events, s.cmd.Observe = s.event, portcullis.ObserveDenials
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -54,10 +51,41 @@ func serve(t *testing.T, ready string, settings []string, argv ...string) *serve
 		t.Fatal(err)
 	}
 	w.Close()
-	s.out = bufio.NewScanner(r)
+	go s.read(r)
 	s.await(ready)
-	go io.Copy(io.Discard, r)
 	return s
+}
+
+// loaded are built-in filters: each a name, and its settings behind spaces.
+func loaded(t *testing.T, filters ...string) (all []*portcullis.Filter) {
+	t.Helper()
+	for _, text := range filters {
+		words := strings.Fields(text)
+		f, err := portcullis.Load(words[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kv := range words[1:] {
+			k, v, _ := strings.Cut(kv, "=")
+			if err := f.Set(k, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// read takes the output to its end. Lines that nobody waits for are dropped, where
+// there are too many.
+func (s *server) read(r io.Reader) {
+	defer close(s.out)
+	for lines := bufio.NewScanner(r); lines.Scan(); {
+		select {
+		case s.out <- lines.Text():
+		default:
+		}
+	}
 }
 
 // findServer looks where servers are, which is not in everyone's PATH.
@@ -75,9 +103,9 @@ func findServer(t *testing.T, name string) string {
 func (s *server) await(ready string) {
 	s.t.Helper()
 	var all []string
-	for s.out.Scan() {
-		all = append(all, s.out.Text())
-		if strings.Contains(s.out.Text(), ready) {
+	for line := range s.out {
+		all = append(all, line)
+		if strings.Contains(line, ready) {
 			return
 		}
 	}
@@ -181,6 +209,13 @@ func TestRedis(t *testing.T) {
 	port := freePort(t)
 	s := serve(t, "eady to accept connections", nil, "redis-server", "--port", fmt.Sprint(port), "--bind", "127.0.0.1",
 		"--dir", t.TempDir(), "--appendonly", "yes", "--save", "3600 1")
+	talkToRedis(t, port)
+	s.stop("")
+}
+
+// talkToRedis stores something and has it saved.
+func talkToRedis(t *testing.T, port int) {
+	t.Helper()
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)
@@ -196,5 +231,4 @@ func TestRedis(t *testing.T) {
 			t.Errorf("%s: got %q, %v, want %s", line.ask, got, err, line.want)
 		}
 	}
-	s.stop("")
 }
