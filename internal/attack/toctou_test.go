@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"portcullis"
 )
 
 // pinned is the object of the filters that these attacks have to get around.
@@ -60,6 +62,7 @@ func assaults() []assault {
 		{"forced-write", "paths", calls, 1},
 		{"own-forced-write", "paths", calls, 1},
 		{"fault", "paths", calls, 1},
+		{"early-fault", "paths", lives, 1},
 		{"late-map", "lax", calls, 0},
 		{"long-path", "lax", calls, 0},
 		{"map-over", "paths", calls, 1},
@@ -207,13 +210,10 @@ func (a *assault) pinned(t *testing.T, dir string, n int) score {
 	before := descriptorNames(t)
 	cmd := commandUntil(w.ctx, t, policies()[a.policy], attacker(t), "toctou", a.name, strconv.Itoa(n), strconv.Itoa(n))
 	cmd.Dir, cmd.Stdout = dir, w
-	if err := cmd.Run(); err != nil {
+	if err := w.run(cmd); err != nil {
 		t.Errorf("%v: expected the attack to end well", err)
 	}
-	if cmd.Process != nil {
-		await(t, cmd.Done())
-		nobodyLeft(t, cmd.Process.Pid)
-	}
+	nobodyLeft(t, cmd.Process.Pid)
 	if after := descriptorNames(t); len(after) > len(before) {
 		t.Errorf("descriptors before: %q, after: %q: expected none to be left", before, after)
 	}
@@ -380,6 +380,33 @@ func newWatch(t *testing.T) *watch {
 }
 
 func (w *watch) close() { w.alarm.Stop() }
+
+// run runs a command to the end of everything it started. A supervision that a killed
+// target does not end is given up.
+func (w *watch) run(cmd *portcullis.Cmd) error {
+	w.t.Helper()
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		err := cmd.Wait()
+		<-cmd.Done()
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-w.ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(patience):
+		w.t.Fatalf("the supervision does not end %v after its target was killed", patience)
+		return nil
+	}
+}
 
 // score is the last one. It says whether the attack had to be ended.
 func (w *watch) score() score {

@@ -231,6 +231,31 @@ static void by_fault(void)
 	}
 }
 
+static void call_at_once(char *p)
+{
+	missing(p + PAGE);
+	beside(supply, p + PAGE);
+	for (int i = 0; i < 5 && more(); i++) {
+		madvise(p + PAGE, PAGE, MADV_DONTNEED);
+		tally->turn = 0;
+		open_path(p + PAGE - 1);
+	}
+	_exit(0); // with its thread
+}
+
+// The same by a process whose thread that answers has only just been made: a defender
+// that waits for the page must not be what that thread waits for.
+static void by_early_fault(void)
+{
+	char *p = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	must("mmap", p == MAP_FAILED ? -1 : 0);
+	p[PAGE - 1] = words[SAFE][0];
+	must("userfaultfd", syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
+	while (more())
+		waitpid(child(call_at_once, p), NULL, 0);
+}
+
 // ---- reads that fail --------------------------------------------------------------------
 
 static int pages;
@@ -285,6 +310,7 @@ const struct attack memory_attacks[] = {
 	{ "forced-write", by_force },
 	{ "own-forced-write", by_own_force },
 	{ "fault", by_fault },
+	{ "early-fault", by_early_fault },
 	{ "late-map", late_map },
 	{ "long-path", long_path },
 	{ NULL, NULL },
