@@ -3,9 +3,13 @@
 package target
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
+	"unsafe"
 
 	"portcullis/internal/sys"
 )
@@ -32,11 +36,9 @@ func held() []os.Signal {
 }
 
 // forwarded are signals that somebody sends to the supervisor and means the target.
+// SIGCONT is no such one: see stopWith.
 func forwarded() []os.Signal {
-	return []os.Signal{
-		syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
-		syscall.SIGALRM, syscall.SIGCONT,
-	}
+	return []os.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM}
 }
 
 // Follower passes signals on. Catch makes it, before the target is started, so
@@ -75,7 +77,7 @@ func (f *Follower) Wait(p Process) (*os.ProcessState, error) {
 	defer close(f.done)
 	if t, ok := p.(Traced); ok && t.Stops() != nil {
 		signal.Stop(f.children) // its tracer reaps, and has a child at each of its stops
-		go f.followTold(t.Stops())
+		go f.followTold(p, t.Stops())
 	} else {
 		go f.followStops(p)
 	}
@@ -97,25 +99,60 @@ func (f *Follower) forward(p Process) {
 }
 
 // followStops stops this process whenever the target stops, for whoever waits
-// for it to see. Continuing it continues the target, by the signal's being
-// forwarded, if the terminal has not sent it to both. The goroutine ends with
-// the target.
+// for it to see. The goroutine ends with the target.
 func (f *Follower) followStops(p Process) {
 	for sys.WaitStopped(p.Pid()) == nil {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		stopWith(p)
 	}
 }
 
 // followTold is followStops for a target that is traced.
-func (f *Follower) followTold(stops <-chan struct{}) {
+func (f *Follower) followTold(p Process, stops <-chan struct{}) {
 	for {
 		select {
 		case <-stops:
-			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+			stopWith(p)
 		case <-f.done:
 			return
 		}
 	}
+}
+
+// stopWith stops this process if the target still is. Who continues it means the target,
+// and may have continued both, as shells do with jobs: that one may then have been
+// stopped anew, which a second SIGCONT would undo. Who stops the target and continues it
+// alone, at once, may leave this process stopped: nothing tells the kernel that both are
+// meant.
+func stopWith(p Process) {
+	if !stillStopped(p.Pid()) {
+		return
+	}
+	runtime.LockOSThread() // only a signal to one's own thread is sure to act before the call returns
+	defer runtime.UnlockOSThread()
+	_ = sys.ThreadSignal(sys.Gettid(), syscall.SIGSTOP)
+	if stillStopped(p.Pid()) {
+		_ = p.Signal(syscall.SIGCONT)
+	}
+}
+
+// stillStopped tells whether a child is in a stop that has been waited for, or that its
+// tracer has taken: one that has been continued is not, nor one that has stopped since.
+func stillStopped(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(" "))
+	return len(rest) > 0 && (rest[0] == 'T' || rest[0] == 't') && !newlyStopped(pid)
+}
+
+// newlyStopped looks for a stop of a child without taking it.
+func newlyStopped(pid int) bool {
+	const byPid, stopped, noHang, noWait = 1, 2, 1, 0x1000000
+	var info [32]uint32 // siginfo_t: signo, 0 if there is none, is its first field
+	_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPid, uintptr(pid),
+		uintptr(unsafe.Pointer(&info)), stopped|noHang|noWait, 0, 0)
+	return errno == 0 && info[0] != 0
 }
 
 // reapOthers collects ended children other than the target, whose status is

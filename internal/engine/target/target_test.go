@@ -155,6 +155,32 @@ func TestStoppedTargetStopsItsSupervisor(t *testing.T) {
 	}
 }
 
+// A SIGCONT for both is one: the target's next stop is not undone by a late copy of it.
+func TestContinuedTogetherAndStoppedAgain(t *testing.T) {
+	s := start(t, "echo ready; while read x; do kill -STOP $$; echo continued; done")
+	s.line(t)
+	for i := 0; i < 20; i++ {
+		fmt.Fprintln(s.in)
+		var w syscall.WaitStatus
+		if _, err := syscall.Wait4(s.Process.Pid, &w, syscall.WUNTRACED, nil); err != nil || !w.Stopped() {
+			t.Fatalf("stop %d: the supervisor did not stop: %v, %v", i, w, err)
+		}
+		syscall.Kill(-s.Process.Pid, syscall.SIGCONT) // as a shell does
+		if i%2 == 0 {
+			continue // without having seen the target go on
+		}
+		for j := 0; j < 2; j++ {
+			if got := s.line(t); got != "continued" {
+				t.Errorf("stop %d: the target printed %q", i, got)
+			}
+		}
+	}
+	s.in.Close()
+	if got := s.status(); got != 0 {
+		t.Errorf("status %d", got)
+	}
+}
+
 func TestOrphansAreReaped(t *testing.T) {
 	// The middle process ends before the one it started, which becomes ours.
 	s := start(t, `sh -c 'sleep 1000 >/dev/null & echo $!'; read x`)
