@@ -144,3 +144,32 @@ func TestNeedNamesAllThatIsMissing(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// TestFloorsDecide holds each floor to the policy: one that lets everything pass would
+// be the fastest.
+func TestFloorsDecide(t *testing.T) {
+	if err := need(compiler); err != nil {
+		t.Skip(err)
+	}
+	l, err := newLab(1, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	target, err := l.compile("target", "-static")
+	if err != nil {
+		t.Fatal(err)
+	}
+	floor, err := l.compile("floor", "-static")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mode, denies := range map[string]bool{
+		"pin": true, "paths": true, "notify": true, "notify-openat": true, "order": false, "nothing": false,
+	} {
+		c := rival{name: mode, prefix: []string{floor, mode}, denies: denies}
+		if _, err := c.time(placement{}, []string{target, "open", "100", target}); err != nil {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}

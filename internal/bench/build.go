@@ -27,7 +27,9 @@ type project struct {
 	prepare func(l *lab) (string, error)
 	// argv builds it from the sources to a directory.
 	argv func(source, out string) []string
-	env  func(out string) []string
+	env  func(source, out string) []string
+	// sets are constants of the filter, beside its lists.
+	sets []string
 	// makes is a file that is there in the end, "" where the status says enough.
 	makes string
 }
@@ -35,17 +37,18 @@ type project struct {
 // projects are from small to large. Compilers of C look for each header in many
 // directories: so many calls with paths a second are seldom.
 func projects() []project {
-	goTools := []string{"go"}
+	goTools, goSets := []string{"go"}, []string{"descriptors=true"}
+	cSets := []string{"relative=true", "descriptors=true", "dotdot=true", "symlinks=true"}
 	cTools := []string{compiler, "make", "gelf.h", kernelSource}
 	return []project{
 		{"libbpf.a", cTools, libbpf, func(source, out string) []string {
 			return makeIn(source, out, out+"/libbpf.a")
-		}, debian, "libbpf.a"},
+		}, debian, cSets, "libbpf.a"},
 		{"libbpf", cTools, libbpf, func(source, out string) []string {
 			return makeIn(source, out)
-		}, debian, "libbpf.so"},
-		{"net/http", goTools, nil, goBuild("net/http"), goCache, ""},
-		{"std", goTools, nil, goBuild("std"), goCache, ""},
+		}, debian, cSets, "libbpf.so"},
+		{"net/http", goTools, goRoot, goBuild("net/http"), goCache, goSets, ""},
+		{"std", goTools, goRoot, goBuild("std"), goCache, goSets, ""},
 	}
 }
 
@@ -54,14 +57,21 @@ func makeIn(source, out string, targets ...string) []string {
 }
 
 // debian takes tools from where the lists say that they are.
-func debian(string) []string { return []string{"PATH=/usr/bin:/bin"} }
+func debian(string, string) []string { return []string{"PATH=/usr/bin:/bin"} }
 
 func goBuild(pkg string) func(string, string) []string {
 	return func(string, string) []string { return []string{"go", "build", "-a", "-o", os.DevNull, pkg} }
 }
 
-func goCache(out string) []string {
-	return []string{"GOCACHE=" + out, "GOTOOLCHAIN=local", "CGO_ENABLED=0", "GOFLAGS="}
+// goCache leaves nothing to be found out, or kept, outside of the lists.
+func goCache(root, out string) []string {
+	return []string{"GOROOT=" + root, "GOCACHE=" + out, "HOME=" + out, "GOTOOLCHAIN=local", "CGO_ENABLED=0", "GOFLAGS="}
+}
+
+// goRoot is where Go's own sources are.
+func goRoot(*lab) (string, error) {
+	out, err := output(exec.Command("go", "env", "GOROOT"))
+	return strings.TrimSpace(string(out)), err
 }
 
 // libbpf unpacks what it is built from.
@@ -120,9 +130,7 @@ func (l *lab) newBuilding(p project) (*building, error) {
 		return nil, err
 	}
 	b := &building{project: p, holding: h, out: filepath.Join(l.dir, "built")}
-	if p.prepare != nil {
-		b.source, err = p.prepare(l)
-	}
+	b.source, err = p.prepare(l)
 	return b, err
 }
 
@@ -169,15 +177,13 @@ func (b *building) rivals() []rival {
 // lists are constants of the filter by which every build succeeds: what compilers read
 // (Go's, where Debian or its own archive puts it), and that they write temporary files.
 func (b *building) lists() (read, written []string) {
-	home, _ := os.UserHomeDir()
 	temp := os.TempDir()
-	read = []string{"--set", "read=" + strings.Join([]string{
-		"/usr", "/etc", "/lib", "/lib64", "/bin", "/dev", "/sys", home, temp,
-	}, ",")}
-	return read, []string{
-		"--set", "write=/dev/null," + temp, "--set", "relative=true", "--set", "descriptors=true",
-		"--set", "dotdot=true", "--set", "symlinks=true",
+	read = []string{"--set", "read=/usr,/etc,/lib,/lib64,/bin,/dev,/proc,/sys," + temp}
+	written = []string{"--set", "write=/dev/null," + temp}
+	for _, s := range b.sets {
+		written = append(written, "--set", s)
 	}
+	return read, written
 }
 
 // time builds once and returns the seconds that passed, and those that processors
@@ -208,7 +214,7 @@ func (b *building) fresh(prefix []string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := command(prefix, b.argv(b.source, b.out))
-	cmd.Env = append(os.Environ(), b.env(b.out)...)
+	cmd.Env = append(os.Environ(), b.env(b.source, b.out)...)
 	return cmd, nil
 }
 
