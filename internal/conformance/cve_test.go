@@ -45,11 +45,13 @@ def executes(argv):
     n = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return errno.errorcode[n] if n else "ok"
 def sleep_of(tid):
-    lines = dict(l.split(":") for l in open("/proc/self/task/%d/status" % tid))
+    lines = dict(l.split(":", 1) for l in open("/proc/self/task/%d/status" % tid))
     return lines["State"].split()[0] == "S" and lines["voluntary_ctxt_switches"]
 def waits_in(tid, nr):
-    asleep = sleep_of(tid)
-    return asleep and open("/proc/self/task/%d/syscall" % tid).read().split()[0] == str(nr) and sleep_of(tid) == asleep
+    try:
+        asleep = sleep_of(tid)
+        return asleep and open("/proc/self/task/%d/syscall" % tid).read().split()[0] == str(nr) and sleep_of(tid) == asleep
+    except OSError: return False # it has ended
 def beside(hold, nr, make, release):
     tids, ended = {}, []
     def run(call):
