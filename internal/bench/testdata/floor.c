@@ -303,47 +303,64 @@ static void filter(int sock)
 		die("seccomp");
 }
 
+// start forks the command, which waits for a byte before it installs its filter.
+static void start(int sock, char **argv)
+{
+	char byte;
+
+	command = fork();
+	if (command < 0)
+		die("fork");
+	if (command)
+		return;
+	if (read(sock, &byte, 1) != 1)
+		_exit(2);
+	filter(sock);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execvp(argv[0], argv);
+	die(argv[0]);
+}
+
+static void serve(int sock, const sigset_t *chld)
+{
+	signal(SIGCHLD, ended);
+	if (mode->action == SECCOMP_RET_USER_NOTIF) {
+		int fd = receive_fd(sock);
+		sigprocmask(SIG_UNBLOCK, chld, NULL);
+		answer(fd);
+	}
+	sigprocmask(SIG_UNBLOCK, chld, NULL);
+	for (;;)
+		pause();
+}
+
 int main(int argc, char **argv)
 {
-	int pair[2];
-	char byte = 0;
+	int pair[2], traces;
+	sigset_t chld;
 
 	if (argc < 3) {
 		fprintf(stderr, "usage: floor MODE CMD ARGS\n");
 		return 2;
 	}
 	choose(argv[1]);
-	if (mode->action == SECCOMP_RET_TRACE)
+	traces = mode->action == SECCOMP_RET_TRACE;
+	if (traces)
 		offer_slot();
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		die("socketpair");
-	sigset_t chld, before;
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &chld, &before);
-	command = fork();
-	if (command < 0)
-		die("fork");
-	if (!command) {
-		sigprocmask(SIG_SETMASK, &before, NULL);
-		if (read(pair[1], &byte, 1) != 1)
-			_exit(2);
-		filter(pair[1]);
-		execvp(argv[2], argv + 2);
-		die(argv[2]);
-	}
-	if (mode->action == SECCOMP_RET_TRACE)
+	sigprocmask(SIG_BLOCK, &chld, NULL);
+	start(pair[1], argv + 2);
+	if (traces)
 		seize(command);
-	if (write(pair[0], &byte, 1) != 1)
+	if (write(pair[0], "", 1) != 1)
 		die("write");
-	if (mode->action == SECCOMP_RET_TRACE)
-		return trace(command);
-	signal(SIGCHLD, ended);
 	close(pair[1]);
-	int fd = mode->action == SECCOMP_RET_USER_NOTIF ? receive_fd(pair[0]) : -1;
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	if (fd >= 0)
-		answer(fd);
-	for (;;)
-		pause();
+	if (traces)
+		return trace(command);
+	serve(pair[0], &chld);
 }
