@@ -21,7 +21,7 @@ import (
 func victims() map[string]func(args []string) int {
 	return map[string]func([]string) int{
 		"echo": echo, "storm": storm, "attack": attack, "nest": nest, "supervise": superviseEcho,
-		"threads": threads, "reuse": reuse, "remap": remap, "flip": flip, "crowd": crowd,
+		"threads": threads, "reuse": reuse, "remap": remap, "flip": flip, "crowd": crowd, "opens": opens, "tries": tries, "hide": hide,
 	}
 }
 
