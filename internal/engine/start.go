@@ -59,6 +59,7 @@ func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	planned := make(chan *plan, 1)
 	go func() { planned <- newPlan(s, &o) }()
+	noted := copies(cmd)
 	stage, err := launch.Begin(cmd)
 	p := <-planned
 	switch {
@@ -68,7 +69,7 @@ func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 		stage.Abandon()
 		return nil, p.err
 	case p.traced:
-		return startTraced(cmd, stage, p, &o)
+		return startTraced(cmd, stage, p, noted, &o)
 	}
 	listener, err := stage.Install(p.cfg)
 	switch {
@@ -81,8 +82,9 @@ func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 }
 
 // startTraced makes a stage a target that has a tracer from its first instruction.
-func startTraced(cmd *exec.Cmd, stage *launch.Stage, p *plan, o *Options) (*Process, error) {
+func startTraced(cmd *exec.Cmd, stage *launch.Stage, p *plan, noted *copied, o *Options) (*Process, error) {
 	started := newProcess(cmd, Agent)
+	started.copied = noted
 	started.tracer = trace.New(decider{p.in, p.slots}, trace.Options{Limit: o.WaitLimit, Logf: o.logf})
 	started.traced = make(chan struct{})
 	go func() {
@@ -281,6 +283,7 @@ type Process struct {
 	done   chan struct{}
 	tracer *trace.Tracer // nil for none
 	traced chan struct{} // closed when it has ended
+	copied *copied
 }
 
 func newProcess(cmd *exec.Cmd, engine Kind) *Process {
@@ -315,28 +318,28 @@ func (p *Process) Wait() (*os.ProcessState, error) {
 		err := p.cmd.Wait()
 		return p.cmd.ProcessState, err
 	}
-	p.tracer.Await(p.Pid()) // before, this process would take stops for the end
+	end := p.tracer.Await() // before, this process would take stops for the end
 	err := p.cmd.Wait()
-	if end := p.tracer.End(); end != nil && errors.Is(err, syscall.ECHILD) {
-		err = p.taken(end)
+	if errors.Is(err, syscall.ECHILD) {
+		err = p.taken(&end)
 	}
 	return p.cmd.ProcessState, err
 }
 
-// taken makes up for the end of a target that its tracer had to take note of, so that
-// nobody else could.
+// taken makes up for the end of a target, of which its tracer took note: exec.Cmd has
+// waited for the copying of its streams, but knows of no end.
 func (p *Process) taken(end *trace.End) error {
 	pid := p.Pid()
 	_ = p.cmd.Process.Release() // what package os does once it has waited
 	p.cmd.Process.Pid = pid
-	state, err := sys.StateOf(pid, end.Status)
+	state, err := sys.StateOf(pid, end.Status, &end.Usage)
 	if err != nil {
 		return err
 	}
 	if p.cmd.ProcessState = state; !state.Success() {
 		return &exec.ExitError{ProcessState: state}
 	}
-	return nil
+	return p.copied.err()
 }
 
 // Done is closed when no filtered task is left that needs this process, or the

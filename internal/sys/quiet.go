@@ -3,9 +3,6 @@
 package sys
 
 import (
-	"bytes"
-	"fmt"
-	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -38,10 +35,10 @@ func QuietStops() {
 
 // WaitNow is WaitUsage for any tracee that does not wait: without a stop or end the
 // Tid is 0.
-func WaitNow() (Stop, syscall.WaitStatus, error) {
+func WaitNow(usage *syscall.Rusage) (Stop, syscall.WaitStatus, error) {
 	var status int32
 	got, _, errno := syscall.RawSyscall6(unix.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&status)),
-		tracees|unix.WNOHANG, 0, 0, 0)
+		tracees|unix.WNOHANG, uintptr(unsafe.Pointer(usage)), 0, 0)
 	switch {
 	case errno != 0:
 		return Stop{}, 0, errno
@@ -54,35 +51,3 @@ func WaitNow() (Stop, syscall.WaitStatus, error) {
 
 // Yield lets another thread have the processor, if one waits for it.
 func Yield() { syscall.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }
-
-// Doomed tells whether a thread will not run in user mode again: it is dead, exits, or
-// has been sent the SIGKILL that ends its process.
-func Doomed(tid int) bool {
-	const exiting = 0x4 // PF_EXITING, linux/sched.h
-	var buf [4096]byte
-	n, err := ReadFile([]byte(fmt.Sprintf("/proc/%d/stat\x00", tid)), buf[:])
-	if err != nil {
-		return err == syscall.ENOENT || err == syscall.ESRCH
-	}
-	// Behind the name, which may hold anything: state, then six numbers, then flags.
-	fields := bytes.Fields(buf[bytes.LastIndexByte(buf[:n], ')')+1 : n])
-	if len(fields) < 7 {
-		return false
-	}
-	flags, err := strconv.ParseUint(string(fields[6]), 10, 64)
-	return err == nil && flags&exiting != 0 || killed(tid, buf[:])
-}
-
-// killed tells whether a thread has SIGKILL pending.
-func killed(tid int, buf []byte) bool {
-	n, err := ReadFile([]byte(fmt.Sprintf("/proc/%d/status\x00", tid)), buf)
-	if err != nil {
-		return err == syscall.ENOENT || err == syscall.ESRCH
-	}
-	_, rest, found := bytes.Cut(buf[:n], []byte("\nSigPnd:\t"))
-	if !found || len(rest) < 16 {
-		return false
-	}
-	pending, err := strconv.ParseUint(string(rest[:16]), 16, 64)
-	return err == nil && pending>>(uint(syscall.SIGKILL)-1)&1 != 0
-}

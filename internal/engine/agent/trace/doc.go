@@ -38,8 +38,14 @@
 // for nothing but stops. Time limits are the target's own (the call in which it waits
 // has one), or a SIGKILL that a timer sends.
 //
-// A tracer in the process that is also the parent sees and reaps ends before whoever
-// waits for its child; worse, waiting for a child that one's own process traces reports
-// its stops (wait_consider_task in kernel/exit.c). So nobody may wait for the command
-// before it has been let go, at its exit; see Await.
+// A tracer in the process that is also the parent reaps the end of the command before
+// whoever waits for its child; worse, waiting for a child that one's own process traces
+// reports its stops (wait_consider_task in kernel/exit.c). So nobody may wait for the
+// command but its tracer; see Await. PTRACE_O_TRACEEXIT could leave the end to the
+// parent, but then what is killed would not go before its tracer has looked at it.
+//
+// That matters where the tracer itself is held up: memory of a target can be a file, or
+// faults that somebody answers, and reading it takes as long as that somebody likes. A
+// guard kills the whole tree after a time. With it goes who held up the tracer, if that
+// was one of the targets.
 package trace

@@ -49,7 +49,7 @@ func (t *Tracer) superseded(th *thread, stop sys.Stop) bool {
 		return false
 	}
 	switch stop.Kind {
-	case sys.Ended, sys.Killed, sys.ExecStop, sys.ExitStop: // the call waits for its end
+	case sys.Ended, sys.Killed, sys.ExecStop:
 		return false
 	}
 	th.proc.held = append(th.proc.held, stop)

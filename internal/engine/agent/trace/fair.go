@@ -2,16 +2,12 @@
 
 package trace
 
-import (
-	"syscall"
-
-	"portcullis/internal/sys"
-)
+import "portcullis/internal/sys"
 
 // seen is a stop or an end, as it was waited for.
 type seen struct {
 	sys.Stop
-	status syscall.WaitStatus
+	end End
 }
 
 // round is how many stops are taken as they come. The kernel reports the youngest task
@@ -28,7 +24,7 @@ func (t *Tracer) take(first seen) {
 		t.gather()
 	}
 	for _, s := range t.batch {
-		t.status = s.status
+		t.last = s.end
 		t.step(s.Stop)
 	}
 }
@@ -36,12 +32,14 @@ func (t *Tracer) take(first seen) {
 // gather takes all stops that there are.
 func (t *Tracer) gather() {
 	for {
-		stop, status, err := sys.WaitNow()
+		var end End
+		stop, status, err := sys.WaitNow(&end.Usage)
 		if err != nil || stop.Tid == 0 {
 			return // what is wrong will be so the next time
 		}
 		t.forget(stop.Tid)
-		t.batch = append(t.batch, seen{stop, status})
+		end.Status = status
+		t.batch = append(t.batch, seen{stop, end})
 	}
 }
 

@@ -70,7 +70,6 @@ func (t *Tracer) descend(parent, child *thread, flags uint32) bool {
 		in = &space{}
 	}
 	t.join(child, p, in)
-	child.exit = parent.exit
 	if parent.call.mask != 0 { // it starts with the registers of its parent's call
 		child.inherited = &current{args: parent.call.args, mask: parent.call.mask}
 	}
@@ -97,12 +96,6 @@ func (t *Tracer) release(th *thread) error {
 			return err
 		}
 	}
-	if th.exit && th.tid != t.command {
-		th.exit = false
-		if err := sys.TraceOptions(th.tid, traced); err != nil {
-			return err
-		}
-	}
 	return t.resume(th, 0)
 }
 
@@ -125,12 +118,6 @@ func (t *Tracer) executed(th *thread) error {
 	t.mu.Lock()
 	th.space = &space{threads: 1}
 	t.mu.Unlock()
-	if th.tid == t.command && !th.exit {
-		th.exit = true
-		if err := sys.TraceOptions(th.tid, traced|sys.TraceExit); err != nil {
-			return err
-		}
-	}
 	return t.resume(th, 0)
 }
 
@@ -152,34 +139,6 @@ func (t *Tracer) succeed(first *thread, former int) *thread {
 	return th
 }
 
-// exiting is the command's first thread at its end, which is let go if its process
-// ends with it: then nobody waits in vain for its parent's turn to wait.
-func (t *Tracer) exiting(th *thread) error {
-	if th.tid != t.command || !t.last(th) {
-		return t.resume(th, 0)
-	}
-	if err := sys.TraceDetach(th.tid, 0); err != nil {
-		return err
-	}
-	t.remove(th)
-	t.drop(th)
-	t.letGo()
-	return nil
-}
-
-// last tells whether no other thread of the process will make a call.
-func (t *Tracer) last(th *thread) bool {
-	if th.proc.threads == 1 {
-		return true
-	}
-	for tid, other := range t.threads {
-		if other != th && other.proc == th.proc && !sys.Doomed(tid) {
-			return false
-		}
-	}
-	return true
-}
-
 // ended is a task that is no more.
 func (t *Tracer) ended(th *thread) {
 	t.remove(th)
@@ -188,7 +147,7 @@ func (t *Tracer) ended(th *thread) {
 		t.drop(th)
 	}
 	if th.tid == t.command {
-		t.end = &End{Status: t.status}
+		t.end = t.last
 		t.letGo()
 	}
 }

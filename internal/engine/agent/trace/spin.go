@@ -2,11 +2,7 @@
 
 package trace
 
-import (
-	"syscall"
-
-	"portcullis/internal/sys"
-)
+import "portcullis/internal/sys"
 
 // spin decides whether to look for the next stop a few times before waiting for it.
 // To sleep and be woken costs as much as all else about a stop, and more where the
@@ -24,19 +20,20 @@ const (
 )
 
 // nextStop waits for a stop or an end.
-func (t *Tracer) nextStop() (sys.Stop, syscall.WaitStatus, error) {
+func (t *Tracer) nextStop() (stop sys.Stop, err error) {
 	if t.spin.worth() {
 		for i := 0; i < looks; i++ {
-			stop, status, err := sys.WaitNow()
+			stop, t.last.Status, err = sys.WaitNow(&t.last.Usage)
 			if err != nil || stop.Tid != 0 {
 				t.spin.won()
-				return stop, status, err
+				return stop, err
 			}
 			sys.Yield()
 		}
 		t.spin.lost()
 	}
-	return sys.WaitUsage(-1, nil)
+	stop, t.last.Status, err = sys.WaitUsage(-1, &t.last.Usage)
+	return stop, err
 }
 
 func (s *spin) worth() bool {

@@ -42,8 +42,6 @@ func (t *Tracer) dispatch(th *thread, stop sys.Stop) error {
 		return t.forked(th, stop)
 	case sys.ExecStop:
 		return t.executed(th)
-	case sys.ExitStop:
-		return t.exiting(th)
 	case sys.JobStop:
 		return t.jobStopped(th)
 	case sys.TrapStop:

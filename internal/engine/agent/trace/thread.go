@@ -43,7 +43,6 @@ type thread struct {
 	fresh, stopped bool
 	inherited      *current
 	watch          *watchdog
-	exit           bool // its end is a stop
 }
 
 // trap is a call that becomes a SIGSYS.

@@ -151,17 +151,14 @@ func (v *victim) serve(listener int, in *decide.Installation) {
 // wait waits for the command, and then for all it left behind.
 func (v *victim) wait() outcome {
 	v.t.Helper()
-	v.tracer.Await(v.cmd.Process.Pid)
-	err := v.cmd.Wait()
-	o := outcome{out: v.out.String()}
-	switch end := v.tracer.End(); {
-	case end != nil && errors.Is(err, syscall.ECHILD):
-		o.status = end.Status
-	case v.cmd.ProcessState == nil:
-		v.t.Fatalf("waiting for the command: %v", err)
-	default:
-		o.status = v.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	end := v.tracer.Await()
+	if err := v.cmd.Wait(); !errors.Is(err, syscall.ECHILD) {
+		v.t.Errorf("waiting for the command: %v: expected that its tracer has", err)
 	}
+	if end.Usage.Utime.Nano()+end.Usage.Stime.Nano() == 0 {
+		v.t.Error("the command has used no time")
+	}
+	o := outcome{v.out.String(), end.Status}
 	if err := <-v.ended; err != nil {
 		v.t.Errorf("the tracer: %v", err)
 	}

@@ -51,16 +51,17 @@ type Tracer struct {
 	seized  chan error
 	abandon sync.Once
 	command int
-	let     chan struct{} // closed when the command is let go
-	end     *End
+	let     chan struct{} // closed when the command has ended
+	end     End           // valid then
 	stops   chan struct{}
 	stopped atomic.Bool
 
 	spin     spin
 	served   uint64
 	batch    []seen
-	status   syscall.WaitStatus // of the end at hand
-	failures uint64             // seldom's
+	last     End          // of the stop or end at hand
+	since    atomic.Int64 // when what is being done was begun, 0 for nothing
+	failures uint64       // seldom's
 	// What the call at hand needs.
 	set    pin.Set
 	caller *caller
@@ -79,8 +80,11 @@ type request struct {
 	admit func() error
 }
 
-// End is how the command ended, where the tracer had to take that news.
-type End struct{ Status syscall.WaitStatus }
+// End is how the command ended, and what it had used until then.
+type End struct {
+	Status syscall.WaitStatus
+	Usage  syscall.Rusage
+}
 
 // New makes a tracer that asks d. Run must follow.
 func New(d Decider, o Options) *Tracer {
@@ -109,13 +113,13 @@ func (t *Tracer) Seize(pid int, admit func() error) error {
 // Abandon ends a Run that waits for Seize, or whose Seize failed.
 func (t *Tracer) Abandon() { t.abandon.Do(func() { close(t.seize) }) }
 
-// Await waits until the command is let go: it has ended, or is past its last
-// instruction, and whoever is its parent may wait for it.
-func (t *Tracer) Await(int) { <-t.let }
-
-// End is how the command ended if nobody else can find out, else nil. It is for after
-// Await.
-func (t *Tracer) End() *End { return t.end }
+// Await waits until the command has ended, and says how. Nobody else can find out:
+// waiting for a child that one's own process traces takes its stops for ends, so the
+// tracer is the one who waits.
+func (t *Tracer) Await() End {
+	<-t.let
+	return t.end
+}
 
 // Stops has an element each time the command was stopped by a signal.
 func (t *Tracer) Stops() <-chan struct{} { return t.stops }
@@ -140,6 +144,7 @@ func (t *Tracer) Run() error {
 		return nil
 	}
 	defer t.letGo()
+	defer t.guard()()
 	if err := t.trace(); err != nil {
 		return err // with its thread
 	}
@@ -147,14 +152,14 @@ func (t *Tracer) Run() error {
 	return nil
 }
 
-// options of every tracee; the command's own first thread has also TraceExit, at
-// whose stop it is let go.
+// options of every tracee. None stops at its end: a task that is killed goes, whatever
+// its tracer is doing.
 const traced = sys.TraceExitKill | sys.TraceSysGood | sys.TraceSeccomp | sys.TraceFork |
 	sys.TraceVfork | sys.TraceClone | sys.TraceExec
 
 func (t *Tracer) begin(r request) error {
 	sys.QuietStops()
-	if err := sys.TraceSeize(r.pid, traced|sys.TraceExit); err != nil {
+	if err := sys.TraceSeize(r.pid, traced); err != nil {
 		return err
 	}
 	if err := r.admit(); err != nil {
@@ -162,7 +167,6 @@ func (t *Tracer) begin(r request) error {
 	}
 	t.command = r.pid
 	th := t.newProcess(r.pid, &space{})
-	th.exit = true
 	if err := t.resume(th, 0); err != nil { // killed: its end is to come
 		t.lost(sys.Stop{Tid: r.pid, Kind: sys.ExecStop}, err)
 	}
@@ -179,7 +183,7 @@ func (t *Tracer) letGo() {
 
 func (t *Tracer) trace() error {
 	for {
-		stop, status, err := t.nextStop()
+		stop, err := t.nextStop()
 		switch {
 		case err == syscall.ECHILD:
 			return nil
@@ -188,7 +192,9 @@ func (t *Tracer) trace() error {
 		case t.stopped.Load():
 			return errStopped
 		}
-		t.take(seen{stop, status})
+		t.since.Store(int64(sys.Monotonic()))
+		t.take(seen{stop, t.last})
+		t.since.Store(0)
 	}
 }
 
