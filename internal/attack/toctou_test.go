@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"portcullis"
+	"portcullis/internal/engine/target"
 )
 
 // pinned is the object of the filters that these attacks have to get around.
@@ -62,7 +63,6 @@ func assaults() []assault {
 		{"forced-write", "paths", calls, 1},
 		{"own-forced-write", "paths", calls, 1},
 		{"fault", "paths", calls, 1},
-		{"early-fault", "paths", lives, 1},
 		{"late-map", "lax", calls, 0},
 		{"long-path", "lax", calls, 0},
 		{"map-over", "paths", calls, 1},
@@ -282,6 +282,26 @@ func TestStoppedSupervisorPins(t *testing.T) {
 	t.Logf("attack %s: plain won %d of %d; pinned won %d of %d", a.name, loser.won, loser.attempts, got.won, got.attempts)
 	if loser.won == 0 || got.won != 0 || got.attempts < 1000 || got.passed < a.passes {
 		t.Errorf("plain %+v, pinned %+v: expected wins there, and here 1000 attempts of which some pass and none wins", loser, got)
+	}
+}
+
+// TestHeldUpTracer attacks the promise that a target cannot hold up its supervisor for
+// good: the thread that answers the faults of what is to be pinned waits for the tracer,
+// which waits for that answer. They are killed after a while, and the supervision ends.
+func TestHeldUpTracer(t *testing.T) {
+	dir := arena(t)
+	a := assault{"early-fault", "paths", tasks, 0}
+	loser := a.plain(t, dir)
+	w := newWatch(t)
+	defer w.close()
+	cmd := commandUntil(w.ctx, t, policies()[a.policy], attacker(t), "toctou", a.name, "100", "100")
+	cmd.Dir, cmd.Stdout = dir, w
+	err := w.run(cmd)
+	nobodyLeft(t, cmd.Process.Pid)
+	got := w.score()
+	t.Logf("attack %s: plain won %d of %d; pinned won %d of %d: %v", a.name, loser.won, loser.attempts, got.won, got.attempts, err)
+	if loser.won == 0 || got.won != 0 || target.ExitStatus(cmd.ProcessState) != 128+int(syscall.SIGKILL) {
+		t.Errorf("%v, plain %+v, pinned %+v: expected wins there, and here none and an end", err, loser, got)
 	}
 }
 
