@@ -3,6 +3,7 @@ package filters_test
 import (
 	"bytes"
 	"math/rand"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -314,5 +315,40 @@ func TestDenialsNameTheirLinesInPinned(t *testing.T) {
 		if got := sourceOf(t, name, r.Program.LineOf(r.PC)); got != c.want {
 			t.Errorf("%s, %s: %v by %q, want %q", c.filter, c.call, abi.Verdict(r.Ret), got, c.want)
 		}
+	}
+}
+
+// BenchmarkPinned decides in the filters that read arguments.
+func BenchmarkPinned(b *testing.B) {
+	const lists = "read=/usr,/lib,/lib64,/bin,/sbin,/etc,/proc,/dev,/home/me/project"
+	for _, c := range []struct {
+		name, filter string
+		nr           int32
+		arg          int
+		text         string
+	}{
+		{"paths/plain", "paths " + lists, 2, 0, "/home/me/project/src/main.c\x00"},
+		{"paths/odd", "paths " + lists, 2, 0, "/home/me//project/./src/main.c\x00"},
+		{"paths/relative", "paths " + lists, 2, 0, "src/main.c\x00"},
+		{"connect", "connect allow=10.0.0.0/8,[fd00::]/8,192.168.0.0/16:80-90", 42, 1, sockaddr(netip.MustParseAddrPort("192.168.1.1:80")) + "\x00"},
+		{"exec-list", "exec-list", 59, 0, "/usr/bin/git\x00"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			words := strings.Fields(c.filter)
+			m, _ := machine(b, words[0], words[1:]...)
+			who := &pinned{task: task{process: 1, thread: 1}, arguments: map[uint64][]byte{1 << 20: []byte(c.text)}}
+			d := &abi.SeccompData{Nr: c.nr, Arch: abi.ArchX86_64}
+			d.Args[c.arg], d.Args[2] = 1<<20, uint64(len(c.text))
+			if c.nr == 2 {
+				d.Args[2] = 0
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := 0; i < b.N; i++ {
+				if r := m.Run(who, d); r.Fault != nil || abi.Verdict(r.Ret) != abi.Allow {
+					b.Fatal(abi.Verdict(r.Ret), r.Fault)
+				}
+			}
+		})
 	}
 }

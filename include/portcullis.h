@@ -428,6 +428,15 @@ static __always_inline bool portcullis_is_exec(const struct seccomp_data *ctx)
  *	} parts SEC(".maps") = { .values = { [1] = files } };
  */
 
+/*
+ * Moves a pointer on by a constant number of bytes. Where it guards against speculation,
+ * for installers without CAP_PERFMON, the kernel's verifier takes no pointer plus a
+ * counter whose value it knows, which is what compilers make of p[i] in a loop:
+ *
+ *	for (i = 0; i < n; i++, PORTCULLIS_STEP(p, sizeof(*p)))
+ */
+#define PORTCULLIS_STEP(p, bytes) ({ __asm__ volatile("%0 += %1" : "+r"(p) : "i"((int)(bytes))); })
+
 /* System calls of x86-64: <asm/unistd_64.h>. */
 #ifndef __NR_read
 #define __NR_read 0

@@ -83,39 +83,40 @@ struct address {
 
 static __always_inline bool known(__u32 family)
 {
-	for (__u32 i = 0; i < FAMILIES && i < families_len; i++) {
-		if (families[i] == family)
+	const volatile __u32 *f = families;
+
+	for (__u32 i = 0; i < FAMILIES && i < families_len; i++, PORTCULLIS_STEP(f, sizeof(*f))) {
+		if (*f == family)
 			return true;
 	}
 	return false;
 }
 
-/* mask has the bits of word w that count. Bits are counted as they are sent. */
-static __always_inline __u64 mask(__u32 bits, __u32 w)
+typedef typeof(allow.endpoint[0]) endpoint;
+
+/* among tells whether an address has the first bits of an endpoint, counted as they are sent. */
+static __always_inline bool among(const volatile endpoint *e, const struct address *a)
 {
-	if (bits <= 64 * w)
-		return 0;
-	if (bits >= 64 * (w + 1))
-		return ~0ULL;
-	return __builtin_bswap64(~0ULL << (64 * (w + 1) - bits));
+	const volatile __u64 *want = e->addr;
+	const __u64 *have = a->bytes;
+	__u64 differs = 0, mask;
+
+#pragma clang loop unroll(disable)
+	for (__s32 left = e->bits; left > 0; left -= 64, PORTCULLIS_STEP(want, 8), PORTCULLIS_STEP(have, 8)) {
+		mask = left < 64 ? __builtin_bswap64(~0ULL << (64 - left)) : ~0ULL;
+		differs |= (*want ^ *have) & mask;
+	}
+	return !differs;
 }
 
 /* listed tells whether a list takes an address. */
 static __always_inline bool listed(const volatile portcullis_endpoints *list, const struct address *a)
 {
-	__u64 differs;
+	const volatile endpoint *e = list->endpoint;
 
-	for (__u32 i = 0; i < PORTCULLIS_ENDPOINTS; i++) {
-		if (!list->endpoint[i].family)
-			break;
-		if (list->endpoint[i].family != a->family || a->port < list->endpoint[i].low ||
-		    a->port > list->endpoint[i].high)
-			continue;
-		differs = 0;
 #pragma clang loop unroll(disable)
-		for (__u32 w = 0; w < 14 && 64 * w < list->endpoint[i].bits; w++)
-			differs |= (list->endpoint[i].addr[w] ^ a->bytes[w]) & mask(list->endpoint[i].bits, w);
-		if (!differs)
+	for (__u32 i = 0; i < PORTCULLIS_ENDPOINTS && e->family; i++, PORTCULLIS_STEP(e, sizeof(*e))) {
+		if (e->family == a->family && a->port >= e->low && a->port <= e->high && among(e, a))
 			return true;
 	}
 	return false;
@@ -124,8 +125,10 @@ static __always_inline bool listed(const volatile portcullis_endpoints *list, co
 /* everyone tells whether a list takes every Unix socket. */
 static __always_inline bool everyone(const volatile portcullis_endpoints *list)
 {
-	for (__u32 i = 0; i < PORTCULLIS_ENDPOINTS; i++) {
-		if (list->endpoint[i].family == AF_UNIX && !list->endpoint[i].bits)
+	const volatile endpoint *e = list->endpoint;
+
+	for (__u32 i = 0; i < PORTCULLIS_ENDPOINTS && e->family; i++, PORTCULLIS_STEP(e, sizeof(*e))) {
+		if (e->family == AF_UNIX && !e->bits)
 			return true;
 	}
 	return false;
@@ -138,8 +141,8 @@ static __always_inline bool up(const struct address *a)
 	__u32 found = 0;
 
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < 106; i++) /* only 0 - 1 has the highest bit */
-		found |= ((path[i] ^ '/') | (path[i + 1] ^ '.') | (path[i + 2] ^ '.')) - 1u;
+	for (__u32 i = 0; i < 106; i++, PORTCULLIS_STEP(path, 1)) /* only 0 - 1 has the highest bit */
+		found |= ((path[0] ^ '/') | (path[1] ^ '.') | (path[2] ^ '.')) - 1u;
 	return found >> 31;
 }
 
@@ -189,7 +192,7 @@ static __always_inline long read(struct address *a, __u64 from, __u32 n)
 enum { NOTHING, IPV4 };
 
 /* judge is the verdict on an address of n bytes. */
-static __always_inline int judge(const volatile portcullis_endpoints *list, __u64 from, __u32 n, int unspecified)
+static __noinline long judge(const volatile portcullis_endpoints *list, __u64 from, __u32 n, int unspecified)
 {
 	struct address a = {};
 	__u16 family = 0;
@@ -250,12 +253,12 @@ static __always_inline bool detours(__u32 level, __u32 type)
 #define MESSAGES 8
 
 /* controls is the verdict on control messages, 0 if there is nothing against them. */
-static __always_inline int controls(const struct msghdr *m)
+static __always_inline long controls(const struct msghdr *m)
 {
 	struct cmsghdr c = {};
 	__u64 at = 0;
 
-#pragma clang loop unroll(disable)
+#pragma clang loop unroll(full)
 	for (__u32 i = 0; i < MESSAGES; i++) {
 		if (at + sizeof(c) > m->controllen)
 			return 0;
@@ -272,10 +275,10 @@ static __always_inline int controls(const struct msghdr *m)
 	PORTCULLIS_DENY(EPERM); /* too many control messages */
 }
 
-static __always_inline int message(const struct seccomp_data *ctx)
+static __always_inline long message(const struct seccomp_data *ctx)
 {
 	struct msghdr m = {};
-	int e;
+	long e;
 
 	if (bpf_safe_read_user(&m, sizeof(m), ctx->args[1]))
 		PORTCULLIS_DENY(EFAULT);

@@ -70,15 +70,18 @@ const volatile char deny[DENIED][ARG_MAX] __attribute__((aligned(8)));
 #define IS(call) (*(const volatile __s32 *)&ctx->nr == __NR_##call)
 
 /*
- * Memory of one call: a thread's, for a filter may be preempted, and then the next
- * one on its processor would write into the same. What is volatile may be anything when it is
+ * Memory of one call: a thread's, for a filter may be preempted, and then the next one
+ * on its processor would write into the same. What is volatile may be anything when it is
  * read back, to the proof, which otherwise goes on apart for each value that it may have.
+ * What loops go along is at the end: where a processor guesses that one goes on, it does
+ * not for long.
  */
 struct scratch {
 	__u64 text[TEXT_MAX / 8 + 2]; /* the path, and arguments with spaces in front */
-	__u64 arg[ARG_MAX / 8];
 	volatile __u64 entry, other, front; /* where an entry and text differ */
-	volatile __u32 end;
+	volatile __u64 end;
+	__u64 arg[GIVEN_MAX / 8]; /* an argument, as far as it matters */
+	volatile __u8 turns[ARGS + 1];
 };
 
 struct {
@@ -104,13 +107,14 @@ static __always_inline __u64 nonzero(__u64 w)
 /* up tells whether a path has a component that begins with "..". */
 static __always_inline bool up(const __u8 *path)
 {
-	__u64 plain = HIGH;
+	__u64 plain = HIGH, w;
 
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < TEXT_MAX; i += 8) {
-		plain &= nonzero((*(const __u64 *)(path + i) ^ (EACH * '/')) | (*(const __u64 *)(path + i + 1) ^ (EACH * '.')) |
-				 (*(const __u64 *)(path + i + 2) ^ (EACH * '.')));
-		if (nonzero(*(const __u64 *)(path + i)) != HIGH)
+	for (__u32 i = 0; i < TEXT_MAX; i += 8, PORTCULLIS_STEP(path, 8)) {
+		w = *(const __u64 *)path;
+		plain &= nonzero((w ^ (EACH * '/')) | (*(const __u64 *)(path + 1) ^ (EACH * '.')) |
+				 (*(const __u64 *)(path + 2) ^ (EACH * '.')));
+		if (nonzero(w) != HIGH)
 			break;
 	}
 	return plain != HIGH;
@@ -120,14 +124,14 @@ static __always_inline bool up(const __u8 *path)
 static __always_inline void unspaced(__u64 *text)
 {
 #pragma clang loop unroll(disable)
-	for (__u32 w = 0; w < TEXT_MAX / 8; w++)
-		text[w] ^= (nonzero(text[w] ^ (EACH * ' ')) ^ HIGH) / 0x80 * (' ' ^ OTHER);
+	for (__u32 i = 0; i < TEXT_MAX; i += 8, PORTCULLIS_STEP(text, 8))
+		*text ^= (nonzero(*text ^ (EACH * ' ')) ^ HIGH) / 0x80 * (' ' ^ OTHER);
 }
 
 /* put adds a character to the text, where there is room. */
-static __always_inline void put(struct scratch *s, __u8 c)
+static __always_inline void put(struct scratch *s, __u64 c)
 {
-	__u32 end = s->end;
+	__u64 end = s->end;
 
 	if (end >= TEXT_MAX)
 		return;
@@ -135,42 +139,69 @@ static __always_inline void put(struct scratch *s, __u8 c)
 	s->end = end + 1;
 }
 
-/* append adds an argument: 0, or an error. */
-static __always_inline long append(struct scratch *s, __u64 from)
+/* fetch reads the first n bytes of an argument: 0, or an error. Zeroes follow it. */
+static __always_inline long fetch(struct scratch *s, __u64 from, __u32 n)
 {
-	__u8 c = 0;
+	__u8 *to = (__u8 *)s->arg, c = 0;
 	long e;
+
+	s->arg[0] = s->arg[1] = 0;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < n; i++, PORTCULLIS_STEP(to, 1)) {
+		e = bpf_safe_read_user(&c, 1, from + i);
+		*to = c;
+		if (e || !c)
+			return e;
+	}
+	return 0;
+}
+
+/* append adds the argument to the text. */
+static __always_inline void append(struct scratch *s)
+{
+	const __u8 *from = (const __u8 *)s->arg;
+	__u8 c;
 
 	put(s, ' ');
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < GIVEN_MAX; i++) {
-		e = bpf_safe_read_user(&c, 1, from + i);
-		if (e || !c)
-			return e;
+	for (__u32 i = 0; i < GIVEN_MAX; i++, PORTCULLIS_STEP(from, 1)) {
+		c = *from;
+		if (!c)
+			return;
 		put(s, c == ' ' ? OTHER : c);
 	}
 	put(s, OTHER); /* it goes on */
-	return 0;
 }
+
+/* TURN begins a turn of a loop of n at most: see struct scratch. */
+#define TURNS(s, n) ((s)->turns + ARGS + 1 - (n))
+#define TURN(turn) ((void)*turn)
 
 /* gather adds the first arguments to the path: 0, or an error. */
 static __always_inline long gather(struct scratch *s, __u64 argv)
 {
-	__u64 from = 0;
+	volatile __u8 *turn = TURNS(s, GIVEN + 1);
+	__u64 from = 0, end;
 	long e = 0;
 
 	unspaced(s->text);
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i <= GIVEN; i++) {
+	for (__u32 i = 0; i <= GIVEN; i++, PORTCULLIS_STEP(turn, 1)) {
+		TURN(turn);
 		e = bpf_safe_read_user(&from, 8, argv + 8 * i);
 		if (e || !from)
 			break;
-		if (i)
-			e = append(s, from);
+		if (!i)
+			continue;
+		e = fetch(s, from, GIVEN_MAX);
 		if (e)
 			break;
+		append(s);
 	}
-	*(__u64 *)((__u8 *)s->text + s->end % (TEXT_MAX + 1)) = 0;
+	end = s->end;
+	if (end > TEXT_MAX)
+		return -EFAULT;
+	*(__u64 *)((__u8 *)s->text + end) = 0;
 	return e;
 }
 
@@ -193,12 +224,13 @@ static __always_inline bool goes_on(const struct scratch *s, bool spaces)
 /* same tells whether the text is an entry's. */
 static __always_inline bool same(struct scratch *s, const volatile char *entry, bool spaces)
 {
+	const __u64 *text = s->text;
 	__u64 front = 0, e, t;
 
 #pragma clang loop unroll(disable)
-	for (__u32 w = 0; w < TEXT_MAX / 8; w++) {
-		e = ((const volatile __u64 *)entry)[w];
-		t = s->text[w];
+	for (__u32 i = 0; i < TEXT_MAX; i += 8, PORTCULLIS_STEP(entry, 8), PORTCULLIS_STEP(text, 8)) {
+		e = *(const volatile __u64 *)entry;
+		t = *text;
 		s->entry = e;
 		s->other = t;
 		s->front = front;
@@ -209,21 +241,12 @@ static __always_inline bool same(struct scratch *s, const volatile char *entry, 
 	return s->entry == s->other || goes_on(s, spaces);
 }
 
-/* allowed tells whether a program is listed by its path alone. */
-static __always_inline bool allowed(struct scratch *s)
+/* in tells whether the text is one of n entries of a list. */
+static __always_inline bool in(struct scratch *s, const volatile char *entry, __u32 n, bool spaces)
 {
-	for (__u32 i = 0; i < PORTCULLIS_PATHS && allow.path[i][0]; i++) {
-		if (same(s, allow.path[i], false))
-			return true;
-	}
-	return false;
-}
-
-/* commanded tells whether it is with its first arguments. */
-static __always_inline bool commanded(struct scratch *s)
-{
-	for (__u32 i = 0; i < COMMANDS && commands[i][0]; i++) {
-		if (same(s, commands[i], true))
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < n && *entry; i++, PORTCULLIS_STEP(entry, TEXT_MAX)) {
+		if (same(s, entry, spaces))
 			return true;
 	}
 	return false;
@@ -232,48 +255,36 @@ static __always_inline bool commanded(struct scratch *s)
 /* denied tells whether an argument is one that no call may have. */
 static __always_inline bool denied(const struct scratch *s)
 {
-	for (__u32 i = 0; i < DENIED && deny[i][0]; i++) {
-		const volatile __u64 *d = (const volatile __u64 *)deny[i];
+	const volatile char *d = deny[0];
 
-		if (!((d[0] ^ s->arg[0]) | (d[1] ^ s->arg[1])))
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < DENIED && *d; i++, PORTCULLIS_STEP(d, ARG_MAX)) {
+		if (*(const volatile __u64 *)d == s->arg[0] && *(const volatile __u64 *)(d + 8) == s->arg[1])
 			return true;
 	}
 	return false;
 }
 
-/* fetch reads as much of an argument as one that is denied can have: 0, or an error. */
-static __always_inline long fetch(struct scratch *s, __u64 from)
-{
-	__u8 c = 0;
-	long e;
-
-	s->arg[0] = s->arg[1] = 0;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < ARG_MAX; i++) {
-		e = bpf_safe_read_user(&c, 1, from + i);
-		if (e || !c)
-			return e;
-		((__u8 *)s->arg)[i] = c;
-	}
-	return 0;
-}
-
 /* arguments is the verdict on the arguments of a program that may be executed. */
 static __always_inline long arguments(struct scratch *s, __u64 argv)
 {
+	volatile __u8 *turn = TURNS(s, ARGS + 1);
 	__u64 from = 0;
 
 	if (!deny[0][0])
 		return SECCOMP_RET_ALLOW;
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i <= ARGS; i++) {
+	for (__u32 i = 0; i <= ARGS; i++, PORTCULLIS_STEP(turn, 1)) {
+		TURN(turn);
 		if (bpf_safe_read_user(&from, 8, argv + 8 * i))
 			PORTCULLIS_DENY(EFAULT);
 		if (!from)
 			return SECCOMP_RET_ALLOW;
-		if (i && fetch(s, from))
+		if (!i)
+			continue;
+		if (fetch(s, from, ARG_MAX))
 			PORTCULLIS_DENY(EFAULT);
-		if (i && denied(s))
+		if (denied(s))
 			PORTCULLIS_DENY(EACCES); /* an argument that is denied */
 	}
 	PORTCULLIS_DENY(E2BIG); /* too many arguments to be looked at */
@@ -298,11 +309,11 @@ static __noinline long judge(__u64 path, __u64 argv)
 	s->end = last;
 	if (up((__u8 *)s->text))
 		PORTCULLIS_DENY(EACCES); /* ".." */
-	may = allowed(s);
+	may = in(s, allow.path[0], PORTCULLIS_PATHS, false);
 	if (!may && commands[0][0]) {
 		if (gather(s, argv))
 			PORTCULLIS_DENY(EFAULT);
-		may = commanded(s);
+		may = in(s, commands[0], COMMANDS, true);
 	}
 	if (!may)
 		PORTCULLIS_DENY(EACCES); /* not listed */

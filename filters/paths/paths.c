@@ -42,9 +42,9 @@
  *   more.
  * - Links in /proc to what processes have open (root, cwd, exe, fd, map_files), and
  *   those in /dev to such, are not in an entry in front of them: an entry has to name
- *   them. With an entry /proc, or /dev, relative names that begin like these are
- *   refused, as a directory of that name is nowhere else to be told from one there. An
- *   instance of proc that is mounted elsewhere has no such protection.
+ *   them, but to readlink them. With an entry /proc or /dev, relative names that begin
+ *   like these are refused too, for they cannot be told from those. An instance of proc
+ *   that is mounted elsewhere has no such protection.
  * - What gives names another meaning is refused with EPERM: chroot, mounts, setns into
  *   another mount namespace, handles. So are calls newer than this filter, with ENOSYS.
  *
@@ -64,6 +64,7 @@
 #define WRITE 2u  /* changes a file, or a directory's entries */
 #define EXEC 4u   /* executes */
 #define LOOK 8u   /* looks at what a name is */
+#define STAY 16u  /* does not follow it where it is a link */
 
 /* Below these paths files may be read; / is everywhere. */
 const volatile portcullis_paths read = { .path = { "/" } };
@@ -118,9 +119,13 @@ struct asked {
 	volatile __u32 below;   /* what they say of something below it, if not of the path */
 };
 
-/* Where an entry of a list and a path differ first, and the byte in front of that word. */
+/*
+ * The words in which an entry of a list and a path differ first, the byte in front of them,
+ * and where they are.
+ */
 struct difference {
 	volatile __u64 entry, path, front;
+	volatile __u32 at;
 };
 
 /*
@@ -134,7 +139,7 @@ struct scratch {
 	struct asked of[2];
 	struct difference differs;
 	__u32 kind;
-	volatile __u32 slash, end, tail, above, dotdot, relative; /* of clean */
+	volatile __u64 slash, end, tail, above, dotdot, relative; /* of clean */
 };
 
 struct {
@@ -147,14 +152,14 @@ struct {
 /* How two paths of one call belong together. */
 enum { ONE, LINK, RENAME, EXCHANGE, SYMLINK };
 
-int first(const struct seccomp_data *ctx);
-int second(const struct seccomp_data *ctx);
+long first(const struct seccomp_data *ctx);
+long second(const struct seccomp_data *ctx);
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 2);
 	__type(key, __u32);
-	__array(values, int(const struct seccomp_data *));
+	__array(values, long(const struct seccomp_data *));
 } parts SEC(".maps") = { .values = { [0] = first, [1] = second } };
 
 #define AT_FDCWD (-100)
@@ -183,10 +188,10 @@ struct open_how {
 /* everywhere tells whether a list holds the root. */
 static __always_inline bool everywhere(const volatile portcullis_paths *list)
 {
-	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++) {
-		if (!list->path[i][0])
-			break;
-		if (!list->path[i][1])
+	const volatile char *entry = list->path[0];
+
+	for (__u32 i = 0; i < PORTCULLIS_PATHS && entry[0]; i++, PORTCULLIS_STEP(entry, PORTCULLIS_PATH_SIZE)) {
+		if (!entry[1])
 			return true;
 	}
 	return false;
@@ -195,7 +200,7 @@ static __always_inline bool everywhere(const volatile portcullis_paths *list)
 /* restricted is what the lists restrict: what they do not is not asked about. */
 static __always_inline __u32 restricted(void)
 {
-	return (everywhere(&read) ? 0 : READ | LOOK) | (everywhere(&write) ? 0 : WRITE) | (everywhere(&exec) ? 0 : EXEC);
+	return (everywhere(&read) ? 0 : READ | LOOK | STAY) | (everywhere(&write) ? 0 : WRITE) | (everywhere(&exec) ? 0 : EXEC);
 }
 
 /* opens is what a call with these flags does. O_PATH outdoes all others. */
@@ -216,7 +221,7 @@ static __always_inline struct scratch *memory(__u64 flags)
 }
 
 /* take copies a path: 0, or a verdict if there is none to be copied. */
-static __always_inline int take(struct scratch *s, __u32 i, __u32 need, __u64 dirfd, __u64 resolve, __u64 path)
+static __always_inline long take(struct scratch *s, __u32 i, __u32 need, __u64 dirfd, __u64 resolve, __u64 path)
 {
 	long n = bpf_safe_read_user_str(s->path[i], PATH_MAX, path);
 	__u64 last = n - 1;
@@ -235,17 +240,17 @@ static __always_inline int take(struct scratch *s, __u32 i, __u32 need, __u64 di
 }
 
 /* judge goes on in the other programs: they are the same whatever the call. */
-static __always_inline int judge(const struct seccomp_data *ctx)
+static __always_inline long judge(const struct seccomp_data *ctx)
 {
 	bpf_tail_call(ctx, &parts, 0);
 	PORTCULLIS_DENY(EACCES);
 }
 
 /* one asks about a call with one path, which needs something. */
-static __always_inline int one(const struct seccomp_data *ctx, __u32 need, __u64 dirfd, __u64 resolve, __u64 path)
+static __always_inline long one(const struct seccomp_data *ctx, __u32 need, __u64 dirfd, __u64 resolve, __u64 path)
 {
 	struct scratch *s;
-	int e;
+	long e;
 
 	if (!need)
 		return SECCOMP_RET_ALLOW;
@@ -258,11 +263,11 @@ static __always_inline int one(const struct seccomp_data *ctx, __u32 need, __u64
 }
 
 /* two asks about a call with two paths, of which the second is changed. */
-static __always_inline int two(const struct seccomp_data *ctx, __u32 lists, __u32 kind, __u64 dirfd, __u64 path,
+static __always_inline long two(const struct seccomp_data *ctx, __u32 lists, __u32 kind, __u64 dirfd, __u64 path,
 			       __u64 dirfd2, __u64 path2)
 {
 	struct scratch *s;
-	int e;
+	long e;
 
 	if (!(lists & (kind == SYMLINK ? READ | WRITE | EXEC : READ | WRITE)))
 		return SECCOMP_RET_ALLOW;
@@ -277,16 +282,16 @@ static __always_inline int two(const struct seccomp_data *ctx, __u32 lists, __u3
 }
 
 /* through asks about what is done by a descriptor alone. */
-static __always_inline int through(__u32 need)
+static __always_inline long through(__u32 need)
 {
 	if (descriptors || !need)
 		return SECCOMP_RET_ALLOW;
 	PORTCULLIS_DENY(EACCES); /* by descriptor */
 }
 
-static __always_inline int open_how(const struct seccomp_data *ctx, __u32 lists)
+static __always_inline long open_how(const struct seccomp_data *ctx, __u32 lists)
 {
-	struct open_how how;
+	struct open_how how = {};
 
 	if (!(lists & (READ | WRITE)))
 		return SECCOMP_RET_ALLOW;
@@ -299,7 +304,7 @@ static __always_inline int open_how(const struct seccomp_data *ctx, __u32 lists)
 
 #define RENAME_EXCHANGE 2
 
-static __always_inline int paired(const struct seccomp_data *ctx, __u32 lists)
+static __always_inline long paired(const struct seccomp_data *ctx, __u32 lists)
 {
 	const __u64 *args = ctx->args;
 
@@ -328,7 +333,7 @@ static __always_inline int paired(const struct seccomp_data *ctx, __u32 lists)
 #define CLONE_NEWNS 0x20000
 
 /* sideways asks about calls that reach files without a name that this could see. */
-static __always_inline int sideways(const struct seccomp_data *ctx, __u32 lists)
+static __always_inline long sideways(const struct seccomp_data *ctx, __u32 lists)
 {
 	__u32 arg0 = ctx->args[0], arg1 = ctx->args[1];
 
@@ -353,7 +358,7 @@ static __always_inline int sideways(const struct seccomp_data *ctx, __u32 lists)
 }
 
 /* unknown is the verdict on calls of other tables, and on what is newer than this. */
-static __always_inline int unknown(const struct seccomp_data *ctx)
+static __always_inline long unknown(const struct seccomp_data *ctx)
 {
 	if (ctx->nr == -1)
 		return SECCOMP_RET_ALLOW;
@@ -363,7 +368,7 @@ static __always_inline int unknown(const struct seccomp_data *ctx)
 }
 
 /* opening asks about the calls that say what they open a file for. */
-static __always_inline int opening(const struct seccomp_data *ctx, __u32 lists)
+static __always_inline long opening(const struct seccomp_data *ctx, __u32 lists)
 {
 	const __u64 *args = ctx->args;
 
@@ -375,7 +380,7 @@ static __always_inline int opening(const struct seccomp_data *ctx, __u32 lists)
 }
 
 SEC("seccomp/paths")
-int paths(const struct seccomp_data *ctx)
+long paths(const struct seccomp_data *ctx)
 {
 	const __u64 *args = ctx->args;
 	__u32 lists = restricted();
@@ -384,11 +389,14 @@ int paths(const struct seccomp_data *ctx)
 		return unknown(ctx);
 	if (IS(openat) || IS(open) || IS(openat2))
 		return opening(ctx, lists);
-	if (IS(newfstatat) || IS(statx) || IS(faccessat) || IS(faccessat2) || IS(readlinkat) || IS(name_to_handle_at) ||
-	    IS(file_getattr))
+	if (IS(newfstatat) || IS(statx) || IS(faccessat) || IS(faccessat2) || IS(name_to_handle_at) || IS(file_getattr))
 		return one(ctx, lists & LOOK, args[0], 0, args[1]);
-	if (IS(stat) || IS(lstat) || IS(access) || IS(readlink) || IS(statfs))
+	if (IS(stat) || IS(access) || IS(statfs))
 		return one(ctx, lists & LOOK, AT_FDCWD, 0, args[0]);
+	if (IS(readlinkat))
+		return one(ctx, lists & (LOOK | STAY), args[0], 0, args[1]);
+	if (IS(readlink) || IS(lstat))
+		return one(ctx, lists & (LOOK | STAY), AT_FDCWD, 0, args[0]);
 	if (IS(getxattr) || IS(lgetxattr) || IS(listxattr) || IS(llistxattr))
 		return one(ctx, lists & READ, AT_FDCWD, 0, args[0]);
 	if (IS(getxattrat) || IS(listxattrat))
@@ -420,7 +428,6 @@ int paths(const struct seccomp_data *ctx)
 #define LOW 0x7f7f7f7f7f7f7f7fULL
 #define EACH 0x0101010101010101ULL
 #define SLASHES (EACH * '/')
-#define DOTS (EACH * '.')
 
 /* nonzero has the high bit of each byte of a word that is not 0, and no other. */
 static __always_inline __u64 nonzero(__u64 w)
@@ -432,18 +439,16 @@ static __always_inline __u64 nonzero(__u64 w)
  * scan tells whether a path has components that are empty, "." or begin with "..", eight
  * characters at a time: of each, with the two behind it.
  */
-static __always_inline bool scan(const struct asked *a, const __u8 *path)
+static __noinline bool scan(const struct asked *a, const __u8 *path)
 {
 	__u64 one, two, three, plain = HIGH;
 
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < SCAN_MAX; i += 8) {
-		if (i >= a->len)
-			break;
-		one = *(const __u64 *)(path + i) ^ SLASHES;
-		two = *(const __u64 *)(path + i + 1) ^ SLASHES;
+	for (__u32 i = 0; i < SCAN_MAX && i < a->len; i += 8, PORTCULLIS_STEP(path, 8)) {
+		one = *(const __u64 *)path ^ SLASHES;
+		two = *(const __u64 *)(path + 1) ^ SLASHES;
 		/* A slash and a dot are different in one bit. */
-		three = (*(const __u64 *)(path + i + 2) ^ SLASHES) & ~EACH;
+		three = (*(const __u64 *)(path + 2) ^ SLASHES) & ~EACH;
 		plain &= nonzero(one | two);
 		plain &= nonzero(one | (two ^ EACH) | three);
 	}
@@ -467,53 +472,48 @@ static __always_inline bool edges(const struct asked *a, const __u8 *path)
 	return last == '/' || last == '.';
 }
 
-/*
- * At the end of a loop: leaves the same in R0, which is not used, whatever path led here. A
- * proof that goes on apart for each takes as many times as long.
- */
-#define SAME_AGAIN() __asm__ volatile("r0 = 0" ::: "r0")
-
-/* put adds a character to the plain spelling. */
-static __always_inline void put(struct scratch *s, __u8 c)
-{
-	__u32 end = s->end % CLEAN_MAX;
-
-	s->clean[end] = c;
-	s->end = end + 1;
-}
-
 #define NAME2(a, b) ((a) | (b) << 8)
 #define NAME3(a, b, c) (NAME2(a, b) | (c) << 16)
 #define NAME4(a, b, c, d) (NAME3(a, b, c) | (d) << 24)
 
+/* put adds a character to the plain spelling. */
+static __always_inline void put(struct scratch *s, __u64 c)
+{
+	__u64 end = s->end % CLEAN_MAX;
+
+	s->clean[end] = c;
+	s->end = end + 1;
+	s->tail = s->tail << 8 | c;
+}
+
 /*
- * closed ends a component, of which the last characters are in s->tail, the last one
+ * closed ends a component, of which the last characters are in s->tail, the very last
  * lowest: true if it counts. What does not is taken back to the slash in front of it.
  */
 static __always_inline bool closed(struct scratch *s)
 {
-	__u32 tail = s->tail, slash = s->slash % CLEAN_MAX, above;
+	__u64 tail = s->tail, slash = s->slash % CLEAN_MAX;
 
-	if ((__u8)tail == '/')
+	if ((tail & 0xff) == '/')
 		return false;
-	if ((__u16)tail == NAME2('.', '/')) {
+	if ((tail & 0xffff) == NAME2('.', '/')) {
 		s->end = slash + 1;
 		return false;
 	}
 	if ((tail & 0xffffff) != NAME3('.', '.', '/'))
 		return true;
 	s->dotdot = 1;
-	s->above |= (slash - 1) >> 31;
-	above = s->parent[slash];
-	s->slash = above;
-	s->end = above + 1;
+	s->above |= (slash - 1) >> 63;
+	slash = s->parent[slash];
+	s->slash = slash;
+	s->end = slash + 1;
 	return false;
 }
 
 /* next takes a character. */
-static __always_inline void next(struct scratch *s, __u8 c)
+static __always_inline void next(struct scratch *s, __u64 c)
 {
-	__u32 end;
+	__u64 end;
 
 	if (c == '/') {
 		if (!closed(s)) {
@@ -524,7 +524,6 @@ static __always_inline void next(struct scratch *s, __u8 c)
 		s->parent[end] = s->slash;
 		s->slash = end;
 	}
-	s->tail = s->tail << 8 | c;
 	put(s, c);
 }
 
@@ -534,21 +533,19 @@ static __always_inline void next(struct scratch *s, __u8 c)
  * means: not if it is too long, has a ".." that counts for something else, or, being
  * relative, one that leads out of where it is.
  */
-static __always_inline bool clean(struct scratch *s, const struct asked *a, const __u8 *path)
+static __noinline bool clean(struct scratch *s, const struct asked *a, const __u8 *path)
 {
-	__u8 c = 1;
+	__u64 c = 1;
 
 	s->relative = *(const volatile __u8 *)path != '/';
 	s->above = s->dotdot = s->parent[0] = s->slash = s->end = 0;
-	s->tail = '/';
 	put(s, '/');
 #pragma clang loop unroll(disable)
-	for (__u32 n = 0; n < CLEAN_MAX - 2; n++) {
-		c = path[n];
+	for (__u64 n = 0; n < CLEAN_MAX - 2; n++, PORTCULLIS_STEP(path, 1)) {
+		c = *path;
 		if (!c)
 			break;
 		next(s, c);
-		SAME_AGAIN();
 	}
 	if (c)
 		return false;
@@ -557,7 +554,6 @@ static __always_inline bool clean(struct scratch *s, const struct asked *a, cons
 	*(__u64 *)(s->clean + s->end % CLEAN_MAX) = 0;
 	return (!s->above || !s->relative) && (!s->dotdot || dotdot || a->resolve & RESOLVE_NO_SYMLINKS);
 }
-
 
 static __always_inline bool ended(__u64 w)
 {
@@ -583,33 +579,37 @@ static __always_inline bool links(__u64 w)
 	return w == 0x656c69665f70616dULL; /* "map_file" */
 }
 
-/* process tells whether a component can be in front of such a link: a number, "self", "thread-self", "task". */
+/* process tells whether a component can be in front of such a link: a number, "self", "task". */
 static __always_inline bool process(__u64 w)
 {
 	__u32 first = (__u8)w;
 
-	if (first - '0' < 10)
-		return true;
-	return (__u32)w == NAME4('s', 'e', 'l', 'f') || (__u32)w == NAME4('t', 'a', 's', 'k') ||
-	       (__u32)w == NAME4('t', 'h', 'r', 'e');
+	return first - '0' < 10 || (__u32)w == NAME4('s', 'e', 'l', 'f') || (__u32)w == NAME4('t', 'a', 's', 'k');
 }
 
-/* Where such a link can be: behind /PID/task/TID/ at most. */
-#define LINKS_AT 24
+#define THREAD_S 0x732d646165726874ULL /* "thread-s" */
+
+/* What can be in front of such a link, at most: /PID/task/TID. */
+#define FRONT 3
 #define NOWHERE PORTCULLIS_PATH_SIZE
 
 /* magic is where the first such link begins in a path, from a slash on. */
-static __always_inline __u32 magic(const __u8 *path)
+static __noinline __u32 magic(volatile __u64 *at, const __u8 *path)
 {
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < LINKS_AT; i++) {
-		__u64 w = *(const __u64 *)(path + i + 1);
+	__u64 w, slashes;
 
-		if (path[i] != '/')
-			continue;
+	*at = 1;
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i <= FRONT; i++) {
+		w = *(const __u64 *)(path + *at % 32);
 		if (links(w))
-			return i + 1;
-		if (!process(w))
+			return *at % 32;
+		slashes = nonzero(w ^ SLASHES) ^ HIGH;
+		if (w == THREAD_S)
+			*at += sizeof("thread-self");
+		else if (process(w) && slashes) /* each byte up to the first slash counts, with that */
+			*at += (((slashes & -slashes) - 1) & EACH) * EACH >> 56;
+		else
 			break;
 	}
 	return NOWHERE;
@@ -634,12 +634,13 @@ static __always_inline __u32 linked(const __u8 *path)
  */
 static __always_inline bool holds_links(const volatile portcullis_paths *list)
 {
-	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++) {
-		__u64 w = *(const volatile __u64 *)list->path[i];
+	const volatile char *entry = list->path[0];
 
-		if (!(w & 0xff))
-			break;
-		if ((w & 0xffffffffffULL) == PROC && (!(w >> 48) || process(*(const volatile __u64 *)(list->path[i] + 6))))
+	for (__u32 i = 0; i < PORTCULLIS_PATHS && entry[0]; i++, PORTCULLIS_STEP(entry, PORTCULLIS_PATH_SIZE)) {
+		__u64 w = *(const volatile __u64 *)entry;
+
+		if ((w & 0xffffffffffULL) == PROC && (!(w >> 48) || process(*(const volatile __u64 *)(entry + 6)) ||
+						      *(const volatile __u64 *)(entry + 6) == THREAD_S))
 			return true;
 		if ((__u32)w == DEV && !(w >> 40))
 			return true;
@@ -649,54 +650,62 @@ static __always_inline bool holds_links(const volatile portcullis_paths *list)
 
 enum { ABOVE = 1, BELOW = 2 };
 
+/* ends_before tells whether an entry that ends at a byte of its word does so before a link. */
+static __always_inline bool ends_before(const struct difference *d, __u64 byte, __u32 magic)
+{
+	__u32 left = magic - d->at; /* huge where the link begins in front of the word */
+
+	if (magic >= NOWHERE || !byte)
+		return false;
+	return left < 8 ? byte <= 0x80ULL << 8 * left : left < NOWHERE;
+}
+
 /* related tells how the two are: the entry may be ABOVE the path, or BELOW it. */
-static __always_inline __u32 related(const struct difference *d)
+static __always_inline __u32 related(const struct difference *d, __u32 magic)
 {
 	__u64 entry = d->entry, path = d->path, high = nonzero(entry ^ path);
 	__u64 first = high & -high, byte = (first << 1) - (first >> 7), slash = SLASHES & byte;
 	__u64 behind = (((entry << 8) | d->front) & byte) ^ slash;
 
 	if (!(entry & byte))
-		return behind && (path & byte) != slash ? 0 : ABOVE;
+		return (behind && (path & byte) != slash) || ends_before(d, first, magic) ? 0 : ABOVE;
 	if (!(path & byte))
 		return behind && (entry & byte) != slash ? 0 : BELOW;
 	return 0;
 }
 
 /* compare tells how an entry of a list and a path are related; equal is ABOVE. */
-static __always_inline __u32 compare(struct difference *d, const volatile char *entry, const __u64 *path)
+static __always_inline __u32 compare(struct difference *d, const volatile char *entry, const __u64 *path, __u32 magic)
 {
 	__u64 front = 0, e, p;
 
 #pragma clang loop unroll(disable)
-	for (__u32 w = 0; w < PORTCULLIS_PATH_SIZE / 8; w++) {
-		e = ((const volatile __u64 *)entry)[w];
-		p = path[w];
+	for (__u32 at = 0; at < PORTCULLIS_PATH_SIZE; at += 8, PORTCULLIS_STEP(entry, 8), PORTCULLIS_STEP(path, 8)) {
+		e = *(const volatile __u64 *)entry;
+		p = *path;
 		d->entry = e;
 		d->path = p;
 		d->front = front;
+		d->at = at;
 		front = e >> 56;
 		if (e != p || !front)
 			break;
 	}
-	return related(d);
+	return related(d, magic);
 }
 
 /* look adds what a list grants. */
-static __always_inline void look(struct scratch *s, struct asked *a, const volatile portcullis_paths *list, __u32 grants,
-				 const __u64 *path)
+static __noinline void look(struct scratch *s, struct asked *a, const volatile portcullis_paths *list, __u32 grants,
+			    const __u64 *path)
 {
+	const volatile char *entry = list->path[0];
 	__u32 how;
 
 	if (everywhere(list))
 		return;
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++) {
-		if (!list->path[i][0])
-			break;
-		how = compare(&s->differs, list->path[i], path);
-		if (how == ABOVE && !list->path[i][a->magic % PORTCULLIS_PATH_SIZE] && a->magic < NOWHERE)
-			continue;
+	for (__u32 i = 0; i < PORTCULLIS_PATHS && entry[0]; i++, PORTCULLIS_STEP(entry, PORTCULLIS_PATH_SIZE)) {
+		how = compare(&s->differs, entry, path, a->magic);
 		if (how == ABOVE)
 			a->granted |= grants | LOOK;
 		if (how == BELOW) {
@@ -734,33 +743,49 @@ static __always_inline bool slashed(const struct scratch *s, __u32 i)
 	return *(const volatile __u8 *)s->path[i] == '/';
 }
 
+/*
+ * PLACED sets p to where a path is, with room behind it, or returns. To the proof it may be
+ * at the very end: so where a processor guesses that a loop goes on, it does not for long.
+ */
+#define PLACED(p, room)						\
+	({							\
+		__u64 ____at = a->at;				\
+		if (____at > sizeof(*s) - (room))		\
+			return false;				\
+		p = (void *)s + ____at;				\
+	})
+
+/* odd tells whether path i can be spelled more plainly. */
+static __always_inline bool odd(struct scratch *s, __u32 i)
+{
+	struct asked *a = &s->of[i];
+	__u8 *path;
+
+	PLACED(path, SCAN_MAX + 16);
+	return scan(a, path) || edges(a, (__u8 *)s->path[i]) || (in_links() && !slashed(s, i));
+}
+
 /* spelled finds the plain spelling of path i, whose place is a->at; false if there is none. */
 static __always_inline bool spelled(struct scratch *s, __u32 i)
 {
 	struct asked *a = &s->of[i];
+	__u8 *path;
 
-	a->odd = scan(a, (__u8 *)s->path[i]) || edges(a, (__u8 *)s->path[i]) || (in_links() && !slashed(s, i));
 	a->at = __builtin_offsetof(struct scratch, path) + i * sizeof(s->path[0]);
 	if (a->len > SCAN_MAX)
 		return false;
+	a->odd = odd(s, i);
 	if (!a->odd)
 		return true;
+	PLACED(path, CLEAN_MAX);
+	if (!clean(s, a, path))
+		return false;
 	a->at = __builtin_offsetof(struct scratch, clean);
-	return clean(s, a, (__u8 *)s->path[i]);
+	return true;
 }
 
-/* plain is the plain spelling. */
-static __always_inline __u64 *plain(struct scratch *s, const struct asked *a)
-{
-	__u32 at = a->at;
-
-	if (at > __builtin_offsetof(struct scratch, clean))
-		at = 0;
-	return (void *)s + at;
-}
-
-/* weigh finds out what is granted of path i. */
-static __always_inline void weigh(struct scratch *s, __u32 i)
+/* weigh finds out what is granted of path i; false where that is nothing more. */
+static __always_inline bool weigh(struct scratch *s, __u32 i)
 {
 	struct asked *a = &s->of[i];
 	__u64 *path;
@@ -770,15 +795,17 @@ static __always_inline void weigh(struct scratch *s, __u32 i)
 	a->below = 0;
 	if (a->len == 1 || a->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
 		a->granted |= inside(a);
-		return;
+		return true;
 	}
 	if (!spelled(s, i))
-		return;
-	path = plain(s, a);
+		return false;
+	PLACED(path, PORTCULLIS_PATH_SIZE + 8);
 	a->magic = slashed(s, i) ? linked((__u8 *)path) : in_links() ? 0 : NOWHERE;
 	from = a->magic % 8;
 	if (a->magic < NOWHERE)
-		a->magic = from + magic((__u8 *)path + from);
+		a->magic = from + magic(&s->tail, (__u8 *)path + from);
+	if (a->need & STAY && !a->odd && a->len - a->magic <= sizeof("root"))
+		a->magic = NOWHERE; /* the link itself, such as /proc/self/exe */
 	if (descriptors && by_number(path))
 		a->granted = ALL;
 	if (slashed(s, i)) {
@@ -788,35 +815,26 @@ static __always_inline void weigh(struct scratch *s, __u32 i)
 	} else if (a->magic >= NOWHERE) {
 		a->granted |= s->kind == SYMLINK && !i ? ALL : inside(a);
 	}
+	return true;
 }
 
-/* lacking is the verdict if something is needed that is not granted, else 0. */
-static __always_inline int lacking(const struct asked *a)
+/* Asks about the only path of a call, or the first. */
+SEC("seccomp/first")
+long first(const struct seccomp_data *ctx)
 {
-	__u32 lacks = a->need & ~a->granted;
+	struct scratch *s = memory(0);
+	__u32 lacks;
 
+	if (!s)
+		PORTCULLIS_DENY(EACCES);
+	weigh(s, 0);
+	lacks = s->of[0].need & ~s->of[0].granted & ~STAY;
 	if (lacks & WRITE)
 		DENY_WITH(error); /* not below write */
 	if (lacks & EXEC)
 		DENY_WITH(error); /* not below exec */
 	if (lacks)
 		DENY_WITH(error); /* not below read */
-	return 0;
-}
-
-/* Asks about the only path of a call, or the first. */
-SEC("seccomp/first")
-int first(const struct seccomp_data *ctx)
-{
-	struct scratch *s = memory(0);
-	int e;
-
-	if (!s)
-		PORTCULLIS_DENY(EACCES);
-	weigh(s, 0);
-	e = lacking(&s->of[0]);
-	if (e)
-		return e;
 	if (s->kind == ONE)
 		return SECCOMP_RET_ALLOW;
 	bpf_tail_call(ctx, &parts, 1);
@@ -829,33 +847,35 @@ static __always_inline __u32 gains(const struct asked *old, const struct asked *
 	return (new->granted | new->below) & ~old->granted & (READ | WRITE | EXEC);
 }
 
-/* Asks about the second path of a call, and about both. */
-SEC("seccomp/second")
-int second(const struct seccomp_data *ctx)
+/* both is the verdict on a call with two paths. */
+static __noinline long both(const struct scratch *s)
 {
-	struct scratch *s = memory(0);
-	struct asked *a, *b;
-	int e;
+	const struct asked *a = &s->of[0], *b = &s->of[1];
 
-	(void)ctx;
-	if (!s)
-		PORTCULLIS_DENY(EACCES);
-	weigh(s, 1);
-	a = &s->of[0];
-	b = &s->of[1];
-	e = lacking(b);
-	if (e)
-		return e;
-	if (s->kind == SYMLINK) {
-		if (!symlinks && gains(a, b))
-			PORTCULLIS_DENY(EACCES); /* the link leads to less */
+	if (b->need & ~b->granted)
+		DENY_WITH(error); /* the second is not below write */
+	if (s->kind == SYMLINK && !symlinks && gains(a, b))
+		PORTCULLIS_DENY(EACCES); /* the link leads to less */
+	if (s->kind == SYMLINK)
 		return SECCOMP_RET_ALLOW;
-	}
 	if (gains(a, b) & (READ | WRITE))
 		PORTCULLIS_DENY(EACCES); /* the new name grants more */
 	if (s->kind == EXCHANGE && gains(b, a) & (READ | WRITE))
 		PORTCULLIS_DENY(EACCES); /* the old name grants more */
 	return SECCOMP_RET_ALLOW;
+}
+
+/* Asks about the second path of a call, and about both. */
+SEC("seccomp/second")
+long second(const struct seccomp_data *ctx)
+{
+	struct scratch *s = memory(0);
+
+	(void)ctx;
+	if (!s)
+		PORTCULLIS_DENY(EACCES);
+	weigh(s, 1);
+	return both(s);
 }
 
 PORTCULLIS_LICENSE("Dual BSD/GPL");
