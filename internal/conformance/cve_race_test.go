@@ -51,11 +51,11 @@ var kept = []beside{
 // TestNeverTogether counts how often two calls are in the kernel together: often
 // without the filter, never under it, and none fails for it.
 func TestNeverTogether(t *testing.T) {
+	needTracer(t, kept[0].filter)
 	path := holder(t)
 	for _, c := range kept {
 		c := c
 		t.Run(c.filter+" "+c.hold+" "+c.make, func(t *testing.T) {
-			needTracer(t, c.filter)
 			if bare := c.bare(t, path); bare.together == 0 {
 				t.Errorf("without it: %+v, expected calls together", bare)
 			}
