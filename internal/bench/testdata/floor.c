@@ -304,7 +304,7 @@ static void filter(int sock)
 }
 
 // start forks the command, which waits for a byte before it installs its filter.
-static void start(int sock, char **argv)
+static void start(const int *pair, char **argv)
 {
 	char byte;
 
@@ -313,9 +313,10 @@ static void start(int sock, char **argv)
 		die("fork");
 	if (command)
 		return;
-	if (read(sock, &byte, 1) != 1)
+	close(pair[0]); // then it ends with who should send
+	if (read(pair[1], &byte, 1) != 1)
 		_exit(2);
-	filter(sock);
+	filter(pair[1]);
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -354,7 +355,7 @@ int main(int argc, char **argv)
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &chld, NULL);
-	start(pair[1], argv + 2);
+	start(pair, argv + 2);
 	if (traces)
 		seize(command);
 	if (write(pair[0], "", 1) != 1)
