@@ -137,8 +137,15 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 // reaps those that a filter ever asked about. An orphan that ended without a call
 // to be decided looks like a command that this process started by itself, whose
 // status is not to be taken away, so it stays a zombie until this process ends: a
-// long-lived program whose commands leave many of these behind waits for its
-// children itself, or starts the commands from a process of their own.
+// long-lived program whose commands leave many of these behind starts the commands
+// from a process of their own.
+//
+// Filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall) or
+// follow forks (BPF_F_CLONE) make this process trace the command and all that it
+// starts, by ptrace(2). Nobody else can trace or debug those then. What this process
+// starts with os/exec is left alone, but no SIGCHLD says any more that a child was
+// stopped, and nothing here may wait for any child (wait4(2) of -1): it would take
+// what the tracer waits for. Where tracing is forbidden, Start fails.
 func (c *Cmd) Start() error {
 	stack, target, err := c.prepare()
 	if err != nil {
@@ -161,7 +168,7 @@ func (c *Cmd) Start() error {
 }
 
 // Wait waits for the command's end, as exec.Cmd's Wait does. Daemons that it
-// left behind stay under the filters and are served until Done.
+// left behind stay under the filters and are served until Done. It is called once.
 func (c *Cmd) Wait() error {
 	if c.running == nil {
 		return errors.New("portcullis: not started")
@@ -171,11 +178,16 @@ func (c *Cmd) Wait() error {
 	return err
 }
 
-// Stops has an element each time the command was stopped by a signal, if filters that
-// pin memory, order calls or follow forks make this process its tracer; else it is nil.
-// A traced command must be waited for by Wait alone: to every other wait of this
-// process the kernel reports stops as if they were ends.
-func (c *Cmd) Stops() <-chan struct{} { return c.running.Stops() }
+// Stops has an element each time the command was stopped by a signal, if it is traced
+// (see Start); else it is nil. A traced command must be waited for by Wait alone: to
+// every other wait of this process the kernel reports stops as if they were ends. It is
+// for after Start.
+func (c *Cmd) Stops() <-chan struct{} {
+	if c.running == nil {
+		return nil
+	}
+	return c.running.Stops()
+}
 
 // Done is closed when no process is left that this one decides for and every
 // event has been delivered. When the program exits before, what is left of the

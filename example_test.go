@@ -133,3 +133,23 @@ func ExampleCmd_events() {
 	// execve ERRNO(1) in sh by PORTCULLIS_DENY(EPERM); /* after the mark */
 	// exit status 126
 }
+
+// A filter that looks at what pointers point to: the kernel then uses what it saw,
+// whatever the command's other threads write there meanwhile. For that, the command is
+// traced.
+func ExampleCommand_pinned() {
+	f, err := portcullis.Load("exec-list")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := f.Set("allow", "/bin/echo"); err != nil {
+		log.Fatal(err)
+	}
+	cmd := portcullis.Command("/bin/sh", "-c", "/bin/echo listed; exec /bin/cat /etc/passwd 2>/dev/null")
+	cmd.Filters = []*portcullis.Filter{f}
+	out, err := cmd.Output()
+	fmt.Printf("%s%v\n", out, err)
+	// Output:
+	// listed
+	// exit status 126
+}

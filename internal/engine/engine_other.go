@@ -37,6 +37,9 @@ func (p *Process) Done() <-chan struct{} {
 	return c
 }
 
+// Stops is nil.
+func (p *Process) Stops() <-chan struct{} { return nil }
+
 // Stop does nothing.
 func (p *Process) Stop() {}
 
