@@ -39,7 +39,7 @@ type project struct {
 func projects() []project {
 	goTools, goSets := []string{"go"}, []string{"descriptors=true"}
 	cSets := []string{"relative=true", "descriptors=true", "dotdot=true", "symlinks=true"}
-	cTools := []string{compiler, "make", "gelf.h", kernelSource}
+	cTools := []string{compiler, "make", "python3", "xz", "gelf.h", kernelSource}
 	return []project{
 		{"libbpf.a", cTools, libbpf, func(source, out string) []string {
 			return makeIn(source, out, out+"/libbpf.a")

@@ -83,6 +83,8 @@ func tools() []tool {
 		{pinner, "util-linux"},
 		{callTracer, "strace"},
 		{"make", "make"},
+		{"python3", "python3"},
+		{"xz", "xz-utils"},
 		{"go", "golang"},
 		{"gelf.h", "libelf-dev"},
 		{kernelSource, "linux-source-6.12"},
