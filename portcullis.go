@@ -183,7 +183,8 @@ func (f *Filter) SetBudget(n int) {
 
 // Set gives a constant of the filter (a const volatile variable) its value,
 // checked against the variable's type: an integer, true or false, a string, or a
-// list such as "execve,fork" for a variable that holds system-call numbers.
+// list such as "execve,fork" for a variable that holds system-call numbers, "/usr,/etc"
+// for one of paths and "10.0.0.0/8:80,[::1],unix:/run/x" for one of socket addresses.
 func (f *Filter) Set(name, value string) error {
 	f.verified, f.tree = nil, nil
 	return prog.Set(f.programs, name, value)

@@ -132,7 +132,7 @@ func (r *rules) opens(path string, flags int) bool {
 // TestPathsAgainstRules asks about random paths.
 func TestPathsAgainstRules(t *testing.T) {
 	rnd := rand.New(rand.NewSource(1))
-	for i := 0; i < 60; i++ {
+	for i := 0; i < 25; i++ {
 		r := &rules{read: entries(rnd), write: entries(rnd), exec: []string{"/"}, dotdot: rnd.Intn(2) == 0}
 		settings := []string{"read=" + strings.Join(r.read, ","), "write=" + strings.Join(r.write, ",")}
 		if r.dotdot {
