@@ -221,8 +221,14 @@ func TestTargetCannotReachItsSupervisor(t *testing.T) {
 // asNobody runs one test without privilege.
 func asNobody(t *testing.T, name string) {
 	t.Helper()
+	again(t, name, &syscall.Credential{Uid: 65534, Gid: 65534})
+}
+
+// again runs one test in a process of its own, as another user unless that is nil.
+func again(t *testing.T, name string, user *syscall.Credential) {
+	t.Helper()
 	cmd := victim("-test.run=^"+name+"$", "-test.v")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	cmd.Dir = "/"
 	out, err := cmd.CombinedOutput()
 	switch {
@@ -230,7 +236,7 @@ func asNobody(t *testing.T, name string) {
 		_, why, _ := strings.Cut(string(out), "needs ")
 		t.Skip("needs " + strings.TrimSpace(why))
 	case err != nil, !bytes.Contains(out, []byte("--- PASS: "+name+" ")):
-		t.Errorf("as nobody: %v\n%s", err, out)
+		t.Errorf("once more, as %+v: %v\n%s", user, err, out)
 	}
 }
 
