@@ -320,15 +320,15 @@ func TestDenialsNameTheirLinesInPinned(t *testing.T) {
 
 // BenchmarkPinned decides in the filters that read arguments.
 func BenchmarkPinned(b *testing.B) {
-	const lists = "read=/usr,/lib,/lib64,/bin,/sbin,/etc,/proc,/dev,/home/me/project"
+	const lists = "read=/usr,/lib,/lib64,/bin,/sbin,/etc,/proc,/dev,/srv/me/project"
 	for _, c := range []struct {
 		name, filter string
 		nr           int32
 		arg          int
 		text         string
 	}{
-		{"paths/plain", "paths " + lists, 2, 0, "/home/me/project/src/main.c\x00"},
-		{"paths/odd", "paths " + lists, 2, 0, "/home/me//project/./src/main.c\x00"},
+		{"paths/plain", "paths " + lists, 2, 0, "/srv/me/project/src/main.c\x00"},
+		{"paths/odd", "paths " + lists, 2, 0, "/srv/me//project/./src/main.c\x00"},
 		{"paths/relative", "paths " + lists, 2, 0, "src/main.c\x00"},
 		{"connect", "connect allow=10.0.0.0/8,[fd00::]/8,192.168.0.0/16:80-90", 42, 1, sockaddr(netip.MustParseAddrPort("192.168.1.1:80")) + "\x00"},
 		{"exec-list", "exec-list", 59, 0, "/usr/bin/git\x00"},

@@ -9,16 +9,16 @@
  * Otherwise it fails with EACCES, or the error that is set. By default everything is
  * read and executed, and of what is written only a few devices:
  *
- *	--set paths.write=/tmp,/home/me/project --set paths.relative=true
+ *	--set paths.write=/tmp,/srv/me/project --set paths.relative=true
  *	--set paths.read=/usr,/lib,/lib64,/etc,/proc,/dev --set paths.exec=/usr/bin
  *	--set paths.write=+/tmp
  *
  * An entry is a file, or a directory with all that is below; with a slash at its end it
- * is only what is below. A name that leads to an entry, such as /home to /home/me, may
- * be looked at by stat and readlink, which otherwise need what read has. A list that
- * has / restricts nothing, and costs nothing: calls that need it alone are decided by
- * the kernel. Others are copied by the tracer, and what was judged is what the call is
- * made with.
+ * is only what is below. A name that leads to an entry, such as /srv to /srv/me, may be
+ * looked at by stat and readlink, which otherwise need what read has. A list that has /
+ * restricts nothing, and costs nothing: calls that need it alone are decided by the
+ * kernel. Others are copied by the tracer, and what was judged is what the call is made
+ * with.
  *
  * A filter sees names, and does not look them up. So:
  *
