@@ -56,6 +56,8 @@ func folders() []string {
 		filepath.Join("internal", "object", "testdata"),
 		filepath.Join("internal", "bench", "testdata", "filters"),
 		filepath.Join("internal", "engine", "agent", "trace", "testdata", "filters"),
+		filepath.Join("internal", "attack", "testdata", "filters"),
+		filepath.Join("internal", "conformance", "testdata", "filters"),
 	}
 }
 
