@@ -21,7 +21,7 @@ type mitigation struct {
 // prelude lets Python make a call by its number, with whole registers, and tell
 // what came of it.
 const prelude = `
-import ctypes, errno, mmap, os, socket, threading
+import ctypes, errno, mmap, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
 def raw(nr, *args):
     return libc.syscall(ctypes.c_long(nr), *[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
@@ -53,6 +53,7 @@ def waits_in(tid, nr):
         return asleep and open("/proc/self/task/%d/syscall" % tid).read().split()[0] == str(nr) and sleep_of(tid) == asleep
     except OSError: return False # it has ended
 def beside(hold, nr, make, release):
+    import threading
     tids, ended = {}, []
     def run(call):
         tids[call] = threading.get_native_id()
@@ -413,6 +414,17 @@ func needTracer(t *testing.T, filter string) {
 	}
 }
 
+// enforced are the mitigations that this engine can enforce.
+func enforced(t *testing.T) (ms []mitigation) {
+	t.Helper()
+	for _, m := range mitigations {
+		if *engine != "kernel" || !needsTracer(t, m.filter) {
+			ms = append(ms, m)
+		}
+	}
+	return ms
+}
+
 // needsTracer tells whether calls are held for a filter.
 func needsTracer(t *testing.T, filter string) bool {
 	t.Helper()
@@ -428,7 +440,7 @@ func needsTracer(t *testing.T, filter string) bool {
 // one has to be the filter, and not the kernel.
 func TestMitigationsMatter(t *testing.T) {
 	need(t, python)
-	for _, m := range mitigations {
+	for _, m := range enforced(t) {
 		cmd := exec.Command(python, "-ISc", prelude+m.spread(inOne))
 		cmd.Env = []string{"HOME=" + t.TempDir()}
 		var out bytes.Buffer
@@ -455,10 +467,8 @@ func (m *mitigation) spread(way string) string {
 func TestMitigationsTogether(t *testing.T) {
 	need(t, python)
 	var all []string
-	for _, m := range mitigations {
-		if *engine != "kernel" || !needsTracer(t, m.name()) {
-			all = append(all, m.name())
-		}
+	for _, m := range enforced(t) {
+		all = append(all, m.name())
 	}
 	for _, c := range []struct{ needs, name, script, want string }{
 		{"bash", "bash", `seq 1000 | sort -rn | head -n 1 | tr 0 x; mkdir -p d/e && cat < /proc/self/comm | tee d/e/f; sleep 0.01 & wait $!; echo $?`, "1xxx\ncat\n0"},
@@ -472,7 +482,6 @@ a, b = socket.socketpair()
 try: n = os.sendfile(a.fileno(), os.open("g", os.O_RDONLY), 0, 1000)
 except OSError: n = a.send(open("g", "rb").read(1000))
 print(n, len(b.recv(5000)))'`, "ok\nok\n28\n1000 1000"},
-		{python, "threads", threads, "ok"},
 		{"ip", "ip", namespaced("-Urnm", "ip link set lo up && ip -br link show lo | grep -c LOOPBACK >/dev/null && mount -t tmpfs -o size=1m none /tmp && echo ok"), "ok"},
 	} {
 		c := c
