@@ -14,3 +14,13 @@ func needAgent(t *testing.T) {
 		}
 	}
 }
+
+func needTracing(t *testing.T) {
+	t.Helper()
+	needAgent(t)
+	for _, f := range engine.Probe() {
+		if (f.Name == "tracing" || f.Name == "process_vm_readv") && !f.Have {
+			t.Skipf("needs %s (agent engine): %s", f.Name, f.Remedy)
+		}
+	}
+}

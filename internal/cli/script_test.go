@@ -45,6 +45,12 @@ func TestRun(t *testing.T) {
 	scripts(t, "testdata/agent")
 }
 
+// TestTraced runs those whose commands are traced.
+func TestTraced(t *testing.T) {
+	needTracing(t)
+	scripts(t, "testdata/traced")
+}
+
 // TestListenerGuard has a target ask for a listener of its own.
 func TestListenerGuard(t *testing.T) {
 	needAgent(t)

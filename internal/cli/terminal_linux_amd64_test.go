@@ -31,7 +31,7 @@ const hung = 60 * time.Second
 // that are traced, and that keep state.
 func newTerminal(t *testing.T) *terminal {
 	t.Helper()
-	needAgent(t)
+	needTracing(t)
 	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skip("needs bash")
@@ -263,7 +263,7 @@ func TestTerminalStatuses(t *testing.T) {
 
 // Whoever continues the supervisor alone means the command.
 func TestContinuedSupervisorContinuesTheCommand(t *testing.T) {
-	needAgent(t)
+	needTracing(t)
 	for _, filter := range []string{"count-exec", tracedObject(t) + ":open"} {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Args = []string{"portcullis", "run", "-q", "-f", filter, "--", "sh", "-c", "kill -STOP $$; kill -TSTP $$; exit 5"}
