@@ -300,7 +300,8 @@ func TestHeldUpTracer(t *testing.T) {
 	nobodyLeft(t, cmd.Process.Pid)
 	got := w.score()
 	t.Logf("attack %s: plain won %d of %d; pinned won %d of %d: %v", a.name, loser.won, loser.attempts, got.won, got.attempts, err)
-	if loser.won == 0 || got.won != 0 || target.ExitStatus(cmd.ProcessState) != 128+int(syscall.SIGKILL) {
+	killed := target.ExitStatus(cmd.ProcessState) == 128+int(syscall.SIGKILL)
+	if loser.won == 0 || got.won != 0 || !killed && (err != nil || got.attempts < 100) { // who is fast holds nobody up
 		t.Errorf("%v, plain %+v, pinned %+v: expected wins there, and here none and an end", err, loser, got)
 	}
 }
