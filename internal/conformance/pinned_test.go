@@ -255,6 +255,9 @@ var pinnedDifferences = []pinnedDifference{
 	{"calls", `^rt_(tg)?sigqueueinfo, .* over the edge$`, "EFAULT", "of the last bytes of a siginfo the kernel reads what the code needs", false},
 	{"calls", `^pidfd_send_signal, .* over the edge$`, "EFAULT", "of the last bytes of a siginfo the kernel reads what the code needs", false},
 	{"calls", `^open_by_handle_at, a bad handle, .* over the edge$`, "EFAULT", "without privilege the kernel refuses a handle before it reads all", false},
+	{"calls", `^write, from below the stack, `, "EFAULT", "to read memory of another process makes no stack grow", false},
+	{"calls", `^write, from the vvar page, `, "EFAULT", "nobody else can read mappings of that kind", true},
+	{"calls", `^write, from secret memory, `, "EFAULT", "nobody else can read memory of that kind", true},
 	{"calls", `^open, behind a key, `, "3", "the supervisor reads what a key keeps the process from reading", true},
 }
 

@@ -374,6 +374,35 @@ static int readable(void)
 	return fd;
 }
 
+// Memory that a process has and nobody else can get at as easily.
+
+static long below_the_stack(void)
+{
+	return ((long)__builtin_frame_address(0) & -page) - 64 * page;
+}
+
+static long of_the_kernel(const char *area)
+{
+	char l[256], *found = NULL;
+	FILE *maps = fopen("/proc/self/maps", "r");
+
+	while (fgets(l, sizeof(l), maps) && !(found = strstr(l, area)))
+		;
+	fclose(maps);
+	return found ? strtol(l, NULL, 16) : 0;
+}
+
+static long secret(void)
+{
+	int fd = syscall(NR_memfd_secret, 0);
+	char *p = edge(5);
+
+	if (fd >= 0 && !ftruncate(fd, page))
+		p = (char *)MUST(mmap(edge(5), page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
+	close(fd);
+	return (long)strcpy(p, "secret");
+}
+
 static void data(void)
 {
 	CASE(write, "a file", seen(O_RDWR), text("text"), 4);
@@ -403,6 +432,10 @@ static void data(void)
 	CASE(write, "directly, half a page", direct_file(), aligned(512, 512), 512);
 	CASE(write, "directly, not aligned", direct_file(), aligned(page, 8), page);
 	CASE(write, "directly, 16 pages", direct_file(), aligned(16 * page, 0), 16 * page);
+	CASE_AS(PLAIN, write, "from below the stack", seen(O_RDWR), below_the_stack(), 5000);
+	CASE_AS(PLAIN, write, "from the vdso", seen(O_RDWR), of_the_kernel("[vdso]"), 1000);
+	CASE_AS(PLAIN, write, "from the vvar page", piped(1, 0), of_the_kernel("[vvar]"), 1000);
+	CASE_AS(PLAIN, write, "from secret memory", seen(O_RDWR), secret(), 6);
 	CASE(pwrite64, "a file", seen(O_RDWR), text("text"), 4, 3);
 	CASE(pwrite64, "badly", seen(O_RDWR), text("text"), 4, -1);
 	CASE(pwrite64, "a pipe", piped(1, 0), text("text"), 4, 0);

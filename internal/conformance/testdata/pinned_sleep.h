@@ -173,7 +173,7 @@ static pid_t start_sleeper(const char *name, const char *label, enum what what)
 	pid_t pid = MUST(fork());
 	if (pid)
 		return pid;
-	alarm(20); // nothing here takes that long
+	alarm(60); // nothing here takes that long
 	handle_by(SIGUSR1, what == interrupted ? 0 : SA_RESTART);
 	if (what == ignored)
 		signal(SIGUSR1, SIG_IGN);
@@ -267,6 +267,16 @@ static void wake_word(void)
 	MUST(syscall(SYS_futex, &shared->word, 1, 1, 0, 0, 0));
 }
 
+// An argument in whose place there is another text once a handler has run.
+static long changing(const char *from, const char *to)
+{
+	char *at = keep(16, 1);
+
+	output(at, 16, NULL);
+	change = to;
+	return (long)(changed = strcpy(at, from));
+}
+
 static long hidden_time(void)
 {
 	return output((void *)LONG, 16, NULL);
@@ -296,6 +306,9 @@ static void data_sleepers(void)
 	SLEEP(creat, "a fifo", fd = opened("fifo", O_RDONLY | O_NONBLOCK), text("fifo"), 0600);
 	SLEEP(openat, "a fifo", fd = opened("fifo", O_RDONLY | O_NONBLOCK), AT_FDCWD, text("fifo"), O_WRONLY);
 	SLEEP(openat, "a fifo to read", fd = opened("fifo", O_RDWR), AT_FDCWD, text("fifo"), O_RDONLY);
+	SLEEP(open, "a name that changes", fd = opened("fifo", O_RDONLY | O_NONBLOCK), changing("fifo", "lock"), O_WRONLY);
+	SLEEP(writev, "buffers that change", drain(full_ends[0]), full_ends[1],
+	      IOV({ (void *)changing("some", "thing"), 4 }), 1);
 	SLEEP(openat2, "a fifo", fd = opened("fifo", O_RDONLY | O_NONBLOCK), AT_FDCWD, text("fifo"), bytes(&how, sizeof(how)),
 	      sizeof(how));
 	SLEEP(fcntl, "a lock", lock(F_UNLCK, F_SETLK), opened("lock", O_RDWR), F_SETLKW, THE(struct flock, .l_type = F_WRLCK));

@@ -70,6 +70,15 @@ static long address(const char *name)
 	return bytes(&a, 2 + strlen(name) + 1);
 }
 
+// A name that no other process has.
+static long abstract(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+
+	snprintf(a.sun_path + 1, 13, "pid%09d", getpid());
+	return bytes(&a, 15);
+}
+
 static int full_socket(void)
 {
 	static char block[page];
@@ -151,7 +160,7 @@ static void sockets(void)
 	CASE(connect, "no socket", 77, INET(9), 16);
 	CASE(bind, "a name", new_socket(AF_UNIX, SOCK_STREAM), address("new"), 6);
 	CASE(bind, "a name that is taken", new_socket(AF_UNIX, SOCK_STREAM), address(file("file")), 7);
-	CASE(bind, "an abstract name", new_socket(AF_UNIX, SOCK_STREAM), ARRAY(char, AF_UNIX, 0, 0, 'p', 'i', 'n', 'n', 'e', 'd'), 9);
+	CASE(bind, "an abstract name", new_socket(AF_UNIX, SOCK_STREAM), abstract(), 15);
 	CASE_AS(NOVALUE, bind, "no name", new_socket(AF_UNIX, SOCK_STREAM), ARRAY(char, AF_UNIX, 0), 2);
 	CASE(bind, "any port", new_socket(AF_INET, SOCK_STREAM), INET(0), 16);
 	CASE(bind, "an address of others", new_socket(AF_INET, SOCK_STREAM), ARRAY(char, AF_INET, 0, 0, 0, 8, 8, 8, 8), 16);

@@ -356,7 +356,7 @@ static void enter_place(void)
 	MUST(mkdir(name, 0777));
 	MUST(chdir(name));
 	umask(0);
-	alarm(2); // nothing here takes that long
+	alarm(60); // nothing here takes that long
 }
 
 // In a child for each variant: 1. When there are no more: 0.
