@@ -214,6 +214,7 @@ func (b *building) fresh(prefix []string) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := command(prefix, b.argv(b.source, b.out))
+	cmd.Dir = b.out // go enters the directory that it was started in
 	cmd.Env = append(os.Environ(), b.env(b.source, b.out)...)
 	return cmd, nil
 }
