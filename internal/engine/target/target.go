@@ -102,7 +102,7 @@ func (f *Follower) forward(p Process) {
 // for it to see. The goroutine ends with the target.
 func (f *Follower) followStops(p Process) {
 	for sys.WaitStopped(p.Pid()) == nil {
-		stopWith(p)
+		stopWith(p, nil)
 	}
 }
 
@@ -111,7 +111,7 @@ func (f *Follower) followTold(p Process, stops <-chan struct{}) {
 	for {
 		select {
 		case <-stops:
-			stopWith(p)
+			stopWith(p, stops)
 		case <-f.done:
 			return
 		}
@@ -120,17 +120,17 @@ func (f *Follower) followTold(p Process, stops <-chan struct{}) {
 
 // stopWith stops this process if the target still is. Who continues it means the target,
 // and may have continued both, as shells do with jobs: that one may then have been
-// stopped anew, which a second SIGCONT would undo. Who stops the target and continues it
-// alone, at once, may leave this process stopped: nothing tells the kernel that both are
-// meant.
-func stopWith(p Process) {
+// stopped anew, which a second SIGCONT would undo: stops has an element then, or it can be
+// waited for. Who stops the target and continues it alone, at once, may leave this process
+// stopped: nothing tells the kernel that both are meant.
+func stopWith(p Process, stops <-chan struct{}) {
 	if !stillStopped(p.Pid()) {
 		return
 	}
 	runtime.LockOSThread() // only a signal to one's own thread is sure to act before the call returns
 	defer runtime.UnlockOSThread()
 	_ = sys.ThreadSignal(sys.Gettid(), syscall.SIGSTOP)
-	if stillStopped(p.Pid()) {
+	if stillStopped(p.Pid()) && len(stops) == 0 {
 		_ = p.Signal(syscall.SIGCONT)
 	}
 }
@@ -143,15 +143,16 @@ func stillStopped(pid int) bool {
 		return false
 	}
 	_, rest, _ := bytes.Cut(stat[max(0, bytes.LastIndexByte(stat, ')')):], []byte(" "))
-	return len(rest) > 0 && (rest[0] == 'T' || rest[0] == 't') && !newlyStopped(pid)
+	return len(rest) > 0 && (rest[0] == 'T' || rest[0] == 't') && !changed(pid)
 }
 
-// newlyStopped looks for a stop of a child without taking it.
-func newlyStopped(pid int) bool {
-	const byPid, stopped, noHang, noWait = 1, 2, 1, 0x1000000
+// changed tells whether a child has been continued since it last stopped, or has come to
+// a stop that is to be waited for. It takes no such news away.
+func changed(pid int) bool {
+	const byPid, stopped, continued, noHang, noWait = 1, 2, 8, 1, 0x1000000
 	var info [32]uint32 // siginfo_t: signo, 0 if there is none, is its first field
 	_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, byPid, uintptr(pid),
-		uintptr(unsafe.Pointer(&info)), stopped|noHang|noWait, 0, 0)
+		uintptr(unsafe.Pointer(&info)), stopped|continued|noHang|noWait, 0, 0)
 	return errno == 0 && info[0] != 0
 }
 
