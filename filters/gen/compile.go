@@ -94,6 +94,19 @@ func (t tools) compile(root, out, source string) error {
 	if err := os.MkdirAll(filepath.Dir(object), 0o755); err != nil {
 		return err
 	}
+	made, err := os.MkdirTemp(filepath.Dir(object), ".compiled-*") // go:embed does not look there
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(made)
+	if err := t.compileTo(root, filepath.Join(made, filepath.Base(object)), source); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(made, filepath.Base(object)), object)
+}
+
+// compileTo leaves other files beside object while it works.
+func (t tools) compileTo(root, object, source string) error {
 	clang := []string{
 		t.clang, "-target", "bpfel", "-mcpu=v3", "-std=gnu11", "-O2", "-g", "-c",
 		"-Wall", "-Wextra", "-Werror", "-fno-ident", "-fno-jump-tables", "-nostdinc",
