@@ -115,7 +115,7 @@ func (m *Machine) result(s *State, sig *helper.Signature, args *[11]Reg) Reg {
 	case helper.Void:
 		return Reg{}
 	case helper.ValueOrNull:
-		return Reg{Scalar: Const(0), Kind: ValueOrNull, Map: args[1].Map, ID: m.fresh(), Origin: m.storageOrigin(&args[1])}
+		return Reg{Scalar: Const(0), Kind: ValueOrNull, Map: args[1].Map, ID: m.fresh(), Origin: m.storageOrigin(args)}
 	case helper.RecordOrNull:
 		id := m.fresh()
 		s.Refs = append(s.Refs, id)
@@ -132,14 +132,20 @@ func readsFrom(sig *helper.Signature) Origin {
 	return 0
 }
 
-func (m *Machine) storageOrigin(r *Reg) Origin {
+// storageOrigin is FromStorage for values that surprise who forgets fork. Who asks for a
+// thread's value has said that each thread begins anew.
+func (m *Machine) storageOrigin(args *[11]Reg) Origin {
+	r := &args[1]
 	if r.Kind != MapHandle {
 		return 0
 	}
-	if spec := m.code.Prog.Maps[r.Map]; spec.Type == prog.TaskStorage && spec.Flags&prog.FlagClone == 0 {
-		return FromStorage
+	if spec := m.code.Prog.Maps[r.Map]; spec.Type != prog.TaskStorage || spec.Flags&prog.FlagClone != 0 {
+		return 0
 	}
-	return 0
+	if flags, ok := args[4].Const(); ok && flags&helper.StorageThread != 0 {
+		return 0
+	}
+	return FromStorage
 }
 
 // maxErrno is the largest error number a helper returns, negated.

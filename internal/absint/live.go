@@ -113,7 +113,10 @@ func (c *Code) regUse(pc int, in prog.Insn) (reads, writes uint16) {
 	case prog.ClassST:
 		return dst, 0
 	case prog.ClassSTX:
-		return dst | src | 1, 0 // R0 for a compare and exchange
+		if in.Op&prog.ModeMask == prog.ModeAtomic {
+			src |= 1 // a compare and exchange compares with R0
+		}
+		return dst | src, 0
 	case prog.ClassALU, prog.ClassALU64:
 		if in.Op&prog.OpMask == prog.OpMov {
 			reads = 0
