@@ -40,8 +40,5 @@ func (p *Process) Done() <-chan struct{} {
 // Stops is nil.
 func (p *Process) Stops() <-chan struct{} { return nil }
 
-// Stop does nothing.
-func (p *Process) Stop() {}
-
 // Engine is empty.
 func (p *Process) Engine() Kind { return "" }

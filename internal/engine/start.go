@@ -187,7 +187,7 @@ func supervise(p *Process, listener int, in *decide.Installation, o *Options) (*
 	if p.tracer != nil {
 		loop.Lends(p.tracer)
 	}
-	p.loop, p.done = loop, make(chan struct{})
+	p.done = make(chan struct{})
 	go func() {
 		defer close(p.done)
 		if err := loop.Run(); err != nil {
@@ -279,7 +279,6 @@ func dynamicProgram(s *Stack) string {
 type Process struct {
 	cmd    *exec.Cmd
 	engine Kind
-	loop   *notify.Loop
 	done   chan struct{}
 	tracer *trace.Tracer // nil for none
 	traced chan struct{} // closed when it has ended
@@ -346,15 +345,3 @@ func (p *Process) taken(end *trace.End) error {
 // supervision ended otherwise. What is still undecided when the process exits
 // is denied with ENOSYS.
 func (p *Process) Done() <-chan struct{} { return p.done }
-
-// Stop ends the supervision before its time: from then on calls that need a
-// decision fail with ENOSYS, and what is traced is killed. Done may be closed only
-// with the next of them.
-func (p *Process) Stop() {
-	if p.loop != nil {
-		p.loop.Stop()
-	}
-	if p.tracer != nil {
-		p.tracer.Stop()
-	}
-}

@@ -178,24 +178,6 @@ func self(t *testing.T) string {
 	return path
 }
 
-func TestStopClosesTheDoor(t *testing.T) {
-	cmd := victim("echo")
-	k, done := pipes(t, cmd)
-	p, err := Start(&Stack{[]Filter{conformance(t, "global-count")}}, cmd, Options{Engine: Agent})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done()
-	k.line(t)
-	p.Stop()
-	p.Stop() // again does no harm
-	if got, want := k.ask(t), fmt.Sprint(int(syscall.ENOSYS)); got != want {
-		t.Errorf("after Stop: %s, want %s", got, want)
-	}
-	k.in.Close()
-	p.Wait()
-}
-
 func TestNestedTargets(t *testing.T) {
 	r := run(t, victim("nest", "static-verdicts", "global-count"), Options{}, conformance(t, "global-count"))
 	lines := strings.Split(r.out, "\n")
@@ -270,7 +252,6 @@ func TestStaticStackNeedsNoSupervisor(t *testing.T) {
 	if _, err := p.Wait(); err != nil || out.String() != "126\n" {
 		t.Errorf("%v, %q", err, &out)
 	}
-	p.Stop()
 }
 
 func TestExecInPlace(t *testing.T) {
