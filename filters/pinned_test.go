@@ -2,6 +2,7 @@ package filters_test
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand"
 	"net/netip"
 	"strings"
@@ -222,6 +223,24 @@ func TestPathsOfEveryLength(t *testing.T) {
 			if (got == abi.Allow) != c.may || !c.may && got != abi.Errno(13) {
 				t.Fatalf("%d bytes, %.10q...%q: %v, want it let through: %v", len(c.path), c.path, c.path[max(0, len(c.path)-10):], got, c.may)
 			}
+		}
+	}
+}
+
+// TestPathsInFullLists: lists as long as they may be are proved within the usual budget.
+func TestPathsInFullLists(t *testing.T) {
+	var list []string
+	for i := 0; i < 32; i++ {
+		list = append(list, fmt.Sprintf("/usr/%0250d", i))
+	}
+	full := strings.Join(list, ",")
+	m, _ := machine(t, "paths", "read="+full, "write="+full, "exec="+full)
+	for _, c := range []struct {
+		path string
+		want abi.Verdict
+	}{{list[31] + "/x", abi.Allow}, {list[30][:254] + "x", abi.Errno(13)}} {
+		if got := asks(t, m, "open", c.path, 0); got != c.want {
+			t.Errorf("%s: %v, want %v", c.path, got, c.want)
 		}
 	}
 }

@@ -33,6 +33,8 @@ type LimitError struct {
 	PC int
 	// What is the limit, for messages.
 	What string
+	// Visits tells that it is the one of visited instructions.
+	Visits bool
 }
 
 // Error names the limit.
@@ -179,7 +181,7 @@ func (x *explorer) finish(s *State) {
 func (x *explorer) count(s *State) error {
 	x.visits++
 	if x.visits > x.limits.Visits {
-		return &LimitError{PC: s.PC, What: fmt.Sprintf("more than %d instructions would be visited", x.limits.Visits)}
+		return &LimitError{PC: s.PC, What: fmt.Sprintf("more than %d instructions would be visited", x.limits.Visits), Visits: true}
 	}
 	if x.bytes > x.limits.Bytes && x.forgets < maxForgets {
 		x.forget()

@@ -17,7 +17,7 @@ type specFlags struct {
 func (s *specFlags) add(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.StringArrayVar(&s.set, "set", nil, "`[FILTER.]NAME=VALUE` of a filter's variable; repeat for more")
-	fs.IntVar(&s.budget, "budget", 0, "let the verifier visit up to `N` instructions of a filter (default 100000)")
+	fs.IntVar(&s.budget, "budget", 0, "let the verifier visit up to `N` instructions of a filter (default 400000)")
 }
 
 // load finds the filters of specs, with their variables set.

@@ -16,7 +16,7 @@ import (
 
 // DefaultBudget is how many instructions are visited at most, unless Options
 // say otherwise.
-const DefaultBudget = 100_000
+const DefaultBudget = 400_000
 
 // stateBytes bounds the memory for states.
 const stateBytes = 16 << 20
@@ -237,7 +237,11 @@ func explain(p *prog.Program, err error) *Error {
 		e.State, e.Err = fail.State, fail.Problem
 		return e
 	case errors.As(err, &limit):
-		e := at(p, limit.PC, limit.Error(), "bound its loops, test less in them, or raise the budget")
+		remedy := "bound its loops, or test less in them"
+		if limit.Visits {
+			remedy = "bound its loops, test less in them, or raise the budget"
+		}
+		e := at(p, limit.PC, limit.Error(), remedy)
 		e.Err = err
 		return e
 	case errors.As(err, &loop):
