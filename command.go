@@ -171,7 +171,7 @@ func (c *Cmd) Start() error {
 // left behind stay under the filters and are served until Done. It is called once.
 func (c *Cmd) Wait() error {
 	if c.running == nil {
-		return errors.New("portcullis: not started")
+		return errNotStarted
 	}
 	var err error
 	c.ProcessState, err = c.running.Wait()
@@ -187,6 +187,17 @@ func (c *Cmd) Stops() <-chan struct{} {
 		return nil
 	}
 	return c.running.Stops()
+}
+
+// Signal sends a signal to the command; it is os.ErrProcessDone after its end. To a
+// command that is traced (see Start) signals are sent by it and not by Process: without
+// pidfds (pidfd_open(2)), as before Go 1.23, Process knows of no end that the tracer has
+// taken, and of a number only that may be another process' by then.
+func (c *Cmd) Signal(sig os.Signal) error {
+	if c.running == nil {
+		return errNotStarted
+	}
+	return c.running.Signal(sig)
 }
 
 // Done is closed when no process is left that this one decides for and every
@@ -215,8 +226,11 @@ func (c *Cmd) Exec() error {
 // DynamicError is a stack that needs a supervisor where there can be none.
 type DynamicError = engine.DynamicError
 
-// errUsed is the answer to a second Start.
-var errUsed = errors.New("portcullis: already started")
+// errUsed is the answer to a second Start, errNotStarted to what is for after the first.
+var (
+	errUsed       = errors.New("portcullis: already started")
+	errNotStarted = errors.New("portcullis: not started")
+)
 
 // prepare verifies the stack and describes the command to the engine.
 func (c *Cmd) prepare() (*engine.Stack, *exec.Cmd, error) {

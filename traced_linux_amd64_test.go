@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"sync"
 	"syscall"
@@ -61,7 +62,7 @@ func TestTracedCommandsEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := portcullis.CommandContext(ctx, "/bin/sh", "-c", "while :; do read x </etc/passwd; done")
 	cmd.Filters, cmd.Engine = []*portcullis.Filter{pinning(t)}, portcullis.Agent
-	if cmd.Stops() != nil || cmd.Done() != nil {
+	if cmd.Stops() != nil || cmd.Done() != nil || cmd.Signal(syscall.SIGTERM) == nil {
 		t.Error("a command that was not started can stop")
 	}
 	if err := cmd.Start(); err != nil {
@@ -70,14 +71,17 @@ func TestTracedCommandsEnd(t *testing.T) {
 	if err := cmd.Start(); err == nil {
 		t.Error("a second start")
 	}
-	_ = cmd.Process.Signal(syscall.SIGSTOP)
+	_ = cmd.Signal(syscall.SIGSTOP)
 	<-cmd.Stops()
-	_ = cmd.Process.Signal(syscall.SIGCONT)
+	_ = cmd.Signal(syscall.SIGCONT)
 	cancel()
 	err := cmd.Wait()
 	var ended *exec.ExitError
 	if !errors.As(err, &ended) || ended.String() != "signal: killed" {
 		t.Errorf("%v", err)
+	}
+	if err := cmd.Signal(syscall.SIGTERM); err != os.ErrProcessDone {
+		t.Errorf("a signal after the end: %v", err)
 	}
 	<-cmd.Done()
 }

@@ -61,9 +61,6 @@ type process struct{ *portcullis.Cmd }
 // Pid is the command's process id.
 func (p process) Pid() int { return p.Process.Pid }
 
-// Signal sends a signal to the command.
-func (p process) Signal(s os.Signal) error { return p.Process.Signal(s) }
-
 // Wait waits for the command's end.
 func (p process) Wait() (*os.ProcessState, error) {
 	err := p.Cmd.Wait()

@@ -59,7 +59,7 @@ func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	planned := make(chan *plan, 1)
 	go func() { planned <- newPlan(s, &o) }()
-	noted := copies(cmd)
+	notes := note(cmd)
 	stage, err := launch.Begin(cmd)
 	p := <-planned
 	switch {
@@ -69,7 +69,7 @@ func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 		stage.Abandon()
 		return nil, p.err
 	case p.traced:
-		return startTraced(cmd, stage, p, noted, &o)
+		return startTraced(cmd, stage, p, notes, &o)
 	}
 	listener, err := stage.Install(p.cfg)
 	switch {
@@ -82,9 +82,9 @@ func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 }
 
 // startTraced makes a stage a target that has a tracer from its first instruction.
-func startTraced(cmd *exec.Cmd, stage *launch.Stage, p *plan, noted *copied, o *Options) (*Process, error) {
+func startTraced(cmd *exec.Cmd, stage *launch.Stage, p *plan, notes *noted, o *Options) (*Process, error) {
 	started := newProcess(cmd, Agent)
-	started.copied = noted
+	started.noted = notes
 	started.tracer = trace.New(decider{p.in, p.slots}, trace.Options{Limit: o.WaitLimit, Logf: o.logf})
 	started.traced = make(chan struct{})
 	go func() {
@@ -98,6 +98,7 @@ func startTraced(cmd *exec.Cmd, stage *launch.Stage, p *plan, noted *copied, o *
 		started.tracer.Abandon()
 		return nil, err
 	}
+	go started.awaitEnd()
 	return supervise(started, listener, p.in, o)
 }
 
@@ -282,7 +283,8 @@ type Process struct {
 	done   chan struct{}
 	tracer *trace.Tracer // nil for none
 	traced chan struct{} // closed when it has ended
-	copied *copied
+	noted  *noted        // nil without a tracer
+	end    trace.End     // valid when noted says so
 }
 
 func newProcess(cmd *exec.Cmd, engine Kind) *Process {
@@ -297,8 +299,22 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Engine is what enforces.
 func (p *Process) Engine() Kind { return p.engine }
 
-// Signal sends a signal to the target.
-func (p *Process) Signal(sig os.Signal) error { return p.cmd.Process.Signal(sig) }
+// Signal sends a signal to the target, and is os.ErrProcessDone after its end. Use it
+// where this process traces the target: its tracer takes the end, of which os.Process
+// does not know. That one is sure of whom it means by a pidfd (pidfd_open(2)); without
+// one, as before Go 1.23, it goes on to signal what has the number then.
+func (p *Process) Signal(sig os.Signal) error {
+	if p.noted != nil && p.noted.over() {
+		return os.ErrProcessDone
+	}
+	return p.cmd.Process.Signal(sig)
+}
+
+// awaitEnd notes the end of a target that has a tracer.
+func (p *Process) awaitEnd() {
+	p.end = p.tracer.Await()
+	close(p.noted.ended)
+}
 
 // Stops has an element each time the target was stopped by a signal, if this process
 // traces it; else it is nil. Nobody else can wait for stops of a traced target.
@@ -317,28 +333,27 @@ func (p *Process) Wait() (*os.ProcessState, error) {
 		err := p.cmd.Wait()
 		return p.cmd.ProcessState, err
 	}
-	end := p.tracer.Await() // before, this process would take stops for the end
+	<-p.noted.ended // before, this process would take stops for the end
 	err := p.cmd.Wait()
 	if errors.Is(err, syscall.ECHILD) {
-		err = p.taken(&end)
+		err = p.taken()
 	}
 	return p.cmd.ProcessState, err
 }
 
 // taken makes up for the end of a target, of which its tracer took note: exec.Cmd has
-// waited for the copying of its streams, but knows of no end.
-func (p *Process) taken(end *trace.End) error {
-	pid := p.Pid()
-	_ = p.cmd.Process.Release() // what package os does once it has waited
-	p.cmd.Process.Pid = pid
-	state, err := sys.StateOf(pid, end.Status, &end.Usage)
+// waited for the copying of its streams, but knows of no end. Its Process is left as it
+// is: to release it would make the number -1 for an instant, which kill(2) takes for
+// every process there is. Its pidfd is closed when it is collected.
+func (p *Process) taken() error {
+	state, err := sys.StateOf(p.Pid(), p.end.Status, &p.end.Usage)
 	if err != nil {
 		return err
 	}
 	if p.cmd.ProcessState = state; !state.Success() {
 		return &exec.ExitError{ProcessState: state}
 	}
-	return p.copied.err()
+	return p.noted.err()
 }
 
 // Done is closed when no filtered task is left that needs this process, or the
