@@ -55,7 +55,8 @@ type Cmd struct {
 	// (bpf_wait_syscall), before it fails with ETIMEDOUT: DefaultWaitLimit where 0.
 	WaitLimit time.Duration
 
-	// Log takes a line for what is neither routine nor an event; nil for none.
+	// Log takes a line for what is neither routine nor an event; nil for none. It is
+	// called from several goroutines of this command, one at a time.
 	Log io.Writer
 
 	// Process is set by Start, ProcessState by Wait.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 	"time"
 
 	"portcullis/internal/event"
@@ -68,14 +69,15 @@ type Options struct {
 	// WaitLimit is how long a call may wait for others (bpf_wait_syscall):
 	// DefaultWaitLimit where 0.
 	WaitLimit time.Duration
-	// Log takes a line for what is neither routine nor an event; nil for none.
+	// Log takes a line for what is neither routine nor an event; nil for none. Start
+	// has one line written at a time.
 	Log io.Writer
 }
 
 // DefaultWaitLimit is how long a call may wait for others.
 const DefaultWaitLimit = 10 * time.Second
 
-// settle puts defaults in the place of what is 0.
+// settle puts defaults in the place of what is 0, and a lock before the log.
 func (o *Options) settle() error {
 	switch {
 	case o.WaitLimit < 0:
@@ -83,7 +85,24 @@ func (o *Options) settle() error {
 	case o.WaitLimit == 0:
 		o.WaitLimit = DefaultWaitLimit
 	}
+	if o.Log != nil {
+		o.Log = &oneAtATime{w: o.Log}
+	}
 	return nil
+}
+
+// oneAtATime is a writer for several goroutines: those that decide, that trace and that
+// watch them all have something to say.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+// Write writes.
+func (w *oneAtATime) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.w.Write(b)
 }
 
 // observes tells whether there is anything to report.
