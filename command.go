@@ -259,7 +259,7 @@ func (c *Cmd) prepare() (*engine.Stack, *exec.Cmd, error) {
 }
 
 func (c *Cmd) options() engine.Options {
-	o := engine.Options{Engine: engine.Kind(c.Engine), Observe: c.Observe, WaitLimit: c.WaitLimit, Log: c.Log}
+	o := engine.Options{Engine: engine.Kind(c.Engine), Observe: c.Observe, WaitLimit: c.WaitLimit, Log: c.Log, Context: c.ctx}
 	for _, g := range c.Lift {
 		o.Lift = append(o.Lift, prefilter.Guard(g))
 	}

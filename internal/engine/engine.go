@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"runtime"
@@ -57,6 +58,9 @@ func (s *Stack) hasMaps() bool {
 // Options shape an installation. Their zero value takes the best engine, lifts
 // no guard and reports nothing.
 type Options struct {
+	// Context is the one that the command was made with, which it does not tell; nil for
+	// none.
+	Context context.Context
 	// Engine is Auto where empty.
 	Engine Kind
 	// Lift names guards to leave out.

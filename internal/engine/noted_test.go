@@ -3,9 +3,12 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -82,4 +85,76 @@ func withNumber(t *testing.T, lastPid string, pid int) *exec.Cmd {
 	}
 	t.Skip("needs a process id that nobody else takes")
 	return nil
+}
+
+// failing is a stream that fails.
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error)  { return 0, f.err }
+func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+// What goes wrong beside a target is told as without a tracer.
+func TestErrorsBesideATracedTarget(t *testing.T) {
+	bad := failing{errors.New("bad stream")}
+	for name, change := range map[string]func(*exec.Cmd){
+		"nothing":       func(*exec.Cmd) {},
+		"standard in":   func(c *exec.Cmd) { c.Stdin = bad },
+		"standard out":  func(c *exec.Cmd) { c.Stdout = bad },
+		"standard err":  func(c *exec.Cmd) { c.Stderr = bad },
+		"out and err":   func(c *exec.Cmd) { c.Stdout, c.Stderr = bad, bad },
+		"all, failing":  func(c *exec.Cmd) { c.Stdin, c.Stdout, c.Args[2] = bad, bad, "cat; exit 2" },
+		"in, at an end": func(c *exec.Cmd) { c.Stdin = strings.NewReader("") },
+	} {
+		script := "trap '' PIPE; cat; echo out; echo err >&2; exit 0"
+		bare, cmd := sh(script), sh(script)
+		change(bare)
+		change(cmd)
+		want := bare.Run()
+		_, err := begun(t, cmd).Wait()
+		if fmt.Sprint(err) != fmt.Sprint(want) || want != nil && errors.Is(want, bad.err) != errors.Is(err, bad.err) {
+			t.Errorf("%s: %v, without filters %v", name, err, want)
+		}
+	}
+}
+
+func TestContextThatEndsATracedTarget(t *testing.T) {
+	for name, cancel := range map[string]func(p *os.Process) error{
+		"gently":     func(p *os.Process) error { return p.Signal(syscall.SIGTERM) },
+		"by force":   (*os.Process).Kill,
+		"in vain":    func(p *os.Process) error { return errors.Join(p.Signal(syscall.SIGTERM), errors.New("in vain")) },
+		"after that": func(p *os.Process) error { return errors.Join(p.Signal(syscall.SIGTERM), os.ErrProcessDone) },
+	} {
+		want := cancelled(t, cancel, func(ctx context.Context, cmd *exec.Cmd) func() error {
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			return cmd.Wait
+		})
+		err := cancelled(t, cancel, func(ctx context.Context, cmd *exec.Cmd) func() error {
+			p, err := Start(&Stack{[]Filter{traced(t, "open")}}, cmd, Options{Engine: Agent, Log: testLog{t}, Context: ctx})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func() error { _, err := p.Wait(); return err }
+		})
+		if fmt.Sprint(err) != fmt.Sprint(want) || errors.Is(err, context.Canceled) != errors.Is(want, context.Canceled) {
+			t.Errorf("%s: %v, without filters %v", name, err, want)
+		}
+	}
+}
+
+// cancelled ends the context of a target that succeeds when it is told to end.
+func cancelled(t *testing.T, cancel func(*os.Process) error, start func(context.Context, *exec.Cmd) (wait func() error)) error {
+	t.Helper()
+	ctx, end := context.WithCancel(context.Background())
+	defer end()
+	cmd := exec.CommandContext(ctx, "/bin/bash", "-c", "trap 'exit 0' TERM; echo ready; read x")
+	cmd.Cancel = func() error { return cancel(cmd.Process) }
+	k, done := pipes(t, cmd)
+	wait := start(ctx, cmd)
+	done()
+	defer k.in.Close()
+	k.line(t)
+	end()
+	return wait()
 }

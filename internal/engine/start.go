@@ -59,7 +59,7 @@ func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 func startAgent(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	planned := make(chan *plan, 1)
 	go func() { planned <- newPlan(s, &o) }()
-	notes := note(cmd)
+	notes := note(cmd, o.Context)
 	stage, err := launch.Begin(cmd)
 	p := <-planned
 	switch {
@@ -326,8 +326,9 @@ func (p *Process) Stops() <-chan struct{} {
 }
 
 // Wait waits for the target's end and for the copying of its streams, as
-// exec.Cmd's Wait, whose error it returns. Daemons the target left behind are
-// supervised until Done.
+// exec.Cmd's Wait, whose error it returns. Only that WaitDelay has passed is not told
+// of a target that has a tracer. Daemons the target left behind are supervised until
+// Done.
 func (p *Process) Wait() (*os.ProcessState, error) {
 	if p.tracer == nil {
 		err := p.cmd.Wait()
