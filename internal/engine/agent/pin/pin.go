@@ -24,8 +24,9 @@
 // # What has failed
 //
 // After an error everything that the address could belong to has failed, for good: it
-// is redirected to an address that faults, whatever was or will be read. So a filter
-// that overlooks an error cannot let through what it did not see. The one exception is
+// is redirected to an address that faults, whatever was or will be read; where it belongs
+// to nothing that can be told, the call is refused. So a filter that overlooks an error
+// cannot let through what it did not see. The one exception is
 // a string that is longer than its call allows, for which the kernel has an error of its
 // own; or it takes what fits, and that is then what the filter reads.
 package pin
@@ -71,10 +72,10 @@ type Set struct {
 	known   bool
 	refused bool
 	count   int // of pieces
-	pieces  [maxPieces]piece
+	pieces  []piece
 	counted int // bytes that count towards MaxPin
 	used    int // bytes of the slot
-	slot    [SlotBytes]byte
+	slot    []byte
 }
 
 // piece is what is known about one target.
@@ -95,28 +96,32 @@ const none = -1
 // Reset makes s the set of another call, of which nothing is pinned. It keeps r
 // until the next.
 func (s *Set) Reset(d *abi.SeccompData, r Reader) {
+	if s.slot == nil {
+		s.pieces, s.slot = make([]piece, maxPieces), make([]byte, SlotBytes)
+	}
 	clear(s.slot[:s.used])
 	s.nr, s.arch, s.regs, s.reader = d.Nr, d.Arch, d.Args, r
 	s.known, s.refused = false, false
 	s.count, s.counted, s.used = 0, 0, 0
 }
 
-// Clone is a copy for a call that has to wait, while s serves another. It reads
-// nothing any more: what was not pinned before will fail.
+// Clone is a copy for a call that has to wait, while s serves another. It takes as much
+// memory as is pinned, and can be placed, not read.
 func (s *Set) Clone() *Set {
-	c := new(Set)
-	*c = *s
+	c := *s
 	c.reader = nil
-	return c
+	c.pieces = append([]piece(nil), s.pieces[:s.count]...)
+	c.slot = append([]byte(nil), s.slot[:s.used]...)
+	return &c
 }
 
 // Empty tells that nothing is pinned and nothing has failed: the call can be made as
 // it is.
 func (s *Set) Empty() bool { return s.count == 0 && !s.refused }
 
-// Refused tells that a read has failed in a call that package args knows nothing of,
-// or one of another table than x86-64's, which sees less of a register than an address
-// in a slot takes. The call must not be made.
+// Refused tells that the call must not be made: a read has failed of what cannot be
+// redirected. That is all in a call that package args knows nothing of, or one of another
+// table than x86-64's, which sees less of a register than an address in a slot takes.
 func (s *Set) Refused() bool { return s.refused }
 
 // Size is how many bytes Place needs, at most SlotBytes.

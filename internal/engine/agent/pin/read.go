@@ -174,26 +174,36 @@ func (s *Set) same(p, q *piece) bool {
 	return bytes.Equal(a[:n], b[:n])
 }
 
-// fail makes everything fail that addr is in, or can be in.
+// fail makes everything fail that addr is in, or can be in. Where that is nothing, such as
+// in the midst of what cannot be pinned, or behind an array that nobody read, the whole
+// call has failed; but not for what follows a null pointer.
 func (s *Set) fail(addr uint64, e maps.Errno) {
-	if !s.known {
+	if s.refused {
 		return
 	}
 	var t target
+	found := addr < pageSize
 	for c := (cursor{}); s.next(&c, &t); {
 		if i := s.find(&t); i != none {
-			s.pieces[i].fail(addr, e)
+			found = s.pieces[i].fail(addr, e) || found
 		} else if t.memory() && (t.addr == addr || t.reaches(addr)) {
 			s.lose(&t, c.parent, e)
+			found = true
 		}
 	}
+	s.refused = s.refused || !found
 }
 
-// fail leaves a string without an end alone: the kernel refuses it.
-func (p *piece) fail(addr uint64, e maps.Errno) {
-	if p.covers(addr) && p.err == maps.OK && !p.long {
+// fail tells whether addr is in p. It leaves a string without an end alone: the kernel
+// refuses it.
+func (p *piece) fail(addr uint64, e maps.Errno) bool {
+	if !p.covers(addr) {
+		return false
+	}
+	if p.err == maps.OK && !p.long {
 		p.err = e
 	}
+	return true
 }
 
 // lose notes that what was not copied has failed. Where there is no room for that, all

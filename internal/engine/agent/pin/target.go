@@ -47,11 +47,11 @@ func (p *piece) pinned() bool { return p.n != none && p.err == 0 }
 
 // learn finds out what the registers point to; false if nobody knows.
 func (s *Set) learn() bool {
-	if s.known {
+	if s.known && s.reader != nil {
 		return true
 	}
 	call, ok := args.Of(uint32(s.nr))
-	if !ok || s.arch != abi.ArchX86_64 {
+	if !ok || s.arch != abi.ArchX86_64 || s.reader == nil {
 		s.refused = true
 		return false
 	}
