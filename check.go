@@ -3,8 +3,6 @@ package portcullis
 import (
 	"strconv"
 
-	"portcullis/internal/abi"
-	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
@@ -34,14 +32,15 @@ type Report struct {
 	// instructions its proof visited.
 	Insns   int `json:"insns"`
 	Visited int `json:"visited"`
-	// Static, Notify and Trace count the named x86-64 system calls by where they
-	// are decided: in the kernel alone, by the agent, by the agent's tracer.
+	// Static, Notify and Trace count the named x86-64 system calls by where they are
+	// decided, as Explain says: in the kernel alone, by the agent, by the agent's tracer.
 	Static int `json:"static"`
 	Notify int `json:"notify"`
 	Trace  int `json:"trace"`
-	// Traced tells that the agent traces the command: for the calls that Trace counts,
-	// or to copy storage when it forks.
+	// Traced tells that the agent traces the command: for the calls that Trace counts, or
+	// to copy storage when it forks, which Clones tells.
 	Traced bool `json:"traced,omitempty"`
+	Clones bool `json:"clones,omitempty"`
 	// Guards are the names of those that decide beside the filter on the agent engine.
 	Guards []string `json:"guards,omitempty"`
 	// Warnings are lines about what may surprise.
@@ -56,13 +55,14 @@ func (f *Filter) Check() (*Report, error) {
 		return nil, err
 	}
 	r := &Report{Program: f.Name(), Insns: len(f.program.Insns), Visited: f.verified.Visited()}
-	for _, c := range syscalls.All() {
-		r.count(f.tree.Find(abi.ArchX86_64, c.Nr).Kind())
+	for _, d := range f.decisions() {
+		r.count(d.Leaf)
 	}
 	for _, w := range f.verified.Warnings() {
 		r.Warnings = append(r.Warnings, w.String())
 	}
-	r.enforced(prefilter.Build([]*split.Tree{f.tree}, prefilter.Options{}))
+	r.Clones = f.tree.Clones()
+	r.enforced(f.prefilter())
 	return r, nil
 }
 
@@ -78,11 +78,11 @@ func (r *Report) enforced(pre *prefilter.Prefilter, err error) {
 	}
 }
 
-func (r *Report) count(k split.Kind) {
-	switch k {
-	case split.Static:
+func (r *Report) count(leaf string) {
+	switch leaf {
+	case split.Static.String():
 		r.Static++
-	case split.Notify:
+	case split.Notify.String():
 		r.Notify++
 	default:
 		r.Trace++

@@ -1,6 +1,8 @@
 package portcullis
 
 import (
+	"sync"
+
 	"portcullis/internal/abi"
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/prefilter"
@@ -55,7 +57,28 @@ func (f *Filter) Explain() ([]Decision, error) {
 	if err := f.Verify(); err != nil {
 		return nil, err
 	}
-	pre, err := prefilter.Build([]*split.Tree{f.tree}, prefilter.Options{})
+	return f.decisions(), nil
+}
+
+// built is what stands before a verified filter alone, once somebody has asked.
+type built struct {
+	once sync.Once
+	pre  *prefilter.Prefilter
+	err  error
+}
+
+// prefilter is built of the filter, which has been verified, without options.
+func (f *Filter) prefilter() (*prefilter.Prefilter, error) {
+	b := f.built
+	b.once.Do(func() {
+		b.pre, b.err = prefilter.Build([]*split.Tree{f.tree}, prefilter.Options{})
+	})
+	return b.pre, b.err
+}
+
+// decisions is Explain for a filter that has been verified.
+func (f *Filter) decisions() []Decision {
+	pre, err := f.prefilter()
 	var all []Decision
 	for _, c := range syscalls.All() {
 		var d Decision
@@ -68,7 +91,7 @@ func (f *Filter) Explain() ([]Decision, error) {
 		d.Call, d.Nr = c.Name, c.Nr
 		all = append(all, d)
 	}
-	return all, nil
+	return all
 }
 
 func ofTree(r split.Range) Decision {

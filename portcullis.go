@@ -44,6 +44,7 @@ type Filter struct {
 	budget   int
 	verified *verify.Verified
 	tree     *split.Tree
+	built    *built
 }
 
 // A LoadError says why a filter could not be found or read.
@@ -178,7 +179,7 @@ func (f *Filter) Hash() string { return f.hash }
 // up; 0 is the default of 100,000.
 func (f *Filter) SetBudget(n int) {
 	f.budget = n
-	f.verified, f.tree = nil, nil
+	f.verified, f.tree, f.built = nil, nil, nil
 }
 
 // Set gives a constant of the filter (a const volatile variable) its value,
@@ -186,7 +187,7 @@ func (f *Filter) SetBudget(n int) {
 // list such as "execve,fork" for a variable that holds system-call numbers, "/usr,/etc"
 // for one of paths and "10.0.0.0/8:80,[::1],unix:/run/x" for one of socket addresses.
 func (f *Filter) Set(name, value string) error {
-	f.verified, f.tree = nil, nil
+	f.verified, f.tree, f.built = nil, nil, nil
 	return prog.Set(f.programs, name, value)
 }
 
@@ -200,6 +201,6 @@ func (f *Filter) Verify() error {
 	if err != nil {
 		return err
 	}
-	f.verified, f.tree = v, split.Split(v)
+	f.verified, f.tree, f.built = v, split.Split(v), &built{}
 	return nil
 }

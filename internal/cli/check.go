@@ -113,8 +113,8 @@ func asked(r *portcullis.Report) string {
 // tracing says what comes with a tracer.
 func tracing(r *portcullis.Report) string {
 	why := "the command is traced"
-	if r.Trace == 0 {
-		why += ", for its forks copy storage"
+	if r.Clones {
+		why += ", and its forks copy storage"
 	}
 	return why + ": no debugger can attach to it; guards: " + strings.Join(r.Guards, ", ")
 }

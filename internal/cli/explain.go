@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portcullis"
+	"portcullis/internal/abi"
 )
 
 func (a *app) explain() *cobra.Command {
@@ -227,7 +228,8 @@ func printBalance(w io.Writer, all []portcullis.Decision) {
 
 // printReserved shows the numbers that no call has and the tracer uses.
 func printReserved(w io.Writer) {
-	group{[]string{"no call: 400, 401, 402"}, []string{"static  KILL_PROCESS, KILL_THREAD, TRAP (for the tracer)"}}.print(w)
+	numbers := fmt.Sprintf("no call: %d, %d, %d", abi.KillProcessCall, abi.KillThreadCall, abi.TrapCall)
+	group{[]string{numbers}, []string{"static  KILL_PROCESS, KILL_THREAD, TRAP (for the tracer)"}}.print(w)
 }
 
 // printTraced counts the calls that are held, and says what comes with a tracer.
