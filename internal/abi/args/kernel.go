@@ -113,7 +113,7 @@ const futexCommand = low &^ (128 | 256)
 var kernelModule = []Call{
 	{Name: "init_module", Args: [6]Arg{{Shape: Array, Dir: In, Unit: 1, Count: Count{1, 8}}, u64, {Shape: String, Dir: In}}},
 	{Name: "finit_module", Args: [6]Arg{u32, {Shape: String, Dir: In}, u32}},
-	{Name: "delete_module", Args: [6]Arg{{Shape: String, Dir: In, Max: 56}, u32}},
+	{Name: "delete_module", Args: [6]Arg{{Shape: String, Dir: In, Max: 55}, u32}},
 	{Name: "kexec_load", Args: [6]Arg{u64, u64, {Shape: Array, Dir: In, Unit: 32, Count: Count{1, 8}, Max: 16 * 32}, u64}},
 	{Name: "kexec_file_load", Args: [6]Arg{u32, u32, u64, {Shape: Array, Dir: In, Unit: 1, Count: Count{2, 8}, Max: 2048}, u64}},
 }

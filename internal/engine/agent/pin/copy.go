@@ -112,9 +112,9 @@ func (s *Set) string(p *piece, room []byte) (int, maps.Errno) {
 	return len(room), maps.OK
 }
 
-// cuts tells whether the kernel takes what fits of a string that is too long, and puts
+// cuts tells whether a kernel takes what fits of a string that is too long, and puts
 // a NUL behind it, where other calls fail: strncpy_from_user into an array in
-// kernel/sys.c (PR_SET_NAME), kernel/reboot.c and kernel/module/main.c.
+// kernel/sys.c (PR_SET_NAME), kernel/reboot.c and, before 6.12, kernel/module/main.c.
 func cuts(nr int32) bool {
 	const prctl, reboot, deleteModule = 157, 169, 176
 	return nr == prctl || nr == reboot || nr == deleteModule
