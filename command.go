@@ -52,7 +52,8 @@ type Cmd struct {
 	Observe Observe
 
 	// WaitLimit is how long a call may wait for others where a filter asks for that
-	// (bpf_wait_syscall), before it fails with ETIMEDOUT: DefaultWaitLimit where 0.
+	// (bpf_wait_syscall), before it fails with ETIMEDOUT: a millisecond to 24 hours,
+	// DefaultWaitLimit where 0.
 	WaitLimit time.Duration
 
 	// Log takes a line for what is neither routine nor an event; nil for none. It is

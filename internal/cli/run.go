@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"portcullis"
+	"portcullis/internal/engine"
 	"portcullis/internal/event"
 )
 
@@ -84,8 +85,9 @@ func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 			strings.Join(suggested(), ", -f "))
 	case len(args) == 0:
 		return nil, errors.New("run: no command given: expected CMD after the flags")
-	case o.waitLimit <= 0:
-		return nil, fmt.Errorf("--wait-limit %v: expected a positive duration, such as 500ms or 10s", o.waitLimit)
+	}
+	if err := engine.CheckWaitLimit(o.waitLimit); err != nil {
+		return nil, fmt.Errorf("--wait-limit: %w", err)
 	}
 	filters, err := o.spec.load(o.filters)
 	if err != nil {

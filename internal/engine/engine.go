@@ -70,24 +70,36 @@ type Options struct {
 	// Events takes them; nil for none. It is called by the goroutine that
 	// decides: it must not block.
 	Events event.Sink
-	// WaitLimit is how long a call may wait for others (bpf_wait_syscall):
-	// DefaultWaitLimit where 0.
+	// WaitLimit is how long a call may wait for others (bpf_wait_syscall), from
+	// ShortestWaitLimit to LongestWaitLimit: DefaultWaitLimit where 0.
 	WaitLimit time.Duration
 	// Log takes a line for what is neither routine nor an event; nil for none. Start
 	// has one line written at a time.
 	Log io.Writer
 }
 
-// DefaultWaitLimit is how long a call may wait for others.
-const DefaultWaitLimit = 10 * time.Second
+// How long a call may wait for others. Whoever waits counts milliseconds in an int.
+const (
+	DefaultWaitLimit  = 10 * time.Second
+	ShortestWaitLimit = time.Millisecond
+	LongestWaitLimit  = 24 * time.Hour
+)
+
+// CheckWaitLimit is an *OptionError if no call may wait that long.
+func CheckWaitLimit(d time.Duration) error {
+	if d < ShortestWaitLimit || d > LongestWaitLimit {
+		return &OptionError{fmt.Sprintf("expected a wait limit of 1ms to 24h, such as 500ms; found %v", d)}
+	}
+	return nil
+}
 
 // settle puts defaults in the place of what is 0, and a lock before the log.
 func (o *Options) settle() error {
-	switch {
-	case o.WaitLimit < 0:
-		return &OptionError{fmt.Sprintf("WaitLimit %v: expected a positive duration, or 0 for %v", o.WaitLimit, DefaultWaitLimit)}
-	case o.WaitLimit == 0:
+	if o.WaitLimit == 0 {
 		o.WaitLimit = DefaultWaitLimit
+	}
+	if err := CheckWaitLimit(o.WaitLimit); err != nil {
+		return err
 	}
 	if o.Log != nil {
 		o.Log = &oneAtATime{w: o.Log}

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 )
 
 // alone is a writer for one goroutine at a time.
@@ -43,5 +45,22 @@ func TestLogIsWrittenOneLineAtATime(t *testing.T) {
 	group.Wait()
 	if log.lines != 800 {
 		t.Errorf("%d lines, want 800", log.lines)
+	}
+}
+
+func TestWaitLimits(t *testing.T) {
+	for limit, want := range map[time.Duration]bool{
+		0: true, DefaultWaitLimit: true, time.Millisecond: true, 24 * time.Hour: true,
+		-1: false, 1: false, time.Millisecond - 1: false, 24*time.Hour + 1: false, 1 << 32 * time.Millisecond: false, 1<<63 - 1: false, -1 << 63: false,
+	} {
+		o := Options{WaitLimit: limit}
+		err := o.settle()
+		var oe *OptionError
+		if want != (err == nil) || !want && !errors.As(err, &oe) {
+			t.Errorf("%v: %v", limit, err)
+		}
+		if err == nil && (o.WaitLimit <= 0 || limit != 0 && o.WaitLimit != limit) {
+			t.Errorf("%v became %v", limit, o.WaitLimit)
+		}
 	}
 }

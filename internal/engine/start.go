@@ -243,6 +243,9 @@ func decideFilters(s *Stack) []decide.Filter {
 // what is only known later the process prints, and exits as launch.Exec says.
 func Exec(s *Stack, path string, argv, env []string, o Options) error {
 	kind, err := o.kind()
+	if err == nil {
+		err = o.settle()
+	}
 	switch {
 	case err != nil:
 		return err
