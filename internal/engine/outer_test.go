@@ -6,7 +6,6 @@ import (
 	"bytes"
 	_ "embed"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -56,6 +55,12 @@ func denying(errno syscall.Errno, calls ...uint32) []sys.FilterInsn {
 // an errno. It tells whether this is that run.
 func under(t *testing.T, errno syscall.Errno, calls ...uint32) bool {
 	t.Helper()
+	return underFilter(t, denying(errno, calls...))
+}
+
+// underFilter is under, with any outer filter.
+func underFilter(t *testing.T, filter []sys.FilterInsn) bool {
+	t.Helper()
 	if os.Getenv(inner) != "" {
 		return true
 	}
@@ -63,7 +68,7 @@ func under(t *testing.T, errno syscall.Errno, calls ...uint32) bool {
 	cmd.Env = append(os.Environ(), inner+"=1")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if _, err := launch.Start(cmd, launch.Config{Filter: denying(errno, calls...)}); err != nil {
+	if _, err := launch.Start(cmd, launch.Config{Filter: filter}); err != nil {
 		t.Fatal(err)
 	}
 	err := cmd.Wait()
@@ -136,6 +141,29 @@ func TestOuterSandboxWithoutReading(t *testing.T) {
 	}
 }
 
+// A supervisor that cannot take notifications is found out before the command runs.
+func TestOuterSandboxWithoutNotifications(t *testing.T) {
+	const sysSeccomp, getNotifSizes = 317, 3
+	if !underFilter(t, []sys.FilterInsn{
+		{Code: 0x20, K: abi.OffNr},
+		{Code: 0x15, Jf: 3, K: sysSeccomp},
+		{Code: 0x20, K: abi.OffArgs},
+		{Code: 0x15, Jf: 1, K: getNotifSizes},
+		{Code: 0x06, K: uint32(abi.Errno(uint16(syscall.EPERM)))},
+		{Code: 0x06, K: uint32(abi.Allow)},
+	}) {
+		return
+	}
+	for _, f := range []Filter{conformance(t, "global-count"), traced(t, "open")} {
+		cmd := exec.Command("/bin/true")
+		_, err := Start(&Stack{[]Filter{f}}, cmd, Options{Engine: Agent})
+		var ran *exec.ExitError
+		if !errors.Is(err, syscall.EPERM) || errors.As(err, &ran) || cmd.Process != nil && cmd.ProcessState == nil {
+			t.Errorf("%s: %v, process %v", f.Name, err, cmd.Process)
+		}
+	}
+}
+
 // What is found out here is left behind neither as a process nor as a descriptor.
 func TestProbeLeavesNothing(t *testing.T) {
 	before := open(t)
@@ -150,16 +178,5 @@ func TestProbeLeavesNothing(t *testing.T) {
 	}
 	if pid, err := sys.EndedChild(); pid != earlier {
 		t.Errorf("child %d is left: %v", pid, err)
-	}
-}
-
-// A child that another process traces already is not admitted.
-func TestTracingByNobodyElse(t *testing.T) {
-	if os.Getuid() == 0 {
-		asNobody(t, t.Name())
-		return
-	}
-	if f := feature(t, "tracing"); !f.Have {
-		t.Skip("needs tracing: " + f.Detail + fmt.Sprint(f.Remedy))
 	}
 }

@@ -148,6 +148,9 @@ func newPlan(s *Stack, o *Options) *plan {
 		return p
 	}
 	p.in, p.err = decide.New(decideFilters(s), pre, decide.Options{Observe: o.Observe, Events: o.Events})
+	if p.err == nil { // else it would be found out when the command runs
+		p.err = sys.NotifSizes()
+	}
 	if p.err == nil {
 		p.cfg.Listen, p.err = listen()
 	}
