@@ -5,6 +5,7 @@ import (
 
 	"portcullis/internal/abi"
 	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/engine"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
@@ -51,8 +52,9 @@ type Branch struct {
 }
 
 // Explain says for every named x86-64 system call where the agent engine
-// decides it and why, in ascending order of number. For a filter that it cannot
-// enforce, guards are left out.
+// decides it and why, in ascending order of number, on the running kernel: one that has
+// no mseal takes a guard more where memory is pinned. For a filter that cannot be
+// enforced, guards are left out.
 func (f *Filter) Explain() ([]Decision, error) {
 	if err := f.Verify(); err != nil {
 		return nil, err
@@ -67,11 +69,12 @@ type built struct {
 	err  error
 }
 
-// prefilter is built of the filter, which has been verified, without options.
+// prefilter is what Start would build of the filter, which has been verified, alone and
+// without options.
 func (f *Filter) prefilter() (*prefilter.Prefilter, error) {
 	b := f.built
 	b.once.Do(func() {
-		b.pre, b.err = prefilter.Build([]*split.Tree{f.tree}, prefilter.Options{})
+		b.pre, b.err = prefilter.Build([]*split.Tree{f.tree}, prefilter.Options{Slots: engine.Slots()})
 	})
 	return b.pre, b.err
 }

@@ -1,17 +1,21 @@
 package portcullis_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
 	"portcullis"
 	"portcullis/internal/engine"
+	"portcullis/internal/engine/launch"
+	"portcullis/internal/sys"
 )
 
 // pinning is a filter that takes a tracer: what has "secret" in its path cannot be opened.
@@ -56,6 +60,37 @@ func TestTracedCommands(t *testing.T) {
 		}()
 	}
 	group.Wait()
+}
+
+// Where memory cannot be sealed, Check and Explain list the guard that stands in for that.
+func TestGuardOfUnsealedMemory(t *testing.T) {
+	f := pinning(t)
+	const sysMseal, inner = 462, "PORTCULLIS_TEST_INNER"
+	if os.Getenv(inner) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(os.Environ(), inner+"=1")
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		deny := []sys.FilterInsn{{Code: 0x20}, {Code: 0x15, Jf: 1, K: sysMseal}, {Code: 0x06, K: 0x50000 | uint32(syscall.ENOSYS)}, {Code: 0x06, K: 0x7fff0000}}
+		if _, err := launch.Start(cmd, launch.Config{Filter: deny}); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "--- PASS: "+t.Name()) {
+			t.Errorf("without mseal: %v\n%s", err, &out)
+		}
+		return
+	}
+	report, err := f.Check()
+	if err != nil || report.Guards[len(report.Guards)-1] != "slots" {
+		t.Errorf("%+v, %v", report, err)
+	}
+	decisions, err := f.Explain()
+	for _, d := range decisions {
+		if d.Call == "munmap" && d.Guard == "slots" && d.Arguments != nil {
+			return
+		}
+	}
+	t.Errorf("munmap is guarded by nothing: %v", err)
 }
 
 func TestTracedCommandsEnd(t *testing.T) {

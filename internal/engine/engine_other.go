@@ -5,6 +5,8 @@ package engine
 import (
 	"os"
 	"os/exec"
+
+	"portcullis/internal/prefilter"
 )
 
 // Process is never made on this system.
@@ -15,6 +17,9 @@ func Start(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) { return nil, &
 
 // Exec fails with *PlatformError.
 func Exec(s *Stack, path string, argv, env []string, o Options) error { return &PlatformError{} }
+
+// Slots is what new kernels offer.
+func Slots() prefilter.Slots { return prefilter.SlotsSealed }
 
 // Probe says that there is no engine.
 func Probe() []Feature {

@@ -112,7 +112,7 @@ func reading() Feature {
 }
 
 func sealing() Feature {
-	f := Feature{Engine: Agent, Name: "sealed memory", Have: slots() == prefilter.SlotsSealed, Detail: "mseal works"}
+	f := Feature{Engine: Agent, Name: "sealed memory", Have: Slots() == prefilter.SlotsSealed, Detail: "mseal works"}
 	if !f.Have {
 		f.Detail = "mseal is missing: it came with Linux 6.10, or an outer sandbox denies it"
 		f.Remedy = fmt.Sprintf("nothing to do: where calls are traced, copies of pinned memory are below %#x, and calls that map memory there are denied", prefilter.SlotsEnd)

@@ -120,9 +120,9 @@ type decider struct {
 // SlotsGuarded is trace.Guarded.
 func (d decider) SlotsGuarded() bool { return d.slots == prefilter.SlotsGuarded }
 
-// slots says what keeps a target from changing copies of its arguments: before Linux
+// Slots says what keeps a target from changing copies of its arguments here: before Linux
 // 6.10 memory cannot be sealed.
-func slots() prefilter.Slots {
+func Slots() prefilter.Slots {
 	if sys.MsealKnown() {
 		return prefilter.SlotsSealed
 	}
@@ -135,7 +135,7 @@ func newPlan(s *Stack, o *Options) *plan {
 	if err != nil {
 		return &plan{err: err}
 	}
-	where := slots()
+	where := Slots()
 	pre, err := prefilter.Build(s.trees(), prefilter.Options{Lift: o.Lift, Observe: o.Observe, Token: token, Slots: where})
 	if err != nil {
 		return &plan{err: err}

@@ -30,7 +30,7 @@ func unsealed(t *testing.T) bool {
 	if !under(t, syscall.ENOSYS, sysMseal) {
 		return false
 	}
-	if slots() != prefilter.SlotsGuarded {
+	if Slots() != prefilter.SlotsGuarded {
 		t.Fatal("mseal is there")
 	}
 	return true
