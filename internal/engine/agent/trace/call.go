@@ -112,7 +112,6 @@ func (t *Tracer) proceed(th *thread, stop sys.Stop, p *pending) error {
 			return err
 		}
 	}
-	t.executing(th, &p.data)
 	return t.resume(th, 0)
 }
 
@@ -160,7 +159,6 @@ func (t *Tracer) leaveCall(th *thread) {
 	th.call.slot.release()
 	th.call.mask = 0
 	t.leaveTurn(th)
-	t.notExecuting(th)
 }
 
 // StateError is a stop that a thread cannot come to from where it was.

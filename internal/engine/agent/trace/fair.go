@@ -19,13 +19,26 @@ const round = 32
 // task that waits goes on before each of them had its turn.
 func (t *Tracer) take(first seen) {
 	t.served++
-	t.batch = append(t.batch[:0], first)
+	t.batch = t.batch[:0]
+	t.enter(first)
 	if t.served%round == 0 && len(t.threads) > 1 {
 		t.gather()
 	}
 	for _, s := range t.batch {
 		t.last = s.end
 		t.step(s.Stop)
+	}
+}
+
+// enter puts a stop behind those that wait for their turn. From an end or an execve on
+// the number is another task's, or that of another thread: they have no turn to wait for.
+func (t *Tracer) enter(s seen) {
+	switch s.Kind {
+	case sys.Ended, sys.Killed, sys.ExecStop:
+		t.last = s.end
+		t.step(s.Stop)
+	default:
+		t.batch = append(t.batch, s)
 	}
 }
 
@@ -39,17 +52,16 @@ func (t *Tracer) gather() {
 		}
 		t.forget(stop.Tid)
 		end.Status = status
-		t.batch = append(t.batch, seen{stop, end})
+		t.enter(seen{stop, end})
 	}
 }
 
 // forget drops an earlier stop of a task that has come to another one without having
-// been let go: it was killed, or another thread has executed and has its number. An end
-// stays: a new task may have the number.
+// been let go: it was killed, or another thread has executed and has its number.
 func (t *Tracer) forget(tid int) {
 	kept := t.batch[:0]
 	for _, s := range t.batch {
-		if s.Tid != tid || s.Kind == sys.Ended || s.Kind == sys.Killed {
+		if s.Tid != tid {
 			kept = append(kept, s)
 		}
 	}

@@ -100,7 +100,11 @@ func (t *Tracer) release(th *thread) error {
 }
 
 // executed is a thread whose process has another program now. If it was not the first
-// one, it is from now on, and has the number of the one that was.
+// one, it is from now on, and has the number of the one that was, of which there was no
+// word. Nothing that was asked of that number in between was about the thread that has
+// it now: until its stop here is waited for, the kernel answers ESRCH
+// (looks_like_a_spurious_pid in kernel/ptrace.c, Linux 5.13), and it is taken as soon as
+// it is; see gather.
 func (t *Tracer) executed(th *thread) error {
 	former, err := sys.TraceMessage(th.tid)
 	if err != nil {
@@ -134,7 +138,7 @@ func (t *Tracer) succeed(first *thread, former int) *thread {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	th.tid, th.proc.held = first.tid, nil
+	th.tid = first.tid
 	t.threads[th.tid] = th
 	return th
 }
@@ -143,12 +147,32 @@ func (t *Tracer) succeed(first *thread, former int) *thread {
 func (t *Tracer) ended(th *thread) {
 	t.remove(th)
 	th.watch.stop()
-	if th.proc != nil {
-		t.drop(th)
+	if th.proc == nil {
+		return
+	}
+	t.drop(th)
+	if th.tid == th.proc.pid {
+		t.dropAll(th.proc)
 	}
 	if th.tid == t.command {
-		t.end = t.last
+		t.end, t.command = t.last, 0 // the number may soon be another's
 		t.letGo()
+	}
+}
+
+// dropAll counts out what is left of a process whose first thread has ended. The kernel
+// reports that end last (delay_group_leader in kernel/exit.c): a thread that is left has
+// got that one's number by an execve of which there was no word, as it failed late or
+// was killed on the way.
+func (t *Tracer) dropAll(p *process) {
+	if p.threads == 0 {
+		return
+	}
+	for _, th := range t.threads {
+		if th.proc == p {
+			t.remove(th)
+			t.drop(th)
+		}
 	}
 }
 
@@ -161,9 +185,6 @@ func (t *Tracer) drop(th *thread) {
 		_ = m.memory.Close()
 	}
 	t.leaveSpace(th)
-	if th.tid == th.proc.pid {
-		th.proc.held = nil
-	}
 	t.decider.ForgetThread(th.key)
 	if th.proc.threads--; th.proc.threads == 0 {
 		t.decider.ForgetProcess(th.proc.key)

@@ -121,6 +121,13 @@ func TestEnds(t *testing.T) {
 	expect(t, "open exec", "ends 60", 0, "done")
 }
 
+// An execve may fail when the threads beside it are gone, and the number of the one that
+// is left is the first one's.
+func TestExecThatFailsLate(t *testing.T) {
+	expect(t, "open", "late 20", 0, "done")
+	expect(t, "open exec", "late 20", 0, "done")
+}
+
 func TestSignals(t *testing.T) {
 	expect(t, "open", "fifo", 0, "interrupted: errno 4", "restarted: ok", "handled 1")
 	expect(t, "open", "storm 300", 0, "bad 0")

@@ -25,9 +25,6 @@ func (t *Tracer) dispatch(th *thread, stop sys.Stop) error {
 	if th.mapping != nil {
 		return t.stepMapping(th, stop)
 	}
-	if t.superseded(th, stop) {
-		return nil
-	}
 	switch stop.Kind {
 	case sys.Ended, sys.Killed:
 		t.ended(th)

@@ -17,11 +17,6 @@ type process struct {
 	pid     int
 	key     uint64
 	threads int // whose end was not seen
-
-	// execs are its threads in execve, the first one aside, and held what that one has
-	// stopped at meanwhile; see executing.
-	execs int
-	held  []sys.Stop
 }
 
 // thread is a traced task.
@@ -57,11 +52,10 @@ type current struct {
 	mask  uint8     // those of them that are redirected
 	slot  slot
 	marks []uint32 // numbers that the thread is inside of
-	execs bool     // counted in its process
 }
 
 // running tells whether there is something to be undone.
-func (c *current) running() bool { return c.mask != 0 || len(c.marks) > 0 || c.execs }
+func (c *current) running() bool { return c.mask != 0 || len(c.marks) > 0 }
 
 // pending is a decision on a call that is yet to be made again.
 type pending struct {

@@ -1,5 +1,6 @@
 /* What the tests of the tracer trace. Each mode prints what it saw. */
 #define _GNU_SOURCE
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -271,6 +272,52 @@ static int leader(char **argv)
 
 	pthread_create(&t, NULL, outlives, strcmp(argv[2], "executes") ? NULL : argv[0]);
 	pthread_exit(NULL);
+}
+
+/* unloadable makes a program that fails when the one that executes it is gone. */
+static const char *unloadable(void)
+{
+	static char path[] = "/tmp/unloadable.XXXXXX";
+	struct {
+		Elf64_Ehdr head;
+		Elf64_Phdr load;
+	} file = {
+		.head = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+			  .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = EV_CURRENT,
+			  .e_phoff = sizeof(Elf64_Ehdr), .e_ehsize = sizeof(Elf64_Ehdr),
+			  .e_phentsize = sizeof(Elf64_Phdr), .e_phnum = 1 },
+		.load = { .p_type = PT_LOAD, .p_flags = PF_R, .p_vaddr = -4096UL, .p_filesz = 1, .p_memsz = 4096 },
+	};
+	int fd = mkostemp(path, O_CLOEXEC);
+
+	must(fd, "mkstemp");
+	must(write(fd, &file, sizeof(file)), "write");
+	must(fchmod(fd, 0755), "fchmod");
+	close(fd);
+	return path;
+}
+
+/* A thread executes what cannot be, and takes its process with it. */
+static int late(char **argv)
+{
+	const char *path = unloadable();
+	int status, n = atoi(argv[2]);
+	pthread_t t;
+	pid_t p;
+
+	while (n--) {
+		if (!(p = fork())) {
+			pthread_create(&t, NULL, executes, (void *)path);
+			for (;;) /* in a call or not */
+				openat(AT_FDCWD, SECRET, O_RDONLY);
+		}
+		must(waitpid(p, &status, 0), "waitpid");
+		if (status != SIGSEGV && status != (SIGSEGV | 0x80))
+			printf("%d: status %x\n", n, status);
+	}
+	unlink(path);
+	printf("done\n");
+	return 0;
 }
 
 static void *spins(void *unused)
@@ -628,7 +675,7 @@ static const struct {
 } modes[] = {
 	{ "trap", trap }, { "kill-thread", kill_thread }, { "kill-process", kill_process },
 	{ "none", none }, { "registers", registers }, { "lives", lives }, { "try", just_try },
-	{ "leader", leader }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
+	{ "leader", leader }, { "late", late }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
 	{ "order", order }, { "held", held }, { "ignored", ignored }, { "loop", loop }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
 };
 
