@@ -57,3 +57,21 @@ func (s *status) number(label string) (uint64, error) {
 	}
 	return strconv.ParseUint(string(rest[:end]), 10, 32)
 }
+
+// ProcessOf is the process of a thread, as /proc says.
+func ProcessOf(tid int) (int, error) { return lineOf(tid, "\nTgid:\t") }
+
+// ParentOf is the process whose child a thread's process is.
+func ParentOf(tid int) (int, error) { return lineOf(tid, "\nPPid:\t") }
+
+// TracerOf is the thread that traces another one, 0 for none.
+func TracerOf(tid int) (int, error) { return lineOf(tid, "\nTracerPid:\t") }
+
+func lineOf(tid int, label string) (int, error) {
+	var s status
+	if err := s.read(tid); err != nil {
+		return 0, err
+	}
+	n, err := s.number(label)
+	return int(n), err
+}

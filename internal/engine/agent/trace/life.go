@@ -3,9 +3,7 @@
 package trace
 
 import (
-	"sync"
 	"syscall"
-	"time"
 
 	"portcullis/internal/sys"
 )
@@ -82,7 +80,7 @@ func (t *Tracer) born(th *thread) error {
 		return t.release(th)
 	}
 	th.stopped = true
-	th.watch = watch(th.tid)
+	th.watch = t.watchNewborn(th.tid)
 	return nil // until its parent has said whose it is
 }
 
@@ -145,7 +143,6 @@ func (t *Tracer) succeed(first *thread, former int) *thread {
 
 // ended is a task that is no more.
 func (t *Tracer) ended(th *thread) {
-	t.remove(th)
 	th.watch.stop()
 	if th.proc == nil {
 		return
@@ -171,6 +168,7 @@ func (t *Tracer) dropAll(p *process) {
 	for _, th := range t.threads {
 		if th.proc == p {
 			t.remove(th)
+			th.watch.stop()
 			t.drop(th)
 		}
 	}
@@ -209,45 +207,4 @@ func (t *Tracer) abandonWait(th *thread) {
 		t.turns.drop(th)
 		th.hold = nil
 	}
-}
-
-// watchdog kills a task that does not come to the stop it must come to: one whose
-// parent died before it could say whose child it is, or whose code was overwritten.
-type watchdog struct {
-	timer *time.Timer
-	once  sync.Once
-	pidfd int
-}
-
-// patience is how long such a stop may take. It takes microseconds.
-const patience = 10 * time.Second
-
-// watch begins with a task that cannot be reaped before: its number is its own.
-func watch(tid int) *watchdog {
-	w := &watchdog{pidfd: -1}
-	fd, err := sys.PidfdThread(tid)
-	if err != nil {
-		fd, err = sys.PidfdProcess(tid)
-	}
-	if err != nil { // it is dead, or there are no descriptors to watch it by
-		_ = syscall.Kill(tid, syscall.SIGKILL)
-		return w
-	}
-	w.pidfd = fd
-	w.timer = time.AfterFunc(patience, func() { w.once.Do(w.kill) })
-	return w
-}
-
-func (w *watchdog) kill() {
-	_ = sys.PidfdSignal(w.pidfd, syscall.SIGKILL)
-	sys.Close(w.pidfd)
-}
-
-// stop may be called of nil.
-func (w *watchdog) stop() {
-	if w == nil || w.pidfd < 0 {
-		return
-	}
-	w.timer.Stop()
-	w.once.Do(func() { sys.Close(w.pidfd) })
 }

@@ -127,7 +127,7 @@ func (t *Tracer) mapInto(th *thread, stop sys.Stop) error {
 		return t.unprepared(th, syscall.ENOMEM, err)
 	}
 	th.space.mapper = th
-	t.setMapping(th, &mapping{memory: m, watch: watch(th.tid)})
+	t.setMapping(th, &mapping{memory: m, watch: t.watchProcess(th.proc.pid)})
 	if th.mapping.Mapping, err = m.Map(stop, at); err == nil {
 		return nil
 	}

@@ -112,9 +112,16 @@ const token = 0x1234_5678_9abc
 // start traces a program, from its first instruction on.
 func start(t testing.TB, filters, path string, args ...string) *victim {
 	t.Helper()
+	return startBy(t, func(*Tracer) {}, filters, path, args...)
+}
+
+// startBy is start with a tracer that is changed before.
+func startBy(t testing.TB, change func(*Tracer), filters, path string, args ...string) *victim {
+	t.Helper()
 	v := &victim{t: t, ended: make(chan error, 1)}
 	in, pre := stack(t, decide.Options{Events: &v.events}, strings.Fields(filters)...)
 	v.tracer = New(in, Options{Limit: limit, Logf: t.Logf})
+	change(v.tracer)
 	v.cmd = exec.Command(path, args...)
 	v.cmd.Stdout, v.cmd.Stderr = &v.out, &v.out
 	stage, err := launch.Begin(v.cmd)

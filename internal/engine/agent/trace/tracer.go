@@ -54,14 +54,19 @@ type Tracer struct {
 	let     chan struct{} // closed when the command has ended
 	end     End           // valid then
 	stops   chan struct{}
-	stopped atomic.Bool
+
+	// waiting is held by the tracer as long as it waits: only then does an end free a
+	// number. Whoever else takes it does not stay. steps are what was begun besides.
+	waiting  sync.Mutex
+	steps    atomic.Uint64
+	tid      int // the tracer's
+	patience time.Duration
 
 	spin     spin
 	served   uint64
 	batch    []seen
-	last     End          // of the stop or end at hand
-	since    atomic.Int64 // when what is being done was begun, 0 for nothing
-	failures uint64       // seldom's
+	last     End    // of the stop or end at hand
+	failures uint64 // seldom's
 	// What the call at hand needs.
 	set    pin.Set
 	caller *caller
@@ -94,7 +99,7 @@ func New(d Decider, o Options) *Tracer {
 	t := &Tracer{
 		decider: d, options: o, threads: map[int]*thread{},
 		seize: make(chan request, 1), seized: make(chan error, 1),
-		let: make(chan struct{}), stops: make(chan struct{}, 1),
+		let: make(chan struct{}), stops: make(chan struct{}, 1), patience: patience,
 	}
 	t.caller = newCaller(t)
 	t.call.Caller, t.call.Pins = t.caller, &t.set
@@ -124,32 +129,28 @@ func (t *Tracer) Await() End {
 // Stops has an element each time the command was stopped by a signal.
 func (t *Tracer) Stops() <-chan struct{} { return t.stops }
 
-// Stop ends Run at the next stop of a traced task. They are killed.
-func (t *Tracer) Stop() { t.stopped.Store(true) }
-
-// Run traces until no task of the tree is left, or until Stop. Where it ends before,
-// what is left dies: the thread ends, and tracees go with it (PTRACE_O_EXITKILL).
+// Run traces until no task of the tree is left. Where it ends before, what is left is
+// killed: that tracees go with their tracer (PTRACE_O_EXITKILL) does not help where the
+// thread does not end, as the main one does not.
 func (t *Tracer) Run() error {
-	runtime.LockOSThread()
+	runtime.LockOSThread() // the kernel knows tracers as threads
+	defer runtime.UnlockOSThread()
+	defer t.letGo()
 	r, ok := <-t.seize
 	if !ok {
-		runtime.UnlockOSThread()
 		return nil
 	}
+	t.tid = sys.Gettid()
 	err := t.begin(r)
 	t.seized <- err
 	if err != nil {
-		t.letGo()
-		runtime.UnlockOSThread()
 		return nil
 	}
-	defer t.letGo()
 	defer t.guard()()
-	if err := t.trace(); err != nil {
-		return err // with its thread
+	if err = t.trace(); err != nil {
+		t.killAll()
 	}
-	runtime.UnlockOSThread()
-	return nil
+	return err
 }
 
 // options of every tracee. None stops at its end: a task that is killed goes, whatever
@@ -183,31 +184,45 @@ func (t *Tracer) letGo() {
 
 func (t *Tracer) trace() error {
 	for {
+		t.waiting.Lock()
 		stop, err := t.nextStop()
-		switch {
-		case err == syscall.ECHILD:
+		s := t.see(stop, t.last)
+		t.waiting.Unlock()
+		switch err {
+		case nil:
+			t.take(s)
+		case syscall.ECHILD:
 			return nil
-		case err != nil:
+		default:
 			return &WaitError{err}
-		case t.stopped.Load():
-			return errStopped
 		}
-		t.since.Store(int64(sys.Monotonic()))
-		t.take(seen{stop, t.last})
-		t.since.Store(0)
 	}
 }
 
 // step takes one stop. A mistake never becomes a call that is made.
-func (t *Tracer) step(stop sys.Stop) {
+func (t *Tracer) step(s seen) {
+	t.steps.Add(1)
+	t.last = s.end
 	defer func() {
 		if r := recover(); r != nil {
-			t.logf("tracing thread %d panicked at its %v stop, its process is killed: %v", stop.Tid, stop.Kind, r)
-			_ = syscall.Kill(stop.Tid, syscall.SIGKILL) // it is not reaped: the number is its own
+			t.logf("tracing thread %d panicked at its %v stop, its process is killed: %v", s.Tid, s.Kind, r)
+			kill(s.Stop)
 		}
 	}()
-	if err := t.dispatch(t.known(stop), stop); err != nil {
-		t.lost(stop, err)
+	th := s.ended
+	if th == nil {
+		th = t.known(s.Stop)
+	}
+	if err := t.dispatch(th, s.Stop); err != nil {
+		t.lost(s.Stop, err)
+	}
+}
+
+// kill kills the process of a thread that has stopped. The number of one that has ended
+// is nobody's, or somebody else's.
+func kill(stop sys.Stop) {
+	if !over(stop) {
+		_ = syscall.Kill(stop.Tid, syscall.SIGKILL)
 	}
 }
 
@@ -217,8 +232,8 @@ func (t *Tracer) lost(stop sys.Stop, err error) {
 	if errors.Is(err, syscall.ESRCH) {
 		return
 	}
-	t.logf("tracing thread %d at its %v stop: %v: its process is killed", stop.Tid, stop.Kind, err)
-	_ = syscall.Kill(stop.Tid, syscall.SIGKILL)
+	t.seldom("tracing thread %d at its %v stop: %v: its process is killed", stop.Tid, stop.Kind, err)
+	kill(stop)
 }
 
 func (t *Tracer) logf(format string, args ...any) {
@@ -226,9 +241,6 @@ func (t *Tracer) logf(format string, args ...any) {
 		t.options.Logf(format, args...)
 	}
 }
-
-// errStopped is the end that Stop makes.
-var errStopped = errors.New("the supervision was ended: what was traced is killed")
 
 // WaitError is a wait for stops that failed.
 type WaitError struct{ Err error }

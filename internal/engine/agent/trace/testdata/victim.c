@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -622,6 +624,64 @@ static int crowd(char **argv)
 	return 0;
 }
 
+/* ---- what holds up the tracer ---- */
+
+static int faults;
+
+/* hole is a page of which faults tells when somebody looks at it, who waits then. */
+static char *hole(void)
+{
+	char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .range = { (unsigned long)page, 4096 }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	faults = syscall(SYS_userfaultfd, 0);
+	if (faults < 0) {
+		printf("needs userfaultfd\n");
+		exit(77);
+	}
+	must(ioctl(faults, UFFDIO_API, &api), "UFFDIO_API");
+	must(ioctl(faults, UFFDIO_REGISTER, &reg), "UFFDIO_REGISTER");
+	return page;
+}
+
+static void await_fault(void)
+{
+	struct uffd_msg msg;
+
+	must(read(faults, &msg, sizeof(msg)), "read");
+}
+
+static void fill(char *page, const char *text)
+{
+	static char bytes[4096] __attribute__((aligned(4096)));
+	struct uffdio_copy copy = { .dst = (unsigned long)page, .src = (unsigned long)bytes, .len = 4096 };
+
+	strcpy(bytes, text);
+	must(ioctl(faults, UFFDIO_COPY, &copy), "UFFDIO_COPY");
+}
+
+/* Who answers has a child when the tracer waits already. */
+static void *forks(void *unused)
+{
+	await_fault();
+	if (!fork())
+		pause();
+	pause();
+	return unused;
+}
+
+static int hang(char **argv)
+{
+	char *page = hole();
+	pthread_t t;
+
+	(void)argv;
+	pthread_create(&t, NULL, forks, NULL);
+	printf("%s\n", result(openat(AT_FDCWD, page, O_RDONLY)));
+	return 0;
+}
+
 /* ---- storage ---- */
 
 static void count(const char *who, int n)
@@ -675,7 +735,7 @@ static const struct {
 } modes[] = {
 	{ "trap", trap }, { "kill-thread", kill_thread }, { "kill-process", kill_process },
 	{ "none", none }, { "registers", registers }, { "lives", lives }, { "try", just_try },
-	{ "leader", leader }, { "late", late }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
+	{ "leader", leader }, { "late", late }, { "hang", hang }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
 	{ "order", order }, { "held", held }, { "ignored", ignored }, { "loop", loop }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
 };
 
