@@ -7,7 +7,7 @@ ATTEMPTS ?= 10000000
 LIVES    ?= 1000000
 TOOLS    := .cache/tools
 
-.PHONY: build test generate lint bench fuzz soak kernel clean
+.PHONY: build test generate lint bench bench-kernel fuzz soak kernel clean
 
 build:
 	$(GO) build -o bin/portcullis ./cmd/portcullis
@@ -32,6 +32,10 @@ lint: $(TOOLS)/staticcheck $(TOOLS)/gofumpt
 bench:
 	$(GO) run ./internal/bench
 	$(GO) test -run '^$$' -bench . ./...
+
+# What the kernel engine's filters cost, in its guest: instructions, and wall time.
+bench-kernel:
+	$(GO) run ./internal/bench/kernel
 
 # Every native fuzz target in turn, FUZZTIME each.
 fuzz:

@@ -1,0 +1,169 @@
+//go:build linux && amd64
+
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/cbpf"
+	"portcullis/internal/guest"
+	"portcullis/internal/interp"
+	"portcullis/internal/maps"
+)
+
+// TestMain lets the test binary measure in the guest, as the command does.
+func TestMain(m *testing.M) {
+	guest.MaybeInit()
+	if len(os.Args) > 2 && os.Args[1] == insideWord {
+		end(inside(os.Args[2], os.Stdout))
+	}
+	os.Exit(m.Run())
+}
+
+// TestCount holds what a call takes, in few rounds, to the bars. Instructions are
+// counted, so that no load of the machine makes it fail.
+func TestCount(t *testing.T) {
+	text := new(bytes.Buffer)
+	o := options{rounds: 3, calls: 50, text: text}
+	l, err := newLab(o)
+	skipOn(t, err)
+	defer l.close()
+	r := newReport(o)
+	skipOn(t, l.count(r))
+	r.end()
+	t.Log(text)
+	last := -1.0
+	for _, name := range []string{noFilter, classicConst, classicBrief, classicList, notifier} {
+		v := r.figure(t, name).Value
+		if v <= last {
+			t.Errorf("%s takes %v instructions: more than %v expected", name, v, last)
+		}
+		last = v
+	}
+	for _, name := range []string{
+		"constant call", "counter", "argument at the end of the list", "calls that serialize has nothing to say about",
+		"notifier's overhead",
+	} {
+		if f := r.figure(t, name); f.Bar == nil || !f.Bar.Met {
+			t.Errorf("%s: %s", name, f)
+		}
+	}
+}
+
+// figure is the first one of a row.
+func (r *report) figure(t *testing.T, name string) figure {
+	t.Helper()
+	for _, s := range r.Subjects {
+		for _, l := range s.Rows {
+			if l.Name == name && len(l.Figures) > 0 {
+				return l.Figures[0]
+			}
+		}
+	}
+	t.Errorf("no figure in row %q", name)
+	return figure{}
+}
+
+func skipOn(t *testing.T, err error) {
+	t.Helper()
+	var tool *needError
+	var need *guest.NeedError
+	switch {
+	case errors.As(err, &tool), errors.As(err, &need):
+		t.Skip(err)
+	case err != nil:
+		t.Fatalf("%+v", err)
+	}
+}
+
+// What is not measured is a note, and no figure of 0.
+func TestLacking(t *testing.T) {
+	text := new(bytes.Buffer)
+	r := newReport(options{text: text})
+	r.begin("part")
+	got := results{noFilter: {Value: 200}, extCounter: {Value: 400}, extCounterRun: {Value: 500}, kernelOpen: {Lacking: "not here"}, notifier: {Value: 4400}}
+	r.ratio("pinned", got, kernelOpen, noFilter, 2)
+	r.ratio("counter", got, extCounter, noFilter, 1.9)
+	r.saved("overhead", got, notifier, 20)
+	r.end()
+	for _, want := range []string{"not here\n", "2.00 x no filter (bar: <= 1.90 MISSED)", "21.0 x that of eBPF, counter (bar: >= 20.0 met)", "bars: 1 met, 1 MISSED\n"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the text lacks %q:\n%s", want, text)
+		}
+	}
+	var out bytes.Buffer
+	back := new(report)
+	if err := errors.Join(r.writeJSON(&out), json.Unmarshal(out.Bytes(), back)); err != nil {
+		t.Fatal(err)
+	}
+	if b := back.Subjects[0].Rows[1].Figures[0].Bar; b == nil || b.Met {
+		t.Errorf("got the bar %+v", b)
+	}
+}
+
+// Every row is measured by a way that there is.
+func TestWays(t *testing.T) {
+	for _, name := range append(append(names(counted()), names(clocked())...), unpatched()...) {
+		if ways()[name] == nil {
+			t.Errorf("no way %q", name)
+		}
+	}
+}
+
+// The programs that are compared decide alike.
+func TestListsAgree(t *testing.T) {
+	classic := readList(t)
+	for _, name := range []string{"listed", "chained", "gathered"} {
+		m := machine(t, name)
+		for _, c := range syscalls.All() {
+			for _, arg := range []uint64{0, 7, 7 << 32} {
+				d := &abi.SeccompData{Nr: int32(c.Nr), Arch: abi.ArchX86_64, Args: [6]uint64{arg}}
+				if got, want := abi.Verdict(m.Run(nil, d).Ret), classic.Run(d); got != want {
+					t.Errorf("%s: %s(%#x) is %v: %v expected", name, c.Name, arg, got, want)
+				}
+			}
+		}
+	}
+}
+
+func readList(t *testing.T) cbpf.Program {
+	t.Helper()
+	data, err := os.ReadFile("testdata/" + listFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	insns := make([]cbpf.Insn, len(data)/8)
+	if err := binary.Read(bytes.NewReader(data), binary.LittleEndian, insns); err != nil {
+		t.Fatal(err)
+	}
+	p, err := cbpf.Validate(insns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func machine(t *testing.T, name string) *interp.Machine {
+	t.Helper()
+	tree, err := splitOf("../testdata/filters/"+listedFile, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := maps.Set{}
+	if err := set.Add(tree.Verified().Program().Maps); err != nil {
+		t.Fatal(err)
+	}
+	m, err := interp.New(tree.Verified(), set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
