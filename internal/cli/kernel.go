@@ -31,28 +31,45 @@ func (a *app) kernel() *cobra.Command {
 }
 
 func (a *app) kernelBuild() *cobra.Command {
-	return a.withJSON(&cobra.Command{
+	debug := false
+	cmd := a.withJSON(&cobra.Command{
 		Use:     "build",
 		Short:   "Build the kernel with linux/build of the repository around the current directory",
-		Example: examples("portcullis kernel build"),
+		Example: examples("portcullis kernel build", "portcullis kernel build --debug"),
 		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			script, err := buildScript()
-			if err != nil {
-				return exit(exitUsage, err)
-			}
-			build := exec.Command(script)
-			build.Stdout, build.Stderr = a.Err, a.Err
-			if err := build.Run(); err != nil {
-				return exit(exitNo, fmt.Errorf("%s: %w", script, err))
-			}
-			image, err := guest.Image()
-			if err != nil {
-				return exit(exitNo, err)
-			}
-			return a.print(map[string]string{"image": image}, func(w io.Writer) { fmt.Fprintln(w, image) })
-		},
+		RunE:    func(*cobra.Command, []string) error { return a.buildKernel(flavour(debug)) },
 	})
+	cmd.Flags().BoolVar(&debug, "debug", false, debugHelp)
+	return cmd
+}
+
+// debugHelp describes --debug wherever it is.
+const debugHelp = "the kernel that checks itself (KASAN, lockdep), which is slow"
+
+// flavour is what --debug chooses.
+func flavour(debug bool) guest.Flavour {
+	if debug {
+		return guest.Debug
+	}
+	return guest.Plain
+}
+
+// buildKernel builds a kernel unless it is there, and prints where it is.
+func (a *app) buildKernel(f guest.Flavour) error {
+	script, err := buildScript()
+	if err != nil {
+		return exit(exitUsage, err)
+	}
+	build := exec.Command(script, f.BuildArgs()...)
+	build.Stdout, build.Stderr = a.Err, a.Err
+	if err := build.Run(); err != nil {
+		return exit(exitNo, fmt.Errorf("%s: %w", script, err))
+	}
+	image, err := f.Image()
+	if err != nil {
+		return exit(exitNo, err)
+	}
+	return a.print(map[string]string{"image": image}, func(w io.Writer) { fmt.Fprintln(w, image) })
 }
 
 // buildScript walks up from the current directory to a repository of this project.
@@ -75,6 +92,7 @@ func buildScript() (string, error) {
 // guestFlags are the flags of kernel run and kernel shell.
 type guestFlags struct {
 	config guest.Config
+	debug  bool
 	uid    int
 }
 
@@ -82,7 +100,9 @@ func (g *guestFlags) add(cmd *cobra.Command) *cobra.Command {
 	fs := cmd.Flags()
 	fs.SetInterspersed(false)
 	fs.StringVar(&g.config.Kernel, "kernel", "", "kernel `IMAGE` instead of the one linux/build made")
-	fs.IntVar(&g.config.Memory, "memory", 512, "memory of the guest in `MIB`")
+	fs.BoolVar(&g.debug, "debug", false, debugHelp)
+	cmd.MarkFlagsMutuallyExclusive("kernel", "debug")
+	fs.IntVar(&g.config.Memory, "memory", 0, "memory of the guest in `MIB` (default 512, with --debug 2048)")
 	fs.IntVar(&g.config.CPUs, "cpus", 1, "processors of the guest")
 	fs.StringArrayVar(&g.config.Share, "share", nil, "`DIR` of the host that the guest may write to; the rest is read-only")
 	fs.IntVar(&g.uid, "uid", 0, "user and group of the command")
@@ -109,7 +129,7 @@ func (a *app) kernelShell() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "shell [flags]",
 		Short:   "Open a shell in a guest",
-		Example: examples("portcullis kernel shell --uid 65534"),
+		Example: examples("portcullis kernel shell --uid 65534", "portcullis kernel shell --debug --cpus 2"),
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.inGuest(&g, []string{"/bin/sh", "-i"}, guest.Terminal(a.In))
@@ -123,6 +143,7 @@ func (a *app) kernelShell() *cobra.Command {
 func (a *app) inGuest(g *guestFlags, argv []string, tty *os.File) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	g.config.Flavour = flavour(g.debug)
 	cmd := guest.CommandContext(ctx, g.config, argv[0], argv[1:]...)
 	cmd.UID = g.uid
 	cmd.TTY = tty

@@ -34,8 +34,9 @@ const (
 // Config describes the machine. The zero value is one processor, 512 MiB, the
 // newest kernel image and no time limit.
 type Config struct {
-	Kernel  string        // path of the bzImage; empty: Image()
-	Memory  int           // MiB; 0: 512
+	Kernel  string        // path of the bzImage; empty: the flavour's
+	Flavour Flavour       // of the kernel
+	Memory  int           // MiB; 0: 512, or 2048 for Debug
 	CPUs    int           // 0: 1
 	Clock   Clock         // how time passes
 	Timeout time.Duration // of the whole life of the guest; 0: none
@@ -118,7 +119,7 @@ func (c *Cmd) Start() error {
 		return err
 	}
 	if c.Config.Kernel == "" {
-		if c.Config.Kernel, err = Image(); err != nil {
+		if c.Config.Kernel, err = c.Config.Flavour.Image(); err != nil {
 			return err
 		}
 	}

@@ -10,33 +10,80 @@ import (
 	"strings"
 )
 
-// KernelEnv names the environment variable that overrides Image.
-const KernelEnv = "PORTCULLIS_KERNEL"
+// Flavour is one of the kernels that linux/build makes.
+type Flavour int
 
-// Image returns the path of the kernel image: what KernelEnv names, else what
-// linux/build of the repository around the current directory has built. The
-// error is a *NeedError.
-func Image() (string, error) {
-	if path := os.Getenv(KernelEnv); path != "" {
+const (
+	// Plain is small and fast.
+	Plain Flavour = iota
+	// Debug checks itself (KASAN, lockdep), and so is slow and large.
+	Debug
+)
+
+// KernelEnv and DebugKernelEnv name the environment variables that override a
+// flavour's image.
+const (
+	KernelEnv      = "PORTCULLIS_KERNEL"
+	DebugKernelEnv = "PORTCULLIS_KERNEL_DEBUG"
+)
+
+func (f Flavour) env() string {
+	if f == Debug {
+		return DebugKernelEnv
+	}
+	return KernelEnv
+}
+
+// BuildArgs are the arguments of linux/build that make f.
+func (f Flavour) BuildArgs() []string {
+	if f == Debug {
+		return []string{"--debug"}
+	}
+	return nil
+}
+
+// command is the build script's command line as a person types it.
+func (f Flavour) command() string {
+	return strings.Join(append([]string{"linux/build"}, f.BuildArgs()...), " ")
+}
+
+// memory is what a machine has by default, in MiB: KASAN takes an eighth of it, and
+// as much again for what was freed.
+func (f Flavour) memory() int {
+	if f == Debug {
+		return 2048
+	}
+	return 512
+}
+
+// Image is Plain's.
+func Image() (string, error) { return Plain.Image() }
+
+// Image returns the path of the kernel image: what the flavour's environment
+// variable names, else what linux/build of the repository around the current
+// directory has built. The error is a *NeedError.
+func (f Flavour) Image() (string, error) {
+	if path := os.Getenv(f.env()); path != "" {
 		if _, err := os.Stat(path); err != nil {
-			return "", &NeedError{Need: "the kernel image (" + KernelEnv + ")", Cause: err}
+			return "", &NeedError{Need: "the kernel image (" + f.env() + ")", Cause: err}
 		}
 		return path, nil
 	}
 	root, err := repository()
 	if err != nil {
-		return "", &NeedError{Need: "the kernel image (" + KernelEnv + ", or linux/build in the repository)", Cause: err}
+		return "", &NeedError{Need: "the kernel image (" + f.env() + ", or " + f.command() + " in the repository)", Cause: err}
 	}
-	path, err := built(root)
+	path, err := f.built(root)
 	if err != nil {
-		return "", &NeedError{Need: "the kernel image (linux/build)", Cause: err}
+		return "", &NeedError{Need: "the kernel image (" + f.command() + ")", Cause: err}
 	}
 	return path, nil
 }
 
 // built asks the build script where its image is.
-func built(root string) (string, error) {
-	out, err := exec.Command(filepath.Join(root, "linux", "build"), "--path").Output()
+func (f Flavour) built(root string) (string, error) {
+	ask := exec.Command(filepath.Join(root, "linux", "build"), append(f.BuildArgs(), "--path")...)
+	out, err := ask.Output()
 	path := strings.TrimSpace(string(out))
 	if i := strings.LastIndexByte(path, '\n'); i >= 0 {
 		path = path[i+1:]

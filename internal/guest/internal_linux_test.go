@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -96,6 +98,52 @@ func TestQEMUArgs(t *testing.T) {
 	}
 	if strings.Contains(args, "share0") && strings.Contains(args[strings.Index(args, "share0"):], "readonly") {
 		t.Error("a share is read-only")
+	}
+}
+
+// A kernel that checks itself gets the memory it takes, unless told otherwise.
+func TestMemoryOfFlavours(t *testing.T) {
+	for want, cfg := range map[string]Config{
+		"-m 512": {}, "-m 2048": {Flavour: Debug}, "-m 600": {Flavour: Debug, Memory: 600},
+	} {
+		if args := strings.Join(qemuArgs(cfg, nil), " "); !strings.Contains(args, want+" ") {
+			t.Errorf("%q is not in %s", want, args)
+		}
+	}
+}
+
+// Each flavour's image is what its variable names, or what its build has made.
+func TestImages(t *testing.T) {
+	for f, env := range map[Flavour]string{Plain: KernelEnv, Debug: DebugKernelEnv} {
+		t.Setenv(env, os.Args[0])
+		if path, err := f.Image(); path != os.Args[0] || err != nil {
+			t.Errorf("%s: %q, %v: the file it names expected", env, path, err)
+		}
+		t.Setenv(env, "/nowhere/at/all")
+		var need *NeedError
+		if _, err := f.Image(); !errors.As(err, &need) || !strings.Contains(err.Error(), env) {
+			t.Errorf("%s: %v: a NeedError that names it expected", env, err)
+		}
+	}
+	fake := t.TempDir()
+	writeScript(t, fake, "echo built for ${1-nothing}; echo /image$1; [ $# = 2 ]")
+	if path, err := Debug.built(fake); path != "/image--debug" || err != nil {
+		t.Errorf("%q, %v: the last line of a build with --debug --path expected", path, err)
+	}
+	if _, err := Plain.built(fake); err == nil || err.Error() != "/image--path is not built" {
+		t.Errorf("%v: not built expected", err)
+	}
+}
+
+// writeScript makes a build script below root.
+func writeScript(t *testing.T, root, body string) {
+	t.Helper()
+	dir := filepath.Join(root, "linux")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "build"), []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -31,7 +31,7 @@ const (
 func qemuArgs(cfg Config, shares []string) []string {
 	args := []string{
 		"-accel", "tcg", "-cpu", "max",
-		"-m", strconv.Itoa(orDefault(cfg.Memory, 512)),
+		"-m", strconv.Itoa(orDefault(cfg.Memory, cfg.Flavour.memory())),
 		"-smp", strconv.Itoa(orDefault(cfg.CPUs, 1)),
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
 		"-chardev", "stdio,id=console", "-serial", "chardev:console",
