@@ -3,7 +3,8 @@
 #ifndef PATHS_ENTRY_H
 #define PATHS_ENTRY_H
 
-enum { ABOVE = 1, BELOW = 2 };
+/* An entry may be EXACTly the path, ABOVE it, or BELOW it. */
+enum { EXACT = 1, ABOVE, BELOW };
 
 /* ends_before tells whether an entry that ends at a byte of its word does so before a link. */
 static __always_inline bool ends_before(const struct difference *d, __u64 byte, __u32 magic)
@@ -15,13 +16,15 @@ static __always_inline bool ends_before(const struct difference *d, __u64 byte, 
 	return left < 8 ? byte <= 0x80ULL << 8 * left : left < NOWHERE;
 }
 
-/* related tells how the two are: the entry may be ABOVE the path, or BELOW it. */
+/* related tells how the two are; 0 if not at all. */
 static __always_inline __u32 related(const struct difference *d, __u32 magic)
 {
 	__u64 entry = d->entry, path = d->path, high = nonzero(entry ^ path);
 	__u64 first = high & -high, byte = (first << 1) - (first >> 7), slash = SLASHES & byte;
 	__u64 behind = (((entry << 8) | d->front) & byte) ^ slash;
 
+	if (!byte)
+		return EXACT;
 	if (!(entry & byte))
 		return (behind && (path & byte) != slash) || ends_before(d, first, magic) ? 0 : ABOVE;
 	if (!(path & byte))
@@ -29,7 +32,7 @@ static __always_inline __u32 related(const struct difference *d, __u32 magic)
 	return 0;
 }
 
-/* compare tells how an entry of a list and a path are related; equal is ABOVE. */
+/* compare tells how an entry of a list and a path are related. */
 static __always_inline __u32 compare(struct difference *d, const volatile char *entry, const __u64 *path, __u32 magic)
 {
 	__u64 front = 0, e, p;

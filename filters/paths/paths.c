@@ -36,10 +36,12 @@
  *   nobody from evil who can open a directory for reading. Without it, what changes a
  *   file by a descriptor that may have been opened for reading (fchmod, fchown,
  *   futimens, fsetxattr) is refused as well.
- * - Symbolic links that are there are followed: lists are about names. New ones lead to
- *   where at least as much is granted as at their own place, or to something below it,
- *   unless symlinks=true. Neither renaming nor linking gives a file a name that grants
- *   more.
+ * - Symbolic links that are there are followed, also when they have been moved: lists are
+ *   about names. New ones lead to where at least as much is granted as at their own place,
+ *   or, relative, to something in their directory, of which the same holds; unless
+ *   symlinks=true. Neither renaming nor linking gives a file a name that grants more than
+ *   its old one, or more than names beside the new one have, for it may be a relative link:
+ *   nothing is renamed or linked to the very name of an entry.
  * - Links in /proc to what processes have open (root, cwd, exe, fd, map_files), and
  *   those in /dev to such, are not in an entry in front of them: an entry has to name
  *   them, but to readlink them. With an entry /proc or /dev, relative names that begin
@@ -65,6 +67,12 @@
 #define EXEC 4u   /* executes */
 #define LOOK 8u   /* looks at what a name is */
 #define STAY 16u  /* does not follow it where it is a link */
+
+#define ANY (READ | WRITE | EXEC)
+#define ALL (ANY | LOOK)
+
+/* Granted of where a symbolic link leads: what its own directory grants. */
+#define BESIDE 32u
 
 /* Below these paths files may be read; / is everywhere. */
 const volatile portcullis_paths read = { .path = { "/" } };
@@ -116,6 +124,7 @@ struct asked {
 	volatile __u32 at;      /* where in struct scratch its plain spelling is */
 	volatile __u32 magic;   /* where a link to a process's files begins */
 	volatile __u32 granted; /* what the lists say of the path */
+	volatile __u32 around;  /* what they say of all that is in its directory */
 	volatile __u32 below;   /* what they say of something below it, if not of the path */
 };
 
@@ -139,6 +148,7 @@ struct scratch {
 	struct asked of[2];
 	struct difference differs;
 	__u32 kind;
+	volatile __u32 lists; /* what is restricted */
 	volatile __u64 slash, end, tail, above, dotdot, relative; /* of clean */
 };
 
@@ -246,18 +256,20 @@ static __always_inline long judge(const struct seccomp_data *ctx)
 	PORTCULLIS_DENY(EACCES);
 }
 
-/* one asks about a call with one path, which needs something. */
-static __always_inline long one(const struct seccomp_data *ctx, __u32 need, __u64 dirfd, __u64 resolve, __u64 path)
+/* one asks about a call with one path, which needs something that is restricted. */
+static __always_inline long one(const struct seccomp_data *ctx, __u32 lists, __u32 need, __u64 dirfd, __u64 resolve, __u64 path)
 {
 	struct scratch *s;
 	long e;
 
+	need &= lists;
 	if (!need)
 		return SECCOMP_RET_ALLOW;
 	s = memory(BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!s)
 		PORTCULLIS_DENY(ENOMEM);
 	s->kind = ONE;
+	s->lists = lists;
 	e = take(s, 0, need, dirfd, resolve, path);
 	return e ? e : judge(ctx);
 }
@@ -269,12 +281,13 @@ static __always_inline long two(const struct seccomp_data *ctx, __u32 lists, __u
 	struct scratch *s;
 	long e;
 
-	if (!(lists & (kind == SYMLINK ? READ | WRITE | EXEC : READ | WRITE)))
+	if (!(lists & (kind == SYMLINK ? ANY : READ | WRITE)))
 		return SECCOMP_RET_ALLOW;
 	s = memory(BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!s)
 		PORTCULLIS_DENY(ENOMEM);
 	s->kind = kind;
+	s->lists = lists;
 	e = take(s, 0, kind == RENAME || kind == EXCHANGE ? lists & WRITE : 0, dirfd, 0, path);
 	if (!e)
 		e = take(s, 1, lists & WRITE, dirfd2, 0, path2);
@@ -299,7 +312,7 @@ static __always_inline long open_how(const struct seccomp_data *ctx, __u32 lists
 		PORTCULLIS_DENY(EINVAL);
 	if (bpf_safe_read_user(&how, sizeof(how), ctx->args[2]))
 		PORTCULLIS_DENY(EFAULT);
-	return one(ctx, opens(how.flags) & lists, ctx->args[0], how.resolve, ctx->args[1]);
+	return one(ctx, lists, opens(how.flags), ctx->args[0], how.resolve, ctx->args[1]);
 }
 
 #define RENAME_EXCHANGE 2
@@ -373,9 +386,9 @@ static __always_inline long opening(const struct seccomp_data *ctx, __u32 lists)
 	const __u64 *args = ctx->args;
 
 	if (IS(openat))
-		return one(ctx, lists & opens(args[2]), args[0], 0, args[1]);
+		return one(ctx, lists, opens(args[2]), args[0], 0, args[1]);
 	if (IS(open))
-		return one(ctx, lists & opens(args[1]), AT_FDCWD, 0, args[0]);
+		return one(ctx, lists, opens(args[1]), AT_FDCWD, 0, args[0]);
 	return open_how(ctx, lists);
 }
 
@@ -390,37 +403,37 @@ long paths(const struct seccomp_data *ctx)
 	if (IS(openat) || IS(open) || IS(openat2))
 		return opening(ctx, lists);
 	if (IS(newfstatat) || IS(statx) || IS(faccessat) || IS(faccessat2) || IS(name_to_handle_at) || IS(file_getattr))
-		return one(ctx, lists & LOOK, args[0], 0, args[1]);
+		return one(ctx, lists, LOOK, args[0], 0, args[1]);
 	if (IS(stat) || IS(access) || IS(statfs))
-		return one(ctx, lists & LOOK, AT_FDCWD, 0, args[0]);
+		return one(ctx, lists, LOOK, AT_FDCWD, 0, args[0]);
 	if (IS(readlinkat))
-		return one(ctx, lists & (LOOK | STAY), args[0], 0, args[1]);
+		return one(ctx, lists, LOOK | STAY, args[0], 0, args[1]);
 	if (IS(readlink) || IS(lstat))
-		return one(ctx, lists & (LOOK | STAY), AT_FDCWD, 0, args[0]);
+		return one(ctx, lists, LOOK | STAY, AT_FDCWD, 0, args[0]);
 	if (IS(getxattr) || IS(lgetxattr) || IS(listxattr) || IS(llistxattr))
-		return one(ctx, lists & READ, AT_FDCWD, 0, args[0]);
+		return one(ctx, lists, READ, AT_FDCWD, 0, args[0]);
 	if (IS(getxattrat) || IS(listxattrat))
-		return one(ctx, lists & READ, args[0], 0, args[1]);
+		return one(ctx, lists, READ, args[0], 0, args[1]);
 	if (IS(inotify_add_watch))
-		return one(ctx, lists & READ, AT_FDCWD, 0, args[1]);
+		return one(ctx, lists, READ, AT_FDCWD, 0, args[1]);
 	if (IS(fanotify_mark))
-		return one(ctx, lists & READ, args[3], 0, args[4]);
+		return one(ctx, lists, READ, args[3], 0, args[4]);
 	if (IS(chdir))
-		return one(ctx, lists & (relative ? READ | WRITE : READ), AT_FDCWD, 0, args[0]);
+		return one(ctx, lists, relative ? READ | WRITE : READ, AT_FDCWD, 0, args[0]);
 	if (IS(creat) || IS(rmdir) || IS(unlink) || IS(mkdir) || IS(mknod) || IS(truncate) || IS(chmod) || IS(chown) ||
 	    IS(lchown) || IS(utime) || IS(utimes) || IS(setxattr) || IS(lsetxattr) || IS(removexattr) || IS(lremovexattr))
-		return one(ctx, lists & WRITE, AT_FDCWD, 0, args[0]);
+		return one(ctx, lists, WRITE, AT_FDCWD, 0, args[0]);
 	if (IS(unlinkat) || IS(mkdirat) || IS(mknodat) || IS(fchmodat) || IS(fchmodat2) || IS(fchownat) ||
 	    IS(setxattrat) || IS(removexattrat) || IS(file_setattr))
-		return one(ctx, lists & WRITE, args[0], 0, args[1]);
+		return one(ctx, lists, WRITE, args[0], 0, args[1]);
 	if (IS(utimensat) || IS(futimesat))
-		return args[1] ? one(ctx, lists & WRITE, args[0], 0, args[1]) : through(lists & WRITE);
+		return args[1] ? one(ctx, lists, WRITE, args[0], 0, args[1]) : through(lists & WRITE);
 	if (IS(rename) || IS(renameat) || IS(renameat2) || IS(link) || IS(linkat) || IS(symlink) || IS(symlinkat))
 		return paired(ctx, lists);
 	if (IS(execve))
-		return one(ctx, lists & EXEC, AT_FDCWD, 0, args[0]);
+		return one(ctx, lists, EXEC, AT_FDCWD, 0, args[0]);
 	if (IS(execveat))
-		return one(ctx, lists & EXEC, args[0], 0, args[1]);
+		return one(ctx, lists, EXEC, args[0], 0, args[1]);
 	return sideways(ctx, lists);
 }
 
@@ -434,13 +447,17 @@ static __noinline void look(struct scratch *s, struct asked *a, const volatile p
 	const volatile char *entry = list->path[0];
 	__u32 how;
 
-	if (everywhere(list))
+	if (!(s->lists & grants))
 		return;
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < PORTCULLIS_PATHS && entry[0]; i++, PORTCULLIS_STEP(entry, PORTCULLIS_PATH_SIZE)) {
 		how = compare(&s->differs, entry, path, a->magic);
-		if (how == ABOVE)
+		if (how == EXACT)
 			a->granted |= grants | LOOK;
+		if (how == ABOVE) {
+			a->granted |= grants | LOOK;
+			a->around |= grants;
+		}
 		if (how == BELOW) {
 			a->granted |= LOOK;
 			a->below |= grants;
@@ -461,8 +478,6 @@ static __always_inline bool by_number(const __u64 *path)
 {
 	return path[0] == 0x65732f636f72702fULL && (path[1] & 0xffffffffffffULL) == 0x2f64662f666cULL;
 }
-
-#define ALL (READ | WRITE | EXEC | LOOK)
 
 /* in_links tells whether a directory that is open may be one of those. */
 static __always_inline bool in_links(void)
@@ -495,7 +510,7 @@ static __always_inline bool odd(struct scratch *s, __u32 i)
 	__u8 *path;
 
 	PLACED(path, SCAN_MAX + 16);
-	return scan(a, path) || edges(a, (__u8 *)s->path[i]) || (in_links() && !slashed(s, i));
+	return scan(a, path) || edges(a, (__u8 *)s->path[i]) || (!slashed(s, i) && in_links());
 }
 
 /* spelled finds the plain spelling of path i, whose place is a->at; false if there is none. */
@@ -517,15 +532,27 @@ static __always_inline bool spelled(struct scratch *s, __u32 i)
 	return true;
 }
 
-/* weigh finds out what is granted of path i; false where that is nothing more. */
+/*
+ * leads is what is granted of where a relative symbolic link leads: not of its directory
+ * itself, which may be no entry's though all that is in it is.
+ */
+static __always_inline __u32 leads(const struct scratch *s, const struct asked *a)
+{
+	return a->odd && s->end == 1 ? 0 : BESIDE;
+}
+
+/*
+ * weigh finds out what is granted of path i. Of what cannot be told, nothing is, and
+ * anything may be below it.
+ */
 static __always_inline bool weigh(struct scratch *s, __u32 i)
 {
 	struct asked *a = &s->of[i];
 	__u64 *path;
 	__u32 from;
 
-	a->granted = ALL & ~restricted();
-	a->below = 0;
+	a->granted = a->around = ALL & ~s->lists;
+	a->below = ANY;
 	if (a->len == 1 || a->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
 		a->granted |= inside(a);
 		return true;
@@ -539,14 +566,17 @@ static __always_inline bool weigh(struct scratch *s, __u32 i)
 		a->magic = from + magic(&s->tail, (__u8 *)path + from);
 	if (a->need & STAY && !a->odd && a->len - a->magic <= sizeof("root"))
 		a->magic = NOWHERE; /* the link itself, such as /proc/self/exe */
+	if (a->magic >= NOWHERE)
+		a->below = 0;
 	if (descriptors && by_number(path))
-		a->granted = ALL;
+		a->granted = a->around = ALL;
 	if (slashed(s, i)) {
 		look(s, a, &read, READ, path);
 		look(s, a, &write, WRITE, path);
 		look(s, a, &exec, EXEC, path);
 	} else if (a->magic >= NOWHERE) {
-		a->granted |= s->kind == SYMLINK && !i ? ALL : inside(a);
+		a->granted |= s->kind == SYMLINK && !i ? leads(s, a) : inside(a);
+		a->around = a->granted;
 	}
 	return true;
 }
@@ -574,27 +604,51 @@ long first(const struct seccomp_data *ctx)
 	PORTCULLIS_DENY(EACCES);
 }
 
-/* gains is what would be granted of a file by its new name that is not by its old one. */
-static __always_inline __u32 gains(const struct asked *old, const struct asked *new)
+/* gains is what may be granted of a file by a name, or below it, that old does not grant. */
+static __always_inline __u32 gains(const struct asked *name, __u32 old)
 {
-	return (new->granted | new->below) & ~old->granted & (READ | WRITE | EXEC);
+	return (name->granted | name->below) & ~old & ANY;
+}
+
+/*
+ * led is the verdict on a symbolic link. A relative one leads to what is in its directory,
+ * of which less may be granted than of its own place.
+ */
+static __always_inline long led(const struct asked *to, const struct asked *link)
+{
+	if (!symlinks && gains(link, to->granted & BESIDE ? link->around : to->granted))
+		PORTCULLIS_DENY(EACCES); /* the link leads to less */
+	return SECCOMP_RET_ALLOW;
+}
+
+/*
+ * moved is the verdict on a file that gets a name. It may be a relative symbolic link, which
+ * then leads to what is beside that.
+ */
+static __always_inline long moved(const struct asked *old, const struct asked *name)
+{
+	if (gains(name, old->granted) & (READ | WRITE))
+		PORTCULLIS_DENY(EACCES); /* the new name grants more */
+	if (gains(name, name->around) & (READ | WRITE))
+		PORTCULLIS_DENY(EACCES); /* the new name grants more than those beside it */
+	return SECCOMP_RET_ALLOW;
 }
 
 /* both is the verdict on a call with two paths. */
 static __noinline long both(const struct scratch *s)
 {
 	const struct asked *a = &s->of[0], *b = &s->of[1];
+	long e;
 
 	if (b->need & ~b->granted)
 		DENY_WITH(error); /* the second is not below write */
-	if (s->kind == SYMLINK && !symlinks && gains(a, b))
-		PORTCULLIS_DENY(EACCES); /* the link leads to less */
 	if (s->kind == SYMLINK)
-		return SECCOMP_RET_ALLOW;
-	if (gains(a, b) & (READ | WRITE))
-		PORTCULLIS_DENY(EACCES); /* the new name grants more */
-	if (s->kind == EXCHANGE && gains(b, a) & (READ | WRITE))
-		PORTCULLIS_DENY(EACCES); /* the old name grants more */
+		return led(a, b);
+	e = moved(a, b);
+	if (e != SECCOMP_RET_ALLOW)
+		return e;
+	if (s->kind == EXCHANGE)
+		return moved(b, a);
 	return SECCOMP_RET_ALLOW;
 }
 
