@@ -41,7 +41,8 @@
  *   or, relative, to something in their directory, of which the same holds; unless
  *   symlinks=true. Neither renaming nor linking gives a file a name that grants more than
  *   its old one, or more than names beside the new one have, for it may be a relative link:
- *   nothing is renamed or linked to the very name of an entry.
+ *   nothing is renamed or linked to the very name of an entry. What may be read is not
+ *   renamed to where it may not: a directory that is open goes on being read.
  * - Links in /proc to what processes have open (root, cwd, exe, fd, map_files), and
  *   those in /dev to such, are not in an entry in front of them: an entry has to name
  *   them, but to readlink them. With an entry /proc or /dev, relative names that begin
@@ -649,6 +650,8 @@ static __noinline long both(const struct scratch *s)
 		return e;
 	if (s->kind == EXCHANGE)
 		return moved(b, a);
+	if (s->kind == RENAME && gains(a, b->granted) & READ)
+		PORTCULLIS_DENY(EACCES); /* a directory that is open would go on being read */
 	return SECCOMP_RET_ALLOW;
 }
 
