@@ -23,9 +23,10 @@
  * A filter sees names, and does not look them up. So:
  *
  * - ".." is refused where it matters, for what is in front of it may be a link to
- *   elsewhere. dotdot=true takes it back with the name in front of it; compilers need
- *   that below restricted directories. It is then exact where no symbolic link to a
- *   directory leads out of a list. openat2 with RESOLVE_NO_SYMLINKS always may.
+ *   elsewhere, or be renamed while the kernel is in it. dotdot=true takes it back with
+ *   the name in front of it; compilers need that below restricted directories. It keeps
+ *   them from accidents, and keeps nobody from evil who may make links or rename
+ *   directories. openat2 with RESOLVE_BENEATH or RESOLVE_IN_ROOT always may.
  * - A name relative to a directory is below it. It may be read, since directories were
  *   opened or entered by names that may be read; start a command where it may read. It
  *   is not written or executed: what the directory's descriptor stands for is unknown.
@@ -182,7 +183,6 @@ struct {
 #define O_TRUNC 01000
 #define O_PATH 010000000
 #define O_TMPFILE_BIT 020000000
-#define RESOLVE_NO_SYMLINKS 0x04
 #define RESOLVE_BENEATH 0x08
 #define RESOLVE_IN_ROOT 0x10
 
@@ -527,7 +527,7 @@ static __always_inline bool spelled(struct scratch *s, __u32 i)
 	if (!a->odd)
 		return true;
 	PLACED(path, CLEAN_MAX);
-	if (!clean(s, a, path))
+	if (!clean(s, path))
 		return false;
 	a->at = __builtin_offsetof(struct scratch, clean);
 	return true;

@@ -112,7 +112,7 @@ static __always_inline void next(struct scratch *s, __u64 c)
  * means: not if it is too long, has a ".." that counts for something else, or, being
  * relative, one that leads out of where it is.
  */
-static __noinline bool clean(struct scratch *s, const struct asked *a, const __u8 *path)
+static __noinline bool clean(struct scratch *s, const __u8 *path)
 {
 	__u64 c = 1;
 
@@ -131,7 +131,7 @@ static __noinline bool clean(struct scratch *s, const struct asked *a, const __u
 	if (!closed(s) && s->end > 1)
 		s->end--;
 	*(__u64 *)(s->clean + s->end % CLEAN_MAX) = 0;
-	return (!s->above || !s->relative) && (!s->dotdot || dotdot || a->resolve & RESOLVE_NO_SYMLINKS);
+	return !s->dotdot || (dotdot && (!s->above || !s->relative));
 }
 
 static __always_inline bool ended(__u64 w)
