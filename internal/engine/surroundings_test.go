@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +27,22 @@ func ending(t *testing.T, cmd *exec.Cmd, fs ...Filter) result {
 	})
 	defer hang.Stop()
 	return run(t, cmd, Options{}, fs...)
+}
+
+// secret is a file that everybody may open, but not under the filter "open": it says
+// hidden.
+func secret(t *testing.T) string {
+	t.Helper()
+	f, err := os.CreateTemp("", "secret-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(f.Name()) })
+	_, err = f.WriteString("hidden\n")
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return f.Name()
 }
 
 // tries prints what came of opening two paths, by raw calls.
@@ -56,7 +73,7 @@ const everyNamespace = syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CL
 
 func inNamespaces(t *testing.T, flags uintptr) {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", "id -u; (cat /secret || true) 2>/dev/null; head -c 4 /etc/passwd; exit 6")
+	cmd := exec.Command("/bin/sh", "-c", "id -u; (cat $0 || true) 2>/dev/null; head -c 4 /etc/passwd; exit 6", secret(t))
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  flags,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
@@ -73,10 +90,14 @@ func inNamespaces(t *testing.T, flags uintptr) {
 
 // unsandboxed starts a copy of cmd without filters, and ends it.
 func unsandboxed(cmd *exec.Cmd) error {
-	c := exec.Command(cmd.Path, "-c", ":")
+	c := exec.Command(cmd.Path, "-c", "head $0", cmd.Args[len(cmd.Args)-1])
 	a := *cmd.SysProcAttr
 	c.SysProcAttr = &a
-	return c.Run()
+	out, err := c.CombinedOutput()
+	if err == nil && string(out) != "hidden\n" {
+		err = fmt.Errorf("it read %q", out)
+	}
+	return err
 }
 
 // A target enters namespaces by itself, in which its numbers are others.
@@ -84,8 +105,9 @@ func TestTracedTargetThatEntersNamespaces(t *testing.T) {
 	if _, err := exec.LookPath("unshare"); err != nil {
 		t.Skip("needs unshare")
 	}
+	hidden := secret(t)
 	for _, how := range []string{"-Ur", "-Ur --pid --fork --kill-child", "-Urm --pid --fork --mount-proc"} {
-		inside := `/bin/sh -c 'cat /secret || head -c 4 /etc/passwd; (cat /secret || :); exit 5'`
+		inside := `/bin/sh -c 'cat $0 || head -c 4 /etc/passwd; (cat $0 || :); exit 5' ` + hidden
 		if err := exec.Command("/bin/sh", "-c", "unshare "+how+" true").Run(); err != nil {
 			t.Skip("needs user namespaces: " + err.Error())
 		}
@@ -104,6 +126,7 @@ func TestTracedChroot(t *testing.T) {
 	root := t.TempDir()
 	copyFile(t, self(t), filepath.Join(root, "victim"), 0o755)
 	copyFile(t, "/etc/passwd", filepath.Join(root, "public"), 0o644)
+	copyFile(t, "/etc/passwd", filepath.Join(root, "secret"), 0o644)
 	r := ending(t, exec.Command("/usr/sbin/chroot", root, "/victim", "tries", "/public", "/secret", "/etc/passwd", "/proc/self/maps"),
 		traced(t, "open"))
 	if want := "opened\nEACCES\n" + strings.Repeat(syscall.ENOENT.Error()+"\n", 2); r.out != want {
@@ -148,17 +171,18 @@ func TestTracedTargetWithFewDescriptors(t *testing.T) {
 
 // Where it may not map more it is told so, and if it cannot live so it dies of that.
 func TestTracedTargetWithLittleMemory(t *testing.T) {
+	hidden := secret(t)
 	for pages := 64; pages <= 1<<14; pages *= 2 {
 		for _, cmd := range []string{
-			`ulimit -v %d; exec 3</etc/passwd && echo opened; exec 4</secret || echo denied`,
+			`ulimit -v %d; exec 3</etc/passwd && echo opened; (/bin/cat <$0) || echo denied`,
 			`ulimit -v %d; exec /bin/cat /etc/passwd`,
 		} {
-			cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("exec 2>&1; ulimit -c 0; "+cmd, 4*pages))
+			cmd := exec.Command("/bin/sh", "-c", fmt.Sprintf("exec 2>&1; ulimit -c 0; "+cmd, 4*pages), hidden)
 			r := ending(t, cmd, traced(t, "open"), traced(t, "exec"))
-			if r.state == nil || strings.Contains(r.out, "Bad address") {
+			if r.state == nil || strings.Contains(r.out, "Bad address") || strings.Contains(r.out, "hidden\n") {
 				t.Errorf("%d pages: %v, %q", pages, r.state, r.out)
 			}
-			if pages == 1<<14 && !strings.Contains(r.out, "root:") && !strings.Contains(r.out, "opened\n") {
+			if pages == 1<<14 && !strings.Contains(r.out, "root:") && !(strings.Contains(r.out, "opened\n") && strings.Contains(r.out, "denied\n")) {
 				t.Errorf("%d pages: %v, %q", pages, r.state, r.out)
 			}
 		}
@@ -169,8 +193,8 @@ func TestTracedTargetOfAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: to start a target as nobody")
 	}
-	cmd := sh("id -u; cat /secret || head -c 4 /etc/passwd; " +
-		"setpriv --reuid 65533 cat /secret")
+	cmd := sh("id -u; cat $0 || head -c 4 /etc/passwd; setpriv --reuid 65533 cat $0")
+	cmd.Args = append(cmd.Args, secret(t))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	cmd.Dir = "/"
 	var out strings.Builder
@@ -187,18 +211,18 @@ func TestTracedTargetThatHides(t *testing.T) {
 		asNobody(t, t.Name())
 		return
 	}
-	r := ending(t, victim("hide"), traced(t, "open"))
+	r := ending(t, victim("hide", secret(t)), traced(t, "open"))
 	if !strings.HasPrefix(r.out, "opened\n") || strings.Count(r.out, "opened") != 1 || !r.state.Success() {
 		t.Errorf("%v, %q", r.state, r.out)
 	}
 }
 
 // hide opens a file before and after it lets nobody look at it.
-func hide([]string) int {
+func hide(args []string) int {
 	const prSetDumpable = 4
 	fmt.Println(name(rawOpen("/etc/passwd")))
 	syscall.RawSyscall(syscall.SYS_PRCTL, prSetDumpable, 0, 0)
 	fmt.Println(name(rawOpen("/etc/passwd")))
-	fmt.Println(name(rawOpen("/secret")))
+	fmt.Println(name(rawOpen(args[0])))
 	return 0
 }

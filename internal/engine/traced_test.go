@@ -81,6 +81,7 @@ func plain(t *testing.T, status int) {
 
 func TestManyTracedTargetsAtOnce(t *testing.T) {
 	leaving(t)
+	hidden := secret(t)
 	together(40, func(i int) {
 		if i >= 30 {
 			for j := 0; j < 10; j++ {
@@ -88,7 +89,8 @@ func TestManyTracedTargetsAtOnce(t *testing.T) {
 			}
 			return
 		}
-		cmd := sh(fmt.Sprintf(`read x; echo "$x"; (cat <&9) 9</secret; cat /nonexistent; exit %d`, i))
+		cmd := sh(fmt.Sprintf(`read x; echo "$x"; (cat <&9) 9<$0; cat /nonexistent; exit %d`, i))
+		cmd.Args = append(cmd.Args, hidden)
 		cmd.Stdin = strings.NewReader(fmt.Sprintln("target", i))
 		var out bytes.Buffer
 		cmd.Stdout = &out

@@ -304,8 +304,8 @@ git init -q . && echo 'int main(void) { return 7; }' > a.c && git add a.c
 git -c user.name=n -c user.email=e@example.org commit -q -m message && git log --format=%s
 gcc -o a a.c; ./a || echo $?
 gcc -static -no-pie -o b a.c; ./b || echo $?
-cat /secret 2>/dev/null || echo denied`)
-	cmd.Args = append(cmd.Args, t.TempDir())
+cat "$1" 2>/dev/null || echo denied`)
+	cmd.Args = append(cmd.Args, t.TempDir(), secret(t))
 	cmd.Env = append(os.Environ(), "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1")
 	r := run(t, cmd, Options{}, traced(t, "open"))
 	if want := "python\nmessage\n7\n7\ndenied\n"; r.out != want || !r.state.Success() {
