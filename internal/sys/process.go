@@ -41,6 +41,9 @@ func ThreadSignal(tid int, sig syscall.Signal) error {
 	return unix.Tgkill(unix.Getpid(), tid, unix.Signal(sig))
 }
 
+// IsThread tells whether a task is a thread of a process.
+func IsThread(pid, tid int) bool { return unix.Tgkill(pid, tid, 0) != unix.ESRCH }
+
 // ExecKeeping executes path in place of this process, and leaves the descriptors
 // keep open, which are closed on exec. It returns only if that fails.
 func ExecKeeping(path string, argv, env []string, keep []int) error {

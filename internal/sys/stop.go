@@ -99,6 +99,13 @@ func waitTracee(tid, options int) (Stop, error) {
 	}
 }
 
+// IsTracee tells whether a number is that of a task which the calling thread traces,
+// alive, or ended and not waited for.
+func IsTracee(tid int) bool {
+	_, err := waitid(unix.P_PID, tid, unix.WEXITED|unix.WSTOPPED|unix.WNOHANG|unix.WNOWAIT|tracees)
+	return err == nil
+}
+
 // stopKind reads a status as ptrace(2) describes it: an event is in the bits
 // above the signal, bit 7 of the signal marks a call with TraceSysGood.
 func stopKind(s unix.WaitStatus) StopKind {

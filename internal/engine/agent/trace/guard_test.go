@@ -4,6 +4,8 @@ package trace
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -35,6 +37,48 @@ func TestHeldUpByAnUnknownChild(t *testing.T) {
 	o := startBy(t, brisk, "open", victimPath(t), "hang").over()
 	if o != (outcome{"", syscall.WaitStatus(syscall.SIGKILL)}) {
 		t.Errorf("%v: expected SIGKILL", o)
+	}
+}
+
+// slow is a tracer that waits long for a stop that must come.
+func slow(t *Tracer) { t.patience = 2 * patient }
+
+// A newborn may end before its parent's stop has named it, and may live when its parent
+// does not.
+func TestBirthsThatEndEarly(t *testing.T) {
+	for who, want := range map[string]string{"child": "ok\nstatus 0\n", "parent": "ok\nstatus 9\n"} {
+		if o := startBy(t, slow, "open", victimPath(t), "birth", who).over(); o != (outcome{want, 0}) {
+			t.Errorf("the %s is killed: %v: expected %q", who, o, want)
+		}
+	}
+}
+
+// A newborn may have the former number of a thread that executes, whose process has
+// another number: it is a newborn all the same.
+func TestNewbornWithTheNumberOfAThread(t *testing.T) {
+	if f, err := os.OpenFile("/proc/sys/kernel/ns_last_pid", os.O_WRONLY, 0); err != nil {
+		t.Skip("needs privilege to choose a process id: " + err.Error())
+	} else {
+		f.Close()
+	}
+	gone, other := exec.Command("/bin/true"), exec.Command("/bin/sleep", "1000")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	reused := gone.Process.Pid
+	v := startBy(t, func(tr *Tracer) {
+		th := &thread{tid: reused}
+		tr.join(th, &process{pid: other.Process.Pid}, &space{})
+		tr.add(th)
+	}, "open", victimPath(t), "number", fmt.Sprint(reused))
+	if o := v.over(); o != (outcome{"reused: ok 13\n", 0}) {
+		t.Errorf("%v", o)
+	}
+	if _ = other.Process.Signal(syscall.SIGTERM); other.Wait() == nil || other.ProcessState.String() != "signal: killed" {
+		t.Errorf("whose number it was: %v: expected SIGKILL", other.ProcessState)
 	}
 }
 

@@ -5,12 +5,14 @@ package trace
 import (
 	"syscall"
 
+	"portcullis/internal/engine/agent/task"
 	"portcullis/internal/sys"
 )
 
 // Flags of clone(2).
 const (
 	cloneVM     = 0x100
+	cloneParent = 0x8000
 	cloneThread = 0x10000
 )
 
@@ -24,19 +26,80 @@ func (t *Tracer) forked(th *thread, stop sys.Stop) error {
 	if err != nil {
 		return err
 	}
-	child := t.threads[int(id)]
-	if child == nil {
-		child = &thread{tid: int(id), fresh: true}
-		t.add(child)
-	}
-	if !t.descend(th, child, flags) {
+	child, flags := t.child(th, int(id), flags)
+	switch {
+	case child == nil: // it has ended
+	case !t.descend(th, child, flags):
 		_ = syscall.Kill(child.tid, syscall.SIGKILL)
-	} else if child.stopped {
+	case child.stopped:
 		if err := t.release(child); err != nil {
 			t.lost(sys.Stop{Tid: child.tid, Kind: sys.TrapStop}, err)
 		}
 	}
 	return t.resume(th, 0)
+}
+
+// child is the task that a fork stop of its parent is about, and the flags by which it
+// became; nil for one that has ended, whether or not another task has its number.
+func (t *Tracer) child(parent *thread, id int, flags uint32) (*thread, uint32) {
+	dead, child := t.unborn[id], t.threads[id]
+	delete(t.unborn, id)
+	switch {
+	case child != nil && child.proc != nil && sys.IsThread(child.proc.pid, id): // whose parent has said so
+		return nil, 0
+	case child != nil && child.proc != nil:
+		t.disown(child)
+		child = nil
+	case child == nil && !sys.IsTracee(id):
+		return nil, 0
+	}
+	if dead && !related(parent, id, &flags) {
+		return nil, 0
+	}
+	if child == nil {
+		child = &thread{tid: id, fresh: true}
+		t.add(child)
+	}
+	return child, flags
+}
+
+// related tells whether a task can be the child that a fork stop is about, though one
+// that had its number has died without having been named by any: either this stop was
+// to name that one, or its parent was killed before. Where it can be another child of
+// the same process it shares the memory of none, so that it gets slots of its own; where
+// it can be a sibling's nobody can tell, and it dies.
+func related(parent *thread, id int, flags *uint32) bool {
+	switch {
+	case *flags&cloneThread != 0:
+		return sys.IsThread(parent.proc.pid, id)
+	case *flags&cloneParent != 0:
+		_ = syscall.Kill(id, syscall.SIGKILL)
+		return false
+	}
+	*flags &^= cloneVM
+	pid, err := task.ParentOf(id)
+	return err == nil && pid == parent.proc.pid
+}
+
+// disown drops a thread whose number is another task's: it has its process' first one's,
+// by an execve that is not over, and will find nobody under its former number. It dies.
+func (t *Tracer) disown(th *thread) {
+	t.seldom("thread %d executes, and its number is another's already: its process %d is killed", th.tid, th.proc.pid)
+	_ = syscall.Kill(th.proc.pid, syscall.SIGKILL)
+	t.remove(th)
+	t.drop(th)
+}
+
+// arrived is the thread of a stop of a kind that can be a newborn's first one. A newborn
+// may have the number of a thread that has taken its process' first one's.
+func (t *Tracer) arrived(th *thread) *thread {
+	if th.proc == nil || th.fresh || sys.IsThread(th.proc.pid, th.tid) {
+		return th
+	}
+	t.disown(th)
+	th = &thread{tid: th.tid}
+	t.add(th)
+	return th
 }
 
 // forkFlags are those of the call that a thread is in. Registers do not change while
@@ -75,7 +138,8 @@ func (t *Tracer) descend(parent, child *thread, flags uint32) bool {
 }
 
 // born is a newborn's first stop.
-func (t *Tracer) born(th *thread) error {
+func (t *Tracer) born(th *thread, stop sys.Stop) error {
+	th.jobStop = stop.Kind == sys.JobStop
 	if th.proc != nil {
 		return t.release(th)
 	}
@@ -93,6 +157,9 @@ func (t *Tracer) release(th *thread) error {
 		if err := setArgs(th.tid, c.mask, &c.args); err != nil {
 			return err
 		}
+	}
+	if th.jobStop { // its process is stopped
+		return sys.TraceListen(th.tid)
 	}
 	return t.resume(th, 0)
 }
@@ -127,13 +194,11 @@ func (t *Tracer) executed(th *thread) error {
 // having been reported.
 func (t *Tracer) succeed(first *thread, former int) *thread {
 	th := t.threads[former]
-	if th == nil || th.proc == nil {
+	if th == nil || th.proc == nil || th.proc != first.proc {
 		return nil
 	}
 	t.remove(th)
-	if first.proc != nil {
-		t.drop(first)
-	}
+	t.drop(first)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	th.tid = first.tid
@@ -145,6 +210,7 @@ func (t *Tracer) succeed(first *thread, former int) *thread {
 func (t *Tracer) ended(th *thread) {
 	th.watch.stop()
 	if th.proc == nil {
+		t.unborn[th.tid] = true
 		return
 	}
 	t.drop(th)

@@ -29,6 +29,15 @@ func (t *Tracer) dispatch(th *thread, stop sys.Stop) error {
 	case sys.Ended, sys.Killed:
 		t.ended(th)
 		return nil
+	case sys.JobStop:
+		return t.jobStopped(t.arrived(th), stop)
+	case sys.TrapStop:
+		return t.trapped(t.arrived(th), stop)
+	}
+	if th.proc == nil || th.fresh {
+		return &StateError{th.tid, "a newborn's first stop", int(stop.Kind)}
+	}
+	switch stop.Kind {
 	case sys.SeccompStop:
 		return t.called(th, stop)
 	case sys.CallStop:
@@ -39,10 +48,6 @@ func (t *Tracer) dispatch(th *thread, stop sys.Stop) error {
 		return t.forked(th, stop)
 	case sys.ExecStop:
 		return t.executed(th)
-	case sys.JobStop:
-		return t.jobStopped(th)
-	case sys.TrapStop:
-		return t.trapped(th)
 	}
 	return t.resume(th, 0)
 }
@@ -119,9 +124,9 @@ func (t *Tracer) tellTrap(th *thread) error {
 }
 
 // jobStopped leaves a thread in the stop of its process, until SIGCONT.
-func (t *Tracer) jobStopped(th *thread) error {
+func (t *Tracer) jobStopped(th *thread, stop sys.Stop) error {
 	if th.proc == nil || th.fresh { // a newborn in a process that stops
-		return t.born(th)
+		return t.born(th, stop)
 	}
 	if th.tid == t.command {
 		select {
@@ -133,9 +138,9 @@ func (t *Tracer) jobStopped(th *thread) error {
 }
 
 // trapped is a newborn's first stop, the end of a job stop, or of an interruption.
-func (t *Tracer) trapped(th *thread) error {
+func (t *Tracer) trapped(th *thread, stop sys.Stop) error {
 	if th.proc == nil || th.fresh {
-		return t.born(th)
+		return t.born(th, stop)
 	}
 	return t.resume(th, 0)
 }

@@ -36,6 +36,7 @@ type thread struct {
 	// parent has said whose it is; inherited are registers of the parent's call that it
 	// has to restore.
 	fresh, stopped bool
+	jobStop        bool // its first stop was its process'
 	inherited      *current
 	watch          *watchdog
 }

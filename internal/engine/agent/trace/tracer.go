@@ -45,6 +45,7 @@ type Tracer struct {
 
 	mu      sync.RWMutex // of threads, and of what others read in them
 	threads map[int]*thread
+	unborn  map[int]bool // ended before their parents' stops named them
 	lastKey uint64
 
 	seize   chan request // once
@@ -97,7 +98,7 @@ func New(d Decider, o Options) *Tracer {
 		o.Limit = DefaultLimit
 	}
 	t := &Tracer{
-		decider: d, options: o, threads: map[int]*thread{},
+		decider: d, options: o, threads: map[int]*thread{}, unborn: map[int]bool{},
 		seize: make(chan request, 1), seized: make(chan error, 1),
 		let: make(chan struct{}), stops: make(chan struct{}, 1), patience: patience,
 	}

@@ -661,9 +661,13 @@ static void fill(char *page, const char *text)
 	must(ioctl(faults, UFFDIO_COPY, &copy), "UFFDIO_COPY");
 }
 
+/* Set by who answers, who does not run before the tracer has let it. */
+static volatile int ready;
+
 /* Who answers has a child when the tracer waits already. */
 static void *forks(void *unused)
 {
+	ready = 1;
 	await_fault();
 	if (!fork())
 		pause();
@@ -678,7 +682,106 @@ static int hang(char **argv)
 
 	(void)argv;
 	pthread_create(&t, NULL, forks, NULL);
+	while (!ready)
+		;
 	printf("%s\n", result(openat(AT_FDCWD, page, O_RDONLY)));
+	return 0;
+}
+
+/* await_state waits until a process is in a state, as /proc says. */
+static void await_state(pid_t pid, char state)
+{
+	char path[64], line[256], *at;
+	int fd;
+
+	sprintf(path, "/proc/%d/stat", pid);
+	do {
+		fd = syscall(SYS_open, path, O_RDONLY);
+		memset(line, 0, sizeof(line));
+		if (read(fd, line, sizeof(line) - 1) < 0)
+			line[0] = 0;
+		close(fd);
+		at = strrchr(line, ')');
+	} while (!at || at[2] != state);
+}
+
+static struct {
+	const char *who; /* is killed */
+	char *page;
+	pid_t parent;
+	volatile pid_t *child;
+} births;
+
+static int newborn(void *unused)
+{
+	try("newborn");
+	return unused != NULL;
+}
+
+/* While the tracer is held up, a parent and its child stop, and one of them is killed. */
+static void *kills(void *unused)
+{
+	ready = 1;
+	await_fault();
+	*births.child = 0; /* go */
+	await_state(births.parent, 't');
+	if (!strcmp(births.who, "child")) {
+		must(kill(*births.child, SIGKILL), "kill");
+		await_state(*births.child, 'Z');
+	} else {
+		must(kill(births.parent, SIGKILL), "kill");
+		await_state(births.parent, 'Z');
+	}
+	fill(births.page, "/etc/passwd");
+	return unused;
+}
+
+static int birth(char **argv)
+{
+	pthread_t t;
+	int status;
+
+	births.who = argv[2];
+	births.page = hole();
+	births.child = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	*births.child = -1;
+	must(births.parent = fork(), "fork");
+	if (!births.parent) {
+		*births.child = -2; /* it runs: its own first stop is over */
+		while (*births.child < 0)
+			;
+		clone(newborn, stack + sizeof(stack), CLONE_PARENT_SETTID | SIGCHLD, NULL, births.child);
+		_exit(waitpid(*births.child, &status, 0) < 0 || status != SIGKILL);
+	}
+	pthread_create(&t, NULL, kills, NULL);
+	while (!ready || *births.child != -2)
+		;
+	printf("%s\n", result(openat(AT_FDCWD, births.page, O_RDONLY)));
+	pthread_join(t, NULL);
+	must(waitpid(births.parent, &status, 0), "waitpid");
+	printf("status %x\n", status);
+	return 0;
+}
+
+/* A child gets a number. */
+static int number(char **argv)
+{
+	int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY), want = atoi(argv[2]);
+	char text[16];
+	pid_t p;
+
+	must(fd, "open");
+	sprintf(text, "%d", want - 1);
+	do {
+		must(pwrite(fd, text, strlen(text), 0), "write");
+		p = fork();
+		if (!p) {
+			if (getpid() == want)
+				try("reused");
+			_exit(0);
+		}
+		reap(p);
+	} while (p != want);
 	return 0;
 }
 
@@ -735,7 +838,8 @@ static const struct {
 } modes[] = {
 	{ "trap", trap }, { "kill-thread", kill_thread }, { "kill-process", kill_process },
 	{ "none", none }, { "registers", registers }, { "lives", lives }, { "try", just_try },
-	{ "leader", leader }, { "late", late }, { "hang", hang }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
+	{ "leader", leader }, { "late", late }, { "hang", hang }, { "birth", birth },
+	{ "number", number }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
 	{ "order", order }, { "held", held }, { "ignored", ignored }, { "loop", loop }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
 };
 
