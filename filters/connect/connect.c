@@ -23,8 +23,9 @@
  *
  * Sockets are of the families in the list families alone, those of TCP/IP streams and
  * datagrams of TCP, UDP, ICMP and MPTCP: others let who has one choose packets himself.
- * Addresses of other listed families are not looked at. What sends packets by way of
- * another address (IP_OPTIONS, IPV6_RTHDR, as option or in a control message) is
+ * Addresses of other listed families are not looked at: netlink, which is listed, reaches
+ * the kernel and whoever listens there. What sends packets by way of another address
+ * (IP_OPTIONS, IPV6_RTHDR, IPV6_FLOWLABEL_MGR, as option or in a control message) is
  * refused with EPERM, and so is a message of more than 8 control messages. The
  * addresses of sendmmsg cannot be pinned, as the kernel writes among them: it fails
  * with ENOSYS unless sendmmsg=true, which lets anybody send datagrams anywhere. glibc
@@ -34,8 +35,13 @@
  * The name of a Unix socket is compared as it is written: relative ones, and those with
  * ".." in them, are for unix:* alone, and links are followed. Sending is about the
  * call, not about who listens: a name service that is reached resolves any name, and a
- * proxy reaches anybody. Sockets that were inherited or received, and those of another
- * process that pidfd_getfd takes, are connected to what they are. A socket that listens
+ * proxy reaches anybody. Nor is it about the way: SO_BINDTODEVICE and the scope of an
+ * address choose the network in which it is, and who has CAP_NET_ADMIN there sends packets
+ * to it anywhere, by routes, marks, policies and tunnels. A peer of MPTCP may name more
+ * addresses of its own where the machine is set to accept them. Sockets that were
+ * inherited or received, and those of another process that pidfd_getfd takes, are
+ * connected to what they are; one of SCTP or a raw one, which cannot be made here, reaches
+ * anybody. A socket that listens
  * without having been bound gets a port from the kernel. Calls of other tables than
  * x86-64's, which reach the filter only where a guard was lifted, end the process.
  */
@@ -240,6 +246,7 @@ struct cmsghdr {
 #define IP_RETOPTS 7
 #define IPV6_2292RTHDR 5
 #define IPV6_2292PKTOPTIONS 6
+#define IPV6_FLOWLABEL_MGR 32 /* whose labels have such headers */
 #define IPV6_RTHDR 57
 
 /* detours tells whether an option, or a control message, sends packets by way of others. */
@@ -247,7 +254,8 @@ static __always_inline bool detours(__u32 level, __u32 type)
 {
 	if (level == SOL_IP)
 		return type == IP_OPTIONS || type == IP_RETOPTS;
-	return level == SOL_IPV6 && (type == IPV6_2292RTHDR || type == IPV6_2292PKTOPTIONS || type == IPV6_RTHDR);
+	return level == SOL_IPV6 && (type == IPV6_2292RTHDR || type == IPV6_2292PKTOPTIONS || type == IPV6_RTHDR ||
+				     type == IPV6_FLOWLABEL_MGR);
 }
 
 #define MESSAGES 8
