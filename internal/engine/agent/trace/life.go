@@ -217,9 +217,12 @@ func (t *Tracer) ended(th *thread) {
 	if th.tid == th.proc.pid {
 		t.dropAll(th.proc)
 	}
-	if th.tid == t.command {
+	switch th.tid {
+	case t.command:
 		t.end, t.command = t.last, 0 // the number may soon be another's
 		t.letGo()
+	case th.proc.pid:
+		t.orphans.note(th.tid)
 	}
 }
 

@@ -63,6 +63,7 @@ type Tracer struct {
 	tid      int // the tracer's
 	patience time.Duration
 
+	orphans  orphans
 	spin     spin
 	served   uint64
 	batch    []seen
@@ -147,6 +148,7 @@ func (t *Tracer) Run() error {
 	if err != nil {
 		return nil
 	}
+	defer t.orphans.sweep()
 	defer t.guard()()
 	if err = t.trace(); err != nil {
 		t.killAll()
