@@ -89,7 +89,7 @@ func left(what string) string {
 	return " (" + what + " is left behind)"
 }
 
-// GoneError is a thread that ended, or is about to at an ExitStop.
+// GoneError is a thread that ended, or that another one took the place of at an ExecStop.
 type GoneError struct{ Stop sys.Stop }
 
 // Error is one line.

@@ -58,6 +58,9 @@ func newThread(stop sys.Stop) (*thread, error) {
 	if err != nil {
 		return nil, t.failed("PTRACE_GET_SYSCALL_INFO", err)
 	}
+	if info.Op == sys.CallNone && (stop.Kind == sys.SeccompStop || stop.Kind == sys.CallStop) {
+		return nil, t.failed("PTRACE_GET_SYSCALL_INFO", syscall.ESRCH) // killed, and at no stop since
+	}
 	if t.origin, err = place(stop, &info); err != nil {
 		return nil, err
 	}
@@ -151,7 +154,7 @@ func (t *thread) resume(sig syscall.Signal) error {
 // at its exit and returned is true; before, it is on its way to another stop.
 func (t *thread) step(stop sys.Stop) (result int64, returned bool, err error) {
 	switch stop.Kind {
-	case sys.Ended, sys.Killed, sys.ExitStop:
+	case sys.Ended, sys.Killed, sys.ExecStop: // or its number is that of another one, which executed
 		return 0, false, &GoneError{stop}
 	case sys.SeccompStop: // a filter traces an injected call
 		return 0, false, t.resume(0)

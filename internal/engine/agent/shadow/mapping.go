@@ -45,7 +45,8 @@ func (m *Memory) Map(stop sys.Stop, addr uint64) (*Mapping, error) {
 // stop of its process that it ran through follows.
 //
 // Errors are *CallError, *TamperError, *StrayError and *TraceError; and *GoneError
-// for a thread that ended, or is about to where its Stop is an ExitStop.
+// for a thread that ended, or whose process has another program where its Stop is an
+// ExecStop.
 func (p *Mapping) Step(stop sys.Stop) (*Slots, error) {
 	result, returned, err := p.thread.step(stop)
 	if err != nil || !returned {

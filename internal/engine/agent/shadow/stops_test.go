@@ -77,6 +77,23 @@ func TestNoCallCanBeInjectedElsewhere(t *testing.T) {
 	if _, err := v.memory().Map(stop, where); !errors.As(err, &place) {
 		t.Errorf("%v: expected a PlaceError", err)
 	}
+	stop.Kind = sys.SeccompStop // where it would be in a call, had it not been killed
+	var gone *GoneError
+	if _, err := v.memory().Map(stop, where); !errors.As(err, &gone) {
+		t.Errorf("%v: expected a GoneError", err)
+	}
+}
+
+// A thread that is replaced by one that executes is not there any more: its signals are
+// not those of the new program.
+func TestExecEndsTheMapping(t *testing.T) {
+	v := start(t, nil, "signals")
+	p, err := v.memory().Map(v.trigger(), where)
+	v.must(err)
+	var gone *GoneError
+	if _, err := p.Step(sys.Stop{Tid: v.pid, Kind: sys.ExecStop}); !errors.As(err, &gone) {
+		t.Errorf("%v: expected a GoneError", err)
+	}
 }
 
 // A stop of the process interrupts the request, which is made again.
