@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"portcullis/internal/abi"
@@ -31,7 +29,7 @@ type Lender interface {
 // it blocks in the kernel nearly always, and the wake-up that keeps caller and
 // supervisor on one processor works between threads that do not change.
 type Loop struct {
-	listener, wake int
+	listener int
 	// polls says that RECV alone would not return when the last task is gone.
 	polls   bool
 	decider Decider
@@ -47,10 +45,6 @@ type Loop struct {
 	held []sys.NotifResp
 
 	spared uint64 // how often killing failed
-
-	stopped atomic.Bool
-	mu      sync.Mutex // of closed, and of wake against being closed
-	closed  bool
 }
 
 // New makes a loop for a listener, which it owns from here on. The table is
@@ -59,12 +53,8 @@ func New(listener int, d Decider, t *task.Table, logf func(format string, args .
 	if err := sys.NotifSizes(); err != nil {
 		return nil, err
 	}
-	wake, err := sys.EventFD()
-	if err != nil {
-		return nil, fmt.Errorf("eventfd: %w", err)
-	}
 	_ = sys.NotifWaking(listener, sys.WakeHere) // before 6.6 it is merely slower
-	l := &Loop{listener: listener, wake: wake, polls: !sys.RecvEnds(), decider: d, table: t, logf: logf}
+	l := &Loop{listener: listener, polls: !sys.RecvEnds(), decider: d, table: t, logf: logf}
 	l.held = make([]sys.NotifResp, 0, batch)
 	l.caller = task.NewCaller(t, listener)
 	l.call.Caller = l.caller
@@ -74,26 +64,15 @@ func New(listener int, d Decider, t *task.Table, logf func(format string, args .
 // Lends has calls for a descriptor be answered by a lender. It is for before Run.
 func (l *Loop) Lends(lender Lender) { l.lender = lender }
 
-// Stop ends Run: calls that wait, and those to come, fail with ENOSYS. Where Run
-// waits in RECV, which nothing wakes, it ends with the next call or the last task.
-func (l *Loop) Stop() {
-	l.stopped.Store(true)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.closed { // the number may be another file's by now
-		_ = sys.WakeUp(l.wake)
-	}
-}
-
-// Run serves until the last filtered task is gone, or until Stop. Whatever ends
-// it, the listener is closed, and with it every undecided call denied.
+// Run serves until the last filtered task is gone. Whatever ends it, the listener is
+// closed, and with it every undecided call denied.
 func (l *Loop) Run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer l.close()
 	for {
 		more, err := l.next()
-		if err == nil && !more && !l.stopped.Load() {
+		if err == nil && !more {
 			l.table.AwaitOrphans()
 		}
 		if !more || err != nil {
@@ -103,11 +82,7 @@ func (l *Loop) Run() error {
 }
 
 func (l *Loop) close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = true
 	sys.Close(l.listener)
-	sys.Close(l.wake)
 	l.table.Close()
 }
 
@@ -115,14 +90,12 @@ func (l *Loop) close() {
 // only where the kernel makes it: that is a tenth of a decision's time.
 func (l *Loop) next() (more bool, err error) {
 	if l.polls {
-		if more, err := l.ready(-1); !more || err != nil {
+		if more, err := l.await(); !more || err != nil {
 			return false, err
 		}
 	}
 	err = sys.NotifRecv(l.listener, &l.notif)
 	switch {
-	case l.stopped.Load():
-		return false, nil // what was received stays unanswered: ENOSYS
 	case err == nil:
 		return true, l.serve()
 	case errors.Is(err, syscall.ENOENT): // a caller that died, or no task that could call
@@ -136,15 +109,25 @@ func (l *Loop) next() (more bool, err error) {
 	return false, fmt.Errorf("taking a call: SECCOMP_IOCTL_NOTIF_RECV: %w", err)
 }
 
-// ready waits for a call and tells whether any can come: not after Stop, nor
-// when the last filtered task is gone.
+// await waits for a call as ready does. Answers are held for one that waits already;
+// where its caller has died meanwhile, they wait for nobody.
+func (l *Loop) await() (more bool, err error) {
+	if len(l.held) > 0 && !l.waiting() {
+		if err := l.send(); err != nil {
+			return false, err
+		}
+	}
+	return l.ready(-1)
+}
+
+// ready waits for a call and tells whether any can come: not when the last filtered
+// task is gone.
 func (l *Loop) ready(timeout int) (more bool, err error) {
-	call, stop, err := sys.Poll(l.listener, l.wake, timeout)
+	call, _, err := sys.Poll(l.listener, -1, timeout)
 	if err != nil {
 		return false, fmt.Errorf("waiting for calls: poll: %w", err)
 	}
-	gone := call&sys.Hangup != 0 && call&sys.Readable == 0
-	return stop == 0 && !gone, nil
+	return call&sys.Hangup == 0 || call&sys.Readable != 0, nil
 }
 
 // serve answers the notification that was taken.
@@ -154,6 +137,9 @@ func (l *Loop) serve() error {
 	}
 	l.call.Data = abi.Data(l.notif.Data)
 	if l.lender != nil && requests(&l.call.Data) {
+		if err := l.send(); err != nil { // nobody decides on this one, and what comes next may take long
+			return err
+		}
 		return l.lender.Lend(l.listener, &l.notif)
 	}
 	l.caller.Reset(l.notif.ID, int(l.notif.Pid))
