@@ -1,7 +1,8 @@
 // Command gen writes what follows from the table of argument shapes: the calls
 // without pointers, the index by number and the C header. With -signatures it
 // reads the kernel's own signatures out of a source tarball into testdata, which
-// the tests compare the table with.
+// the tests compare the table with; with -kernel it prints the table for the kernel
+// of the kernel engine, which a patch of linux/ adds.
 package main
 
 import (
@@ -14,11 +15,15 @@ import (
 func main() {
 	root := flag.String("C", ".", "root of the source tree")
 	tarball := flag.String("signatures", "", "read this tarball of Linux, and write testdata/signatures.txt alone")
+	kernel := flag.Bool("kernel", false, "print "+kernelHeader+" alone")
 	flag.Parse()
 	var err error
-	if *tarball != "" {
+	switch {
+	case *kernel:
+		err = printKernelTable(*root)
+	case *tarball != "":
 		err = writeSignatures(*root, *tarball)
-	} else {
+	default:
 		err = write(*root)
 	}
 	if err != nil {
@@ -61,4 +66,13 @@ func writeSignatures(root, tarball string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(root, filepath.FromSlash(signatureFile)), text, 0o644)
+}
+
+func printKernelTable(root string) error {
+	text, err := kernelTable(root)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(text)
+	return err
 }

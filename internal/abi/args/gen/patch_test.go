@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestPatchHasTheTable compares what the patches of linux/ add with what the generator
+// prints: there is one table.
+func TestPatchHasTheTable(t *testing.T) {
+	have := inPatches(t)
+	want, err := kernelTable(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(have, want) {
+		t.Errorf("%s differs from what the table makes: put the output of gen -kernel into its patch", kernelHeader)
+	}
+}
+
+// inPatches is the kernel's header as a patch adds it.
+func inPatches(t *testing.T) []byte {
+	t.Helper()
+	patches, err := filepath.Glob(filepath.Join(root, "linux", "patches", "*.patch"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range patches {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, diff, found := bytes.Cut(text, []byte("\n+++ b/"+kernelHeader+"\n")); found {
+			return added(diff)
+		}
+	}
+	t.Skipf("needs %s: a patch of linux/ that adds it", kernelHeader)
+	return nil
+}
+
+// added is what the first file of a patch adds.
+func added(diff []byte) (text []byte) {
+	for _, line := range bytes.SplitAfter(diff, []byte("\n")) {
+		switch {
+		case bytes.HasPrefix(line, []byte("@@ ")):
+		case bytes.HasPrefix(line, []byte("+")):
+			text = append(text, line[1:]...)
+		default:
+			return text
+		}
+	}
+	return text
+}
+
+// What is in the kernel is ASCII, and not wide.
+func TestKernelTableIsTheSameTwice(t *testing.T) {
+	first, err := kernelTable(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := kernelTable(root)
+	if err != nil || !bytes.Equal(first, second) {
+		t.Errorf("the same table makes other bytes, error %v", err)
+	}
+	for i, line := range bytes.Split(first, []byte("\n")) {
+		if len(line) > 99 || bytes.IndexFunc(line, func(r rune) bool { return r > 126 }) >= 0 {
+			t.Errorf("line %d is %q: expected ASCII, and at most 99 of it", i+1, line)
+		}
+	}
+}
