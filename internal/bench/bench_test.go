@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -165,11 +166,18 @@ func TestFloorsDecide(t *testing.T) {
 		t.Fatal(err)
 	}
 	for mode, denies := range map[string]bool{
-		"pin": true, "paths": true, "notify": true, "notify-openat": true, "order": false, "nothing": false,
+		"pin": true, "paths": true, "notify": true, "notify-openat": true, "nothing": false,
 	} {
 		c := rival{name: mode, prefix: []string{floor, mode}, denies: denies}
 		if _, err := c.time(placement{}, []string{target, "open", "100", target}); err != nil {
 			t.Errorf("%s: %v", mode, err)
 		}
+	}
+	// The one that orders denies nothing: it counts.
+	cmd := command([]string{floor, "order", target, "order", "1000"})
+	cmd.Env = append(os.Environ(), "COUNT=1")
+	out, err := cmd.CombinedOutput()
+	if want := ":0\n1010 in, 1010 out\n"; err != nil || !strings.HasSuffix(string(out), want) {
+		t.Errorf("order: %v, %q: expected it to end in %q", err, out, want)
 	}
 }

@@ -4,9 +4,9 @@
 // of ratios per subject: `make bench` runs all of them.
 //
 // Every figure that is compared with another is taken in turn with it, round by
-// round, and the median of the rounds' ratios is printed; absolute figures
-// depend on the machine and are medians too. docs/BENCHMARKS.md says what each
-// subject is about.
+// round. The median of the rounds' ratios is printed, or in static, pin and wait the
+// ratio of lower quartiles; absolute figures depend on the machine.
+// docs/BENCHMARKS.md says what each subject is about, and how it is taken.
 package main
 
 import (

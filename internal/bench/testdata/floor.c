@@ -11,7 +11,8 @@
 //   floor notify-openat CMD ARGS   the same of openat alone
 //   floor nothing CMD ARGS  a filter that allows everything
 //
-// PATH_CALLS of held.h are the calls of paths. Exits with the status of CMD.
+// PATH_CALLS of held.h are the calls of paths. Exits with the status of CMD. With COUNT
+// in the environment, the first three say how many calls have gone in and out.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/ptrace.h>
@@ -134,7 +135,7 @@ static const unsigned registers[] = {
 static uint64_t saved[TIDS][2]; // by thread: what its path registers held
 static uint8_t held[TIDS];      // and which they are
 static char *slot;
-static long inside;
+static long entered, inside;
 
 static void refuse(pid_t tid)
 {
@@ -172,6 +173,7 @@ static void enter(pid_t tid)
 		held[tid] |= 1 << arg;
 		saved[tid][n++ & 1] = addr;
 	}
+	entered++;
 	inside++;
 	ptrace(PTRACE_SYSCALL, tid, 0, 0);
 }
@@ -212,6 +214,8 @@ static int trace(pid_t target)
 		else if (tid == target)
 			code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	}
+	if (getenv("COUNT"))
+		fprintf(stderr, "%ld in, %ld out\n", entered, entered - inside);
 	return code;
 }
 
