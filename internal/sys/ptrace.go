@@ -113,6 +113,13 @@ func TraceMessage(tid int) (uint64, error) {
 	return m, err
 }
 
+// TracePeek looks at a word of a tracee's memory, for what that does there
+// (PTRACE_PEEKDATA): a stack grows. EIO: it cannot.
+func TracePeek(tid int, addr uint64) error {
+	var word uint64
+	return ptraceAt(unix.PTRACE_PEEKDATA, tid, uintptr(addr), unsafe.Pointer(&word))
+}
+
 // sigsetSize is the size of the kernel's sigset_t.
 const sigsetSize = 8
 

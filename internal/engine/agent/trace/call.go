@@ -5,6 +5,7 @@ package trace
 import (
 	"fmt"
 	"syscall"
+	"time"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/engine/agent/decide"
@@ -25,7 +26,7 @@ func (t *Tracer) called(th *thread, stop sys.Stop) error {
 	}
 	again := th.pending
 	th.pending, th.trap = nil, nil
-	if again != nil && again.data == data {
+	if again != nil && again.data == data && again.fresh() {
 		return t.carryOut(th, stop, again)
 	}
 	if err := t.pass(th); err != nil {
@@ -50,10 +51,11 @@ func (t *Tracer) decide(th *thread, stop sys.Stop, data *abi.SeccompData, foreig
 	t.caller.reset(th)
 	t.set.Reset(data, t.caller.reader())
 	t.call.Data = *data
-	p := pending{data: *data, pins: &t.set, foreign: foreign}
+	p := &t.asked
+	*p = pending{data: *data, pins: &t.set, foreign: foreign}
 	p.decision = t.decider.Decide(&t.call)
 	p.intents = t.caller.intents
-	return t.carryOut(th, stop, &p)
+	return t.carryOut(th, stop, p)
 }
 
 // carryOut enforces a decision on the call that a thread stands before.
@@ -103,7 +105,7 @@ func (t *Tracer) proceed(th *thread, stop sys.Stop, p *pending) error {
 	if pinned && !th.space.ready() {
 		return t.prepare(th, stop, p)
 	}
-	if len(p.intents) > 0 && !t.turns.enter(th, p.intents) {
+	if len(p.intents) > 0 && !t.turns.enter(th, uint32(p.data.Nr), p.intents) {
 		return t.wait(th, p)
 	}
 	th.hold = nil
@@ -175,13 +177,26 @@ func (e *StateError) Error() string {
 
 // keep is p with copies of its own, to be carried out when the call is made again.
 func (p *pending) keep() *pending {
+	if p.kept {
+		return p
+	}
 	k := *p
 	k.pins = p.pins.Clone()
-	k.intents = append([]intent(nil), p.intents...)
+	k.intents = append([]uint32(nil), p.intents...)
+	k.kept = true
 	return &k
 }
 
+// expect has p be carried out when the thread makes its call again, which it does at
+// once: its own code may be overwritten there, and make it when another decision is due.
+func (th *thread) expect(p *pending) {
+	th.pending, p.until = p, time.Now().Add(patience)
+}
+
+// fresh tells whether p can be carried out still.
+func (p *pending) fresh() bool { return time.Now().Before(p.until) }
+
 // refused is p with an errno as the decision.
 func (p *pending) refused(errno uint16) *pending {
-	return &pending{data: p.data, decision: decide.Errno(errno)}
+	return &pending{data: p.data, decision: decide.Errno(errno), kept: true}
 }

@@ -3,7 +3,8 @@
 package trace
 
 import (
-	"portcullis/internal/abi"
+	"syscall"
+
 	"portcullis/internal/engine/agent/task"
 	"portcullis/internal/interp"
 	"portcullis/internal/maps"
@@ -15,11 +16,11 @@ type caller struct {
 	*task.Caller
 	t       *Tracer
 	memory  memory
-	intents []intent
+	intents []uint32
 }
 
 func newCaller(t *Tracer) *caller {
-	return &caller{Caller: task.NewStopped(t), t: t, intents: make([]intent, 0, interp.MaxAwaits)}
+	return &caller{Caller: task.NewStopped(t), t: t, intents: make([]uint32, 0, interp.MaxAwaits)}
 }
 
 func (c *caller) reset(th *thread) {
@@ -38,23 +39,26 @@ func (c *caller) SafeReadStr(dst []byte, addr uint64) (int, maps.Errno) {
 	return c.t.set.ReadString(dst, addr)
 }
 
-// Await records an intent, for when the filters let the call go on.
-func (c *caller) Await(curr, target uint64) maps.Errno {
-	nr := uint32(target)
-	switch {
-	case target&interp.AwaitAny == 0 && abi.Dependent(nr):
-		return maps.EINVAL
-	case len(c.intents) == cap(c.intents):
+// Await records a call to wait for, for when the filters let this one go on. That a
+// filter names this one right, and another that does not depend on it, is seen to.
+func (c *caller) Await(_, target uint64) maps.Errno {
+	if len(c.intents) == cap(c.intents) {
 		return maps.E2BIG
 	}
-	c.intents = append(c.intents, intent{uint32(curr), nr})
+	c.intents = append(c.intents, uint32(target))
 	return maps.OK
 }
 
 // memory is a thread's address space.
 type memory struct{ tid int }
 
-// ReadUser copies what is at addr, as far as it is readable.
+// ReadUser copies what is at addr, as far as it is readable. A stack grows for the
+// kernel when it reads there for the thread itself, and does for a look by ptrace, but
+// since Linux 6.5 not for process_vm_readv. What is read is what that then finds.
 func (m *memory) ReadUser(dst []byte, addr uint64) (int, error) {
-	return sys.ReadProcess(m.tid, dst, addr)
+	n, err := sys.ReadProcess(m.tid, dst, addr)
+	if err == syscall.EFAULT && sys.TracePeek(m.tid, addr) == nil {
+		return sys.ReadProcess(m.tid, dst, addr)
+	}
+	return n, err
 }

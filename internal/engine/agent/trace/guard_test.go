@@ -114,3 +114,27 @@ func TestGuardCountsTicks(t *testing.T) {
 		t.Errorf("logged %q: expected once that it is held up", logged)
 	}
 }
+
+// poll(2) takes an int of milliseconds: less than one of them is one, and what is more
+// than fits is waited for in parts.
+func TestTimeout(t *testing.T) {
+	for left, want := range map[time.Duration]uint64{
+		1: 1, time.Millisecond: 1, time.Millisecond + 1: 2, 10 * time.Second: 10_000, 1000 * time.Hour: 1<<31 - 1,
+	} {
+		if got := timeout(left); got != want {
+			t.Errorf("%v: %d ms, expected %d", left, got, want)
+		}
+	}
+}
+
+// A decision is for the call that is made again at once.
+func TestDecisionsExpire(t *testing.T) {
+	var th thread
+	p := &pending{kept: true}
+	if th.expect(p); th.pending != p || !p.fresh() {
+		t.Errorf("%+v: expected to be carried out now", p)
+	}
+	if p.until = p.until.Add(-patience); p.fresh() {
+		t.Errorf("%+v: expected not to be carried out any more", p)
+	}
+}

@@ -109,7 +109,7 @@ func newArea(slots *shadow.Slots, m *shadow.Memory) *area {
 
 // prepare gives the address space of a thread slots, before its call is made again.
 func (t *Tracer) prepare(th *thread, stop sys.Stop, p *pending) error {
-	th.pending = p.keep()
+	th.expect(p.keep())
 	if th.space.mapper != nil {
 		th.space.queue = append(th.space.queue, queued{th, stop})
 		return nil // it stays where it is
@@ -192,7 +192,7 @@ func (t *Tracer) failed(th *thread, why error) {
 	th.space.failed = 0
 	t.seldom("pinning for thread %d: %v: the call is denied", th.tid, why)
 	if th.pending != nil {
-		th.pending = th.pending.refused(uint16(errnoOf(why)))
+		th.expect(th.pending.refused(uint16(errnoOf(why))))
 	}
 }
 

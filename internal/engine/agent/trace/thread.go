@@ -4,6 +4,7 @@ package trace
 
 import (
 	"syscall"
+	"time"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/engine/agent/decide"
@@ -49,22 +50,26 @@ type trap struct {
 
 // current is a call that runs with something to be undone at its exit.
 type current struct {
-	args  [6]uint64 // as the caller made it
-	mask  uint8     // those of them that are redirected
-	slot  slot
-	marks []uint32 // numbers that the thread is inside of
+	args [6]uint64 // as the caller made it
+	mask uint8     // those of them that are redirected
+	slot slot
+
+	inside bool   // counted as inside of nr
+	nr     uint32 // valid then
 }
 
 // running tells whether there is something to be undone.
-func (c *current) running() bool { return c.mask != 0 || len(c.marks) > 0 }
+func (c *current) running() bool { return c.mask != 0 || c.inside }
 
 // pending is a decision on a call that is yet to be made again.
 type pending struct {
 	data     abi.SeccompData
 	decision decide.Decision
 	pins     *pin.Set
-	intents  []intent
+	intents  []uint32 // the calls to wait for
 	foreign  bool
+	kept     bool      // with copies of its own
+	until    time.Time // it is expected to be made again
 }
 
 // mapping is shadow memory on its way into the thread's address space.

@@ -73,6 +73,7 @@ type Tracer struct {
 	set    pin.Set
 	caller *caller
 	call   decide.Call
+	asked  pending
 	room   [shadow.SlotSize]byte
 
 	turns turns

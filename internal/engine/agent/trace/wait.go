@@ -3,16 +3,13 @@
 package trace
 
 import (
+	"math"
 	"syscall"
 	"time"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/sys"
 )
-
-// intent is what a filter asked for by wait_syscall: to be inside curr, and not
-// before no task is inside target.
-type intent struct{ curr, target uint32 }
 
 // turns orders calls: who is inside of which, and who waits.
 type turns struct {
@@ -37,9 +34,9 @@ const (
 )
 
 // free tells whether nobody is inside a target.
-func (u *turns) free(intents []intent) bool {
-	for _, i := range intents {
-		if u.inside[i.target] > 0 {
+func (u *turns) free(targets []uint32) bool {
+	for _, nr := range targets {
+		if u.inside[nr] > 0 {
 			return false
 		}
 	}
@@ -47,31 +44,27 @@ func (u *turns) free(intents []intent) bool {
 }
 
 // enter marks a thread as inside its call, if it need not wait.
-func (u *turns) enter(th *thread, intents []intent) bool {
-	if !u.free(intents) {
+func (u *turns) enter(th *thread, nr uint32, targets []uint32) bool {
+	if !u.free(targets) {
 		return false
 	}
-	for i, in := range intents {
-		if i == 0 || in.curr != intents[i-1].curr {
-			u.inside[in.curr]++
-			th.call.marks = append(th.call.marks, in.curr)
-		}
-	}
+	u.inside[nr]++
+	th.call.inside, th.call.nr = true, nr
 	return true
 }
 
 // leave counts a thread out of its call, and wakes those who may go on. Waking is a
 // hint: whether one may is seen when it stands before its call again.
 func (u *turns) leave(th *thread) (free []*thread) {
-	if len(th.call.marks) == 0 {
+	if !th.call.inside {
 		return nil
 	}
-	for _, nr := range th.call.marks {
-		if u.inside[nr]--; u.inside[nr] == 0 {
-			delete(u.inside, nr)
-		}
+	th.call.inside = false
+	if nr := th.call.nr; u.inside[nr] > 1 {
+		u.inside[nr]--
+	} else {
+		delete(u.inside, nr)
 	}
-	th.call.marks = th.call.marks[:0]
 	for _, w := range u.queue {
 		if w.hold.state == waiting && u.free(w.hold.call.intents) {
 			free = append(free, w)
@@ -97,8 +90,6 @@ func (t *Tracer) leaveTurn(th *thread) {
 	}
 }
 
-const sysPoll = 7
-
 // wait has a thread wait in poll(2) without descriptors, in the place of its call:
 // there it sees signals, stops with its process, and a time limit of the kernel's own
 // ends it.
@@ -107,7 +98,7 @@ func (t *Tracer) wait(th *thread, p *pending) error {
 	if h == nil {
 		h = &hold{deadline: time.Now().Add(t.options.Limit)}
 	}
-	left := time.Until(h.deadline).Milliseconds()
+	left := time.Until(h.deadline)
 	if left <= 0 {
 		return t.late(th, p)
 	}
@@ -118,14 +109,19 @@ func (t *Tracer) wait(th *thread, p *pending) error {
 		return err
 	}
 	regs := h.regs
-	regs.OrigRax, regs.Rip = sysPoll, abi.CallSite
-	regs.Rdi, regs.Rsi, regs.Rdx = 0, 0, uint64(left)
+	regs.OrigRax, regs.Rip = syscall.SYS_POLL, abi.CallSite
+	regs.Rdi, regs.Rsi, regs.Rdx = 0, 0, timeout(left)
 	if err := sys.TraceSetRegs(th.tid, &regs); err != nil {
 		return err
 	}
 	h.state, th.hold = waiting, h
 	t.turns.queue = append(t.turns.queue, th)
 	return t.resume(th, 0)
+}
+
+// timeout is what poll waits for left with, or for as long as it can, in milliseconds.
+func timeout(left time.Duration) uint64 {
+	return uint64(min((left+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
 }
 
 // waited is a thread at the exit of the call it has waited in.
@@ -137,7 +133,7 @@ func (t *Tracer) waited(th *thread) error {
 	h := th.hold
 	t.turns.drop(th)
 	switch {
-	case h.state == awakened:
+	case h.state == awakened, info.Value == 0 && time.Now().Before(h.deadline):
 		return t.again(th)
 	case info.Value == 0:
 		t.expired(th, h.call)
@@ -158,7 +154,8 @@ func (t *Tracer) again(th *thread) error {
 	if err := sys.TraceSetRegs(th.tid, &regs); err != nil {
 		return err
 	}
-	th.pending, th.hold.state = th.hold.call, leaving
+	th.expect(th.hold.call)
+	th.hold.state = leaving
 	return t.resume(th, 0)
 }
 
