@@ -103,6 +103,11 @@ func TestRegisters(t *testing.T) {
 		"0: 1 1 1 1 1 1 1 1", "-13: 1 1 1 1 1 1 1 1", "-14: 1 1 1 1 1 1 1 1")
 }
 
+// What is below the stack is there as soon as somebody looks: an empty path.
+func TestStackGrows(t *testing.T) {
+	expect(t, "open", "deep", 0, "errno 2", "errno 14")
+}
+
 func TestLives(t *testing.T) {
 	var want []string
 	for _, who := range strings.Split("first,forked,grandchild,vforked,after vfork,sharing,silent,apart,thread,executed by a thread,executed,last", ",") {
@@ -132,6 +137,7 @@ func TestSignals(t *testing.T) {
 	expect(t, "open", "fifo", 0, "interrupted: errno 4", "restarted: ok", "handled 1")
 	expect(t, "open", "storm 300", 0, "bad 0")
 	expect(t, "open", "ignored", 0, "epoll_wait: ok", "handled: errno 4")
+	expect(t, "open", "compat", 0, "handled")
 }
 
 func TestOrder(t *testing.T) {

@@ -86,7 +86,11 @@ func (t *Tracer) unnoticed(th *thread, sig syscall.Signal) error {
 		return nil
 	}
 	var regs sys.Regs
-	if err := sys.TraceRegs(th.tid, &regs); err != nil {
+	switch err := sys.TraceRegs(th.tid, &regs); err {
+	case nil:
+	case syscall.EINVAL:
+		return nil // it runs 32-bit code, which no call of ours returns to
+	default:
 		return err
 	}
 	if int64(regs.Rax) != -int64(syscall.EINTR) || !fragile(regs.OrigRax) {

@@ -151,6 +151,17 @@ static int registers(char **argv)
 	return 0;
 }
 
+/* A path may lie where the stack has not grown to: it does for the kernel. */
+static int deep(char **argv)
+{
+	char *far = (char *)argv - (1 << 20);
+
+	(void)argv;
+	printf("%s\n", result(openat(AT_FDCWD, far, O_RDONLY)));
+	printf("%s\n", result(openat(AT_FDCWD, (char *)16, O_RDONLY)));
+	return 0;
+}
+
 /* ---- lives ---- */
 
 static void try(const char *who)
@@ -440,6 +451,31 @@ static int storm(char **argv)
 	}
 	printf("bad %d\n", bad);
 	return 0;
+}
+
+static void on_compat(int sig)
+{
+	(void)sig;
+	printf("handled\n");
+	exit(0);
+}
+
+/* A signal comes while 32-bit code runs. */
+static int compat(char **argv)
+{
+	struct itimerval soon = { .it_value.tv_usec = 20000 };
+	struct sigaction act = { .sa_handler = on_compat, .sa_flags = SA_ONSTACK };
+	stack_t other = { .ss_sp = stack, .ss_size = sizeof(stack) };
+	unsigned char *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+
+	(void)argv;
+	memcpy(code, "\xeb\xfe", 2); /* jmp . */
+	sigaltstack(&other, NULL); /* of its own there are 32 bits left */
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	asm volatile("pushq $0x23; pushq %0; lretq" : : "r"((unsigned long)code));
+	return 1;
 }
 
 /* ---- speed ---- */
@@ -838,7 +874,7 @@ static const struct {
 } modes[] = {
 	{ "trap", trap }, { "kill-thread", kill_thread }, { "kill-process", kill_process },
 	{ "none", none }, { "registers", registers }, { "lives", lives }, { "try", just_try },
-	{ "leader", leader }, { "late", late }, { "hang", hang }, { "birth", birth },
+	{ "leader", leader }, { "late", late }, { "hang", hang }, { "compat", compat }, { "deep", deep }, { "birth", birth },
 	{ "number", number }, { "ends", ends }, { "fifo", fifo }, { "storm", storm },
 	{ "order", order }, { "held", held }, { "ignored", ignored }, { "loop", loop }, { "crowd", crowd }, { "inherit", inherit }, { "count", just_count },
 };
