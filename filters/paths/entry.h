@@ -3,6 +3,8 @@
 #ifndef PATHS_ENTRY_H
 #define PATHS_ENTRY_H
 
+#include "../words.h"
+
 /* An entry may be EXACTly the path, ABOVE it, or BELOW it. */
 enum { EXACT = 1, ABOVE, BELOW };
 
@@ -19,14 +21,13 @@ static __always_inline bool ends_before(const struct difference *d, __u64 byte, 
 /* related tells how the two are; 0 if not at all. */
 static __always_inline __u32 related(const struct difference *d, __u32 magic)
 {
-	__u64 entry = d->entry, path = d->path, high = nonzero(entry ^ path);
-	__u64 first = high & -high, byte = (first << 1) - (first >> 7), slash = SLASHES & byte;
+	__u64 entry = d->entry, path = d->path, byte = differs_first(entry, path), slash = SLASHES & byte;
 	__u64 behind = (((entry << 8) | d->front) & byte) ^ slash;
 
 	if (!byte)
 		return EXACT;
 	if (!(entry & byte))
-		return (behind && (path & byte) != slash) || ends_before(d, first, magic) ? 0 : ABOVE;
+		return (behind && (path & byte) != slash) || ends_before(d, byte & HIGH, magic) ? 0 : ABOVE;
 	if (!(path & byte))
 		return behind && (entry & byte) != slash ? 0 : BELOW;
 	return 0;

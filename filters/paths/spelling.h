@@ -3,16 +3,7 @@
 #ifndef PATHS_SPELLING_H
 #define PATHS_SPELLING_H
 
-#define HIGH 0x8080808080808080ULL
-#define LOW 0x7f7f7f7f7f7f7f7fULL
-#define EACH 0x0101010101010101ULL
-#define SLASHES (EACH * '/')
-
-/* nonzero has the high bit of each byte of a word that is not 0, and no other. */
-static __always_inline __u64 nonzero(__u64 w)
-{
-	return (((w & LOW) + LOW) | w) & HIGH;
-}
+#include "../words.h"
 
 /*
  * scan tells whether a path has components that are empty, "." or begin with "..", eight
