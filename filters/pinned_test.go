@@ -2,6 +2,7 @@ package filters_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand"
 	"net/netip"
@@ -245,6 +246,63 @@ func TestPathsInFullLists(t *testing.T) {
 	}
 }
 
+// counted is a caller whose reads are counted: each takes the longer, the more arguments
+// there are.
+type counted struct {
+	pinned
+	reads int
+}
+
+func (c *counted) SafeRead(dst []byte, addr uint64) maps.Errno {
+	c.reads++
+	return c.pinned.SafeRead(dst, addr)
+}
+
+// executes is the caller of an execve with arguments, and the call.
+func executes(argv ...string) (*counted, *abi.SeccompData) {
+	const path, list, texts = 1 << 20, 2 << 20, 3 << 20
+	who := &counted{pinned: pinned{arguments: map[uint64][]byte{path: []byte(argv[0] + "\x00")}}}
+	var pointers []byte
+	for i, a := range argv {
+		at := uint64(texts + i<<14)
+		who.arguments[at] = append([]byte(a), 0)
+		pointers = binary.LittleEndian.AppendUint64(pointers, at)
+	}
+	who.arguments[list] = append(pointers, make([]byte, 8)...)
+	return who, &abi.SeccompData{Nr: 59, Arch: abi.ArchX86_64, Args: [6]uint64{path, list}}
+}
+
+// TestExecListReadsLittle: what is read of many arguments, and of long ones, has a bound.
+func TestExecListReadsLittle(t *testing.T) {
+	const commands = "commands=/bin/git status,/bin/git log -p"
+	long := strings.Repeat("-", 5000)
+	many := func(argv ...string) []string { return append(argv, make([]string, 8190-len(argv))...) }
+	for _, c := range []struct {
+		set  []string
+		argv []string
+		want abi.Verdict
+		most int
+	}{
+		{[]string{commands}, many("/bin/git", "status"), abi.Allow, 20},
+		{[]string{commands}, many("/bin/git", long, long, long, long), abi.Errno(13), 20},
+		{[]string{commands}, many("/bin/git", "log", "-p"), abi.Allow, 20},
+		{[]string{commands}, many("/bin/git", "log", "-q"), abi.Errno(13), 20},
+		{[]string{commands}, many("/bin/ls"), abi.Errno(13), 20},
+		{[]string{"allow=/bin/", "deny=-c"}, many("/bin/sh", long, long), abi.Errno(7), 32},
+		{[]string{"allow=/bin/", "deny=-c"}, []string{"/bin/sh", "x", long, "y", "c"}, abi.Allow, 6 + 1 + 16 + 1 + 1},
+		{[]string{"allow=/bin/", "deny=-c"}, []string{"/bin/sh", "x", "y", "-c"}, abi.Errno(13), 5 + 1 + 1 + 3},
+		{[]string{"allow=/bin/", "deny=-c"}, many("/bin/sh")[:31], abi.Allow, 32 + 30},
+	} {
+		m, _ := machine(t, "exec-list", append([]string{"allow="}, c.set...)...)
+		who, d := executes(c.argv...)
+		r := m.Run(who, d)
+		if got := abi.Verdict(r.Ret); r.Fault != nil || got != c.want || who.reads > c.most {
+			t.Errorf("%v, %d arguments from %.20q: %v after %d reads, want %v after %d at most",
+				c.set, len(c.argv), c.argv, got, who.reads, c.want, c.most)
+		}
+	}
+}
+
 // TestOnlyWhatIsNeededIsAsked: what needs neither state nor memory stays in the
 // kernel.
 func TestOnlyWhatIsNeededIsAsked(t *testing.T) {
@@ -276,29 +334,6 @@ func TestOnlyWhatIsNeededIsAsked(t *testing.T) {
 	} {
 		if got := builtin(t, c.name, c.set...).asked(); got != c.want {
 			t.Errorf("%s %v: asked are %q, want %q", c.name, c.set, got, c.want)
-		}
-	}
-}
-
-func TestOtherTablesEndInPinned(t *testing.T) {
-	for _, name := range []string{"paths", "connect", "exec-list", "serialize", "count-process", "count-thread", "phases-process"} {
-		f := builtin(t, name)
-		for _, c := range []struct {
-			arch abi.Arch
-			nr   int32
-			want abi.Verdict
-		}{
-			{abi.ArchI386, 3, abi.KillProcess},
-			{abi.ArchI386, 11, abi.KillProcess},
-			{abi.ArchX86_64, abi.X32Bit, abi.KillProcess},
-			{abi.ArchX86_64, abi.X32Bit | 520, abi.KillProcess},
-			{abi.ArchX86_64, -1, abi.Allow},
-			{abi.ArchI386, -1, abi.Allow},
-			{abi.ArchX86_64, 0, abi.Allow},
-		} {
-			if got := f.ask(&task{}, c.arch, c.nr); got != c.want {
-				t.Errorf("%s: %v %d: got %v, want %v", name, c.arch, c.nr, got, c.want)
-			}
 		}
 	}
 }

@@ -36,7 +36,7 @@
  * EFAULT. Calls of other tables than x86-64's, which reach the filter only where a
  * guard was lifted, end the process.
  */
-#include "portcullis.h"
+#include "../words.h"
 
 /* field reads an argument here: a compiler would choose between the addresses of two. */
 #define field(n)							\
@@ -80,7 +80,8 @@ struct scratch {
 	__u64 text[TEXT_MAX / 8 + 2]; /* the path, and arguments with spaces in front */
 	volatile __u64 entry, other, front; /* where an entry and text differ */
 	volatile __u64 end;
-	__u64 arg[GIVEN_MAX / 8]; /* an argument, as far as it matters */
+	__u64 arg[ARG_MAX / 8]; /* an argument, as far as it matters */
+	volatile __u64 argv[ARGS + 1]; /* where the arguments are, and 0 */
 	volatile __u8 turns[ARGS + 1];
 };
 
@@ -91,18 +92,8 @@ struct {
 	__type(value, struct scratch);
 } scratch SEC(".maps");
 
-#define HIGH 0x8080808080808080ULL
-#define LOW 0x7f7f7f7f7f7f7f7fULL
-#define EACH 0x0101010101010101ULL
-
 /* A byte in the place of a space that parts no arguments. */
 #define OTHER 1
-
-/* nonzero has the high bit of each byte of a word that is not 0, and no other. */
-static __always_inline __u64 nonzero(__u64 w)
-{
-	return (((w & LOW) + LOW) | w) & HIGH;
-}
 
 /* up tells whether a path has a component that begins with "..". */
 static __always_inline bool up(const __u8 *path)
@@ -112,7 +103,7 @@ static __always_inline bool up(const __u8 *path)
 #pragma clang loop unroll(disable)
 	for (__u32 i = 0; i < TEXT_MAX; i += 8, PORTCULLIS_STEP(path, 8)) {
 		w = *(const __u64 *)path;
-		plain &= nonzero((w ^ (EACH * '/')) | (*(const __u64 *)(path + 1) ^ (EACH * '.')) |
+		plain &= nonzero((w ^ SLASHES) | (*(const __u64 *)(path + 1) ^ (EACH * '.')) |
 				 (*(const __u64 *)(path + 2) ^ (EACH * '.')));
 		if (nonzero(w) != HIGH)
 			break;
@@ -128,59 +119,68 @@ static __always_inline void unspaced(__u64 *text)
 		*text ^= (nonzero(*text ^ (EACH * ' ')) ^ HIGH) / 0x80 * (' ' ^ OTHER);
 }
 
-/* put adds a character to the text, where there is room. */
-static __always_inline void put(struct scratch *s, __u64 c)
+/* longest is the length of the longest command: of what is longer than that, nothing is read. */
+static __always_inline __u32 longest(void)
+{
+	const volatile char *entry = commands[0], *c;
+	__u32 most = 0, n;
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < COMMANDS && *entry; i++, PORTCULLIS_STEP(entry, TEXT_MAX)) {
+		c = entry;
+#pragma clang loop unroll(disable)
+		for (n = 0; n < TEXT_MAX && *c; n++, PORTCULLIS_STEP(c, 1))
+			;
+		most = n > most ? n : most;
+	}
+	return most;
+}
+
+/* put adds a character to the text; false if there is no room behind it. */
+static __always_inline bool put(struct scratch *s, __u64 c, __u32 room)
 {
 	__u64 end = s->end;
 
-	if (end >= TEXT_MAX)
-		return;
+	if (end >= TEXT_MAX || end >= room)
+		return false;
 	((__u8 *)s->text)[end] = c;
 	s->end = end + 1;
+	return true;
 }
 
-/* fetch reads the first n bytes of an argument: 0, or an error. Zeroes follow it. */
-static __always_inline long fetch(struct scratch *s, __u64 from, __u32 n)
+/*
+ * append adds an argument to the text, as far as there is room: 0, or an error. It is read
+ * byte by byte, for a read of more than there is fails, and then so does the call.
+ */
+static __always_inline long append(struct scratch *s, __u64 from, __u32 room)
 {
-	__u8 *to = (__u8 *)s->arg, c = 0;
+	__u8 c = 0;
 	long e;
 
-	s->arg[0] = s->arg[1] = 0;
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < n; i++, PORTCULLIS_STEP(to, 1)) {
+	for (__u32 i = 0; i < GIVEN_MAX; i++) {
 		e = bpf_safe_read_user(&c, 1, from + i);
-		*to = c;
 		if (e || !c)
 			return e;
+		if (!put(s, c == ' ' ? OTHER : c, room))
+			return 0;
 	}
+	put(s, OTHER, room); /* it goes on */
 	return 0;
-}
-
-/* append adds the argument to the text. */
-static __always_inline void append(struct scratch *s)
-{
-	const __u8 *from = (const __u8 *)s->arg;
-	__u8 c;
-
-	put(s, ' ');
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < GIVEN_MAX; i++, PORTCULLIS_STEP(from, 1)) {
-		c = *from;
-		if (!c)
-			return;
-		put(s, c == ' ' ? OTHER : c);
-	}
-	put(s, OTHER); /* it goes on */
 }
 
 /* TURN begins a turn of a loop of n at most: see struct scratch. */
 #define TURNS(s, n) ((s)->turns + ARGS + 1 - (n))
 #define TURN(turn) ((void)*turn)
 
-/* gather adds the first arguments to the path: 0, or an error. */
+/*
+ * gather adds the first arguments to the path, as many and as much of them as a command
+ * has, and one character more: 0, or an error.
+ */
 static __always_inline long gather(struct scratch *s, __u64 argv)
 {
 	volatile __u8 *turn = TURNS(s, GIVEN + 1);
+	__u32 room = longest() + 1;
 	__u64 from = 0, end;
 	long e = 0;
 
@@ -193,10 +193,11 @@ static __always_inline long gather(struct scratch *s, __u64 argv)
 			break;
 		if (!i)
 			continue;
-		e = fetch(s, from, GIVEN_MAX);
+		if (!put(s, ' ', room))
+			break;
+		e = append(s, from, room);
 		if (e)
 			break;
-		append(s);
 	}
 	end = s->end;
 	if (end > TEXT_MAX)
@@ -211,14 +212,13 @@ static __always_inline long gather(struct scratch *s, __u64 argv)
  */
 static __always_inline bool goes_on(const struct scratch *s, bool spaces)
 {
-	__u64 entry = s->entry, text = s->other, high = nonzero(entry ^ text);
-	__u64 first = high & -high, byte = (first << 1) - (first >> 7);
+	__u64 entry = s->entry, text = s->other, byte = differs_first(entry, text);
 
 	if (entry & byte)
 		return false;
 	if (spaces)
 		return (text & byte) == (EACH * ' ' & byte);
-	return ((entry << 8 | s->front) & byte) == (EACH * '/' & byte);
+	return ((entry << 8 | s->front) & byte) == (SLASHES & byte);
 }
 
 /* same tells whether the text is an entry's. */
@@ -252,6 +252,36 @@ static __always_inline bool in(struct scratch *s, const volatile char *entry, __
 	return false;
 }
 
+/* begins tells whether an argument that no call may have begins with a character. */
+static __always_inline bool begins(char c)
+{
+	const volatile char *d = deny[0];
+
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < DENIED && *d; i++, PORTCULLIS_STEP(d, ARG_MAX)) {
+		if (*d == c)
+			return true;
+	}
+	return false;
+}
+
+/* fetch reads what matters of an argument: 0, or an error. Zeroes follow it. */
+static __always_inline long fetch(struct scratch *s, __u64 from)
+{
+	__u8 *to = (__u8 *)s->arg, c = 0;
+	long e;
+
+	s->arg[0] = s->arg[1] = 0;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < ARG_MAX; i++, PORTCULLIS_STEP(to, 1)) {
+		e = bpf_safe_read_user(&c, 1, from + i);
+		*to = c;
+		if (e || !c || (!i && !begins(c)))
+			return e;
+	}
+	return 0;
+}
+
 /* denied tells whether an argument is one that no call may have. */
 static __always_inline bool denied(const struct scratch *s)
 {
@@ -265,29 +295,54 @@ static __always_inline bool denied(const struct scratch *s)
 	return false;
 }
 
-/* arguments is the verdict on the arguments of a program that may be executed. */
+/* few finds out where the arguments are: 0, or an error if they are too many. */
+static __always_inline long few(struct scratch *s, __u64 argv)
+{
+	volatile __u64 *to = s->argv;
+	__u64 from = 0;
+
+	s->argv[1] = 0;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i <= ARGS; i++, PORTCULLIS_STEP(to, 8)) {
+		if (bpf_safe_read_user(&from, 8, argv + 8 * i))
+			return -EFAULT;
+		*to = from;
+		if (!from)
+			return 0;
+	}
+	return -E2BIG;
+}
+
+/*
+ * arguments is the verdict on the arguments of a program that may be executed. They are
+ * counted before one is looked at, since each look takes the longer the more there are.
+ */
 static __always_inline long arguments(struct scratch *s, __u64 argv)
 {
-	volatile __u8 *turn = TURNS(s, ARGS + 1);
-	__u64 from = 0;
+	volatile __u8 *turn = TURNS(s, ARGS);
+	volatile __u64 *at = s->argv + 1;
+	__u64 from;
+	long e;
 
 	if (!deny[0][0])
 		return SECCOMP_RET_ALLOW;
+	e = few(s, argv);
+	if (e == -E2BIG)
+		PORTCULLIS_DENY(E2BIG); /* too many arguments to be looked at */
+	if (e)
+		PORTCULLIS_DENY(EFAULT);
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i <= ARGS; i++, PORTCULLIS_STEP(turn, 1)) {
+	for (__u32 i = 1; i <= ARGS; i++, PORTCULLIS_STEP(turn, 1), PORTCULLIS_STEP(at, 8)) {
 		TURN(turn);
-		if (bpf_safe_read_user(&from, 8, argv + 8 * i))
-			PORTCULLIS_DENY(EFAULT);
+		from = *at;
 		if (!from)
 			return SECCOMP_RET_ALLOW;
-		if (!i)
-			continue;
-		if (fetch(s, from, ARG_MAX))
+		if (fetch(s, from))
 			PORTCULLIS_DENY(EFAULT);
 		if (denied(s))
 			PORTCULLIS_DENY(EACCES); /* an argument that is denied */
 	}
-	PORTCULLIS_DENY(E2BIG); /* too many arguments to be looked at */
+	PORTCULLIS_DENY(EFAULT); /* not counted: cannot be */
 }
 
 /* judge is the verdict on executing a program. */
