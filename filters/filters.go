@@ -59,24 +59,38 @@ func read(name, ext string) ([]byte, bool) {
 	if strings.ContainsAny(name, "/\\.") {
 		return nil, false
 	}
-	dir := name
-	if strings.HasPrefix(name, mitigations+"-") {
-		dir = path.Join(mitigations, name)
-	}
-	data, err := files.ReadFile(path.Join(dir, name+ext))
+	data, err := files.ReadFile(path.Join(folder(name), name+ext))
 	return data, err == nil
 }
 
+// folder is where a built-in filter is.
+func folder(name string) string {
+	if strings.HasPrefix(name, mitigations+"-") {
+		return path.Join(mitigations, name)
+	}
+	return name
+}
+
 // Doc is what the source of a built-in filter says: the first sentence of its
-// opening comment, and its variables in the order of the source. Both are empty
-// for a name that is not built in.
+// opening comment, and its variables in the order of the source, behind those of
+// what it includes. Both are empty for a name that is not built in.
 func Doc(name string) (summary string, vars []Variable) {
 	source, ok := Source(name)
 	if !ok {
 		return "", nil
 	}
 	summary, _, _ = strings.Cut(comment(string(source)), "\n\n")
-	return strings.ReplaceAll(summary, "\n", " "), variables(string(source))
+	return strings.ReplaceAll(summary, "\n", " "), append(included(name, string(source)), variables(string(source))...)
+}
+
+// included are the variables of the headers that mitigations share.
+func included(name, source string) (vars []Variable) {
+	for _, m := range regexp.MustCompile(`(?m)^#include "(\.\./\w+\.h)"`).FindAllStringSubmatch(source, -1) {
+		if header, err := files.ReadFile(path.Join(folder(name), m[1])); err == nil {
+			vars = append(vars, variables(string(header))...)
+		}
+	}
+	return vars
 }
 
 // Text is the whole opening comment of a built-in filter's source.

@@ -258,9 +258,12 @@ func TestCount(t *testing.T) {
 	}
 }
 
-// TestOtherTablesEnd: numbers of another table are not judged by this one.
+// TestOtherTablesEnd: numbers of another table are not judged by this one. The others of
+// general use ask about them, as their cases say.
 func TestOtherTablesEnd(t *testing.T) {
-	for _, name := range []string{"count", "phases"} {
+	names := append(filters.Mitigations(), "cache", "connect", "count", "count-process", "count-thread", "exec-list",
+		"flow", "once", "paths", "phases", "phases-process", "rate", "serialize")
+	for _, name := range names {
 		f := builtin(t, name)
 		for _, c := range []struct {
 			arch abi.Arch
@@ -268,9 +271,12 @@ func TestOtherTablesEnd(t *testing.T) {
 			want abi.Verdict
 		}{
 			{abi.ArchI386, 3, abi.KillProcess},
+			{abi.ArchI386, 11, abi.KillProcess},
 			{abi.ArchX86_64, abi.X32Bit, abi.KillProcess},
+			{abi.ArchX86_64, abi.X32Bit | 520, abi.KillProcess},
 			{abi.ArchX86_64, -1, abi.Allow},
 			{abi.ArchI386, -1, abi.Allow},
+			{abi.ArchX86_64, 0, abi.Allow},
 		} {
 			if got := f.ask(&task{}, c.arch, c.nr); got != c.want {
 				t.Errorf("%s: %v %d: got %v, want %v", name, c.arch, c.nr, got, c.want)

@@ -215,24 +215,3 @@ func (f *filter) leaves(kinds ...split.Kind) string {
 	sort.Strings(names)
 	return strings.Join(names, " ")
 }
-
-// TestMitigationsOfOtherTables: numbers of another table are not judged by this one.
-func TestMitigationsOfOtherTables(t *testing.T) {
-	for _, name := range filters.Mitigations() {
-		f := builtin(t, name)
-		for _, c := range []struct {
-			arch abi.Arch
-			nr   int32
-			want abi.Verdict
-		}{
-			{abi.ArchI386, 3, abi.KillProcess},
-			{abi.ArchX86_64, abi.X32Bit, abi.KillProcess},
-			{abi.ArchX86_64, -1, abi.Allow},
-			{abi.ArchI386, -1, abi.Allow},
-		} {
-			if got := f.ask(&task{}, c.arch, c.nr); got != c.want {
-				t.Errorf("%s: %v %d: got %v, want %v", name, c.arch, c.nr, got, c.want)
-			}
-		}
-	}
-}

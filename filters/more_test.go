@@ -43,27 +43,6 @@ func TestOnlyStateIsDynamicInMore(t *testing.T) {
 	}
 }
 
-func TestOtherTablesEndInMore(t *testing.T) {
-	for _, name := range []string{"rate", "once", "flow", "cache"} {
-		f := builtin(t, name)
-		for _, c := range []struct {
-			arch abi.Arch
-			nr   int32
-			want abi.Verdict
-		}{
-			{abi.ArchI386, 3, abi.KillProcess},
-			{abi.ArchX86_64, abi.X32Bit, abi.KillProcess},
-			{abi.ArchX86_64, -1, abi.Allow},
-			{abi.ArchI386, -1, abi.Allow},
-			{abi.ArchX86_64, 1024, abi.Allow},
-		} {
-			if got := f.ask(&task{}, c.arch, c.nr); got != c.want {
-				t.Errorf("%s: %v %d: got %v, want %v", name, c.arch, c.nr, got, c.want)
-			}
-		}
-	}
-}
-
 func TestOnce(t *testing.T) {
 	builtin(t, "once").want("execve ALLOW", "socket ALLOW", "execveat ALLOW", "listen ALLOW",
 		"execve ERRNO(1)", "listen ALLOW", "execveat ERRNO(1)", "socket ALLOW")
