@@ -8,13 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"portcullis"
 	"portcullis/internal/engine"
+	"portcullis/internal/engine/target"
 	"portcullis/internal/event"
 )
 
@@ -173,7 +173,7 @@ func startStatus(cmd *portcullis.Cmd, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &ended):
-		return exit(endStatus(ended.ProcessState), nil)
+		return exit(target.ExitStatus(ended.ProcessState), nil)
 	case errors.As(err, &lookup), errors.As(err, &at) && at.Path == cmd.Path:
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 			return exit(exitNotFound, err)
@@ -181,11 +181,4 @@ func startStatus(cmd *portcullis.Cmd, err error) error {
 		return exit(exitCannotInvoke, err)
 	}
 	return exit(exitOurs, err)
-}
-
-func endStatus(p *os.ProcessState) int {
-	if ws, ok := p.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 128 + int(ws.Signal())
-	}
-	return p.ExitCode()
 }

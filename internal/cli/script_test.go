@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"portcullis/internal/engine/target"
 	"portcullis/internal/guest"
 )
 
@@ -81,7 +82,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	got := 0
 	var ended *exec.ExitError
 	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &ended) {
-		got = endStatus(ended.ProcessState) // as a shell sees what was executed in place
+		got = target.ExitStatus(ended.ProcessState) // as a shell sees what was executed in place
 	} else {
 		ts.Check(err)
 	}
