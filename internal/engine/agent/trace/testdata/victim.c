@@ -162,6 +162,28 @@ static int deep(char **argv)
 	return 0;
 }
 
+/* in_call waits until a thread is in a call, and tells whether it came to it before it
+ * was over. */
+static int in_call(pid_t tid, int nr, volatile int *over)
+{
+	char path[64], want[16], line[64];
+	int fd, ended;
+
+	sprintf(path, "/proc/%d/syscall", tid);
+	sprintf(want, "%d ", nr);
+	do {
+		ended = over && *over;
+		fd = syscall(SYS_open, path, O_RDONLY);
+		memset(line, 0, sizeof(line));
+		if (read(fd, line, sizeof(line) - 1) < 0)
+			line[0] = 0;
+		close(fd);
+		if (!strncmp(line, want, strlen(want)))
+			return 1;
+	} while (!ended);
+	return 0;
+}
+
 /* ---- lives ---- */
 
 static void try(const char *who)
@@ -423,7 +445,7 @@ static int ignored(char **argv)
 
 	(void)argv;
 	if (!(p = fork())) {
-		usleep(20000);
+		in_call(getppid(), SYS_epoll_wait, NULL);
 		_exit(0);
 	}
 	printf("epoll_wait: %s\n", result(epoll_wait(fd, &e, 1, 200)));
@@ -532,21 +554,6 @@ static void *sleeps(void *unused)
 	return unused;
 }
 
-static void asleep(pid_t tid)
-{
-	char path[64], line[64] = "";
-	int fd;
-
-	sprintf(path, "/proc/%d/syscall", tid);
-	while (strncmp(line, "257 ", 4) != 0) {
-		fd = syscall(SYS_open, path, O_RDONLY);
-		memset(line, 0, sizeof(line));
-		if (read(fd, line, sizeof(line) - 1) < 0)
-			line[0] = 0;
-		close(fd);
-	}
-}
-
 static void make_fifo(void)
 {
 	must(close(mkostemp(held_path, 0)), "mkstemp");
@@ -570,16 +577,52 @@ static pid_t sleeper(void)
 		sleeps(NULL);
 		_exit(0);
 	}
-	asleep(p);
+	in_call(p, SYS_openat, NULL);
 	return p;
 }
 
-static void *opens(void *out)
-{
-	long fd = syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+/* opener is a thread that makes one call. */
+struct opener {
+	pthread_t thread;
+	volatile pid_t tid;
+	volatile int over;
+	const char *out;
+};
 
-	*(const char **)out = fd >= 0 ? "ok" : strerror(errno);
+static void *opens(void *data)
+{
+	struct opener *o = data;
+	long fd;
+
+	o->tid = syscall(SYS_gettid);
+	fd = syscall(SYS_openat, AT_FDCWD, "/etc/passwd", O_RDONLY);
+	o->out = fd >= 0 ? "ok" : strerror(errno);
+	o->over = 1;
 	return NULL;
+}
+
+/* begun tells whether an opener has to wait: it does so in poll. */
+static int begun(struct opener *o)
+{
+	must(-pthread_create(&o->thread, NULL, opens, o), "pthread_create");
+	while (!o->tid)
+		;
+	return in_call(o->tid, SYS_poll, &o->over);
+}
+
+/* forked_opener is a process that does, and tells of its end by what it shares. */
+static pid_t forked_opener(volatile int *over)
+{
+	pid_t p;
+
+	*over = 0;
+	if (!(p = fork())) {
+		int fd = openat(AT_FDCWD, "/etc/passwd", O_RDONLY);
+
+		*over = 1;
+		_exit(fd < 0);
+	}
+	return p;
 }
 
 /* What happens to a call that is held up by one of another process. */
@@ -587,6 +630,7 @@ static int held(char **argv)
 {
 	struct sigaction act = { .sa_handler = on_signal };
 	struct itimerval soon = { .it_value.tv_usec = 100000 };
+	volatile int *over = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t s, p;
 	int status;
 
@@ -605,21 +649,22 @@ static int held(char **argv)
 	reap(s);
 
 	s = sleeper();
-	if (!(p = fork()))
-		_exit(openat(AT_FDCWD, "/etc/passwd", O_RDONLY) < 0);
+	p = forked_opener(over);
+	printf("held %d\n", in_call(p, SYS_poll, over));
 	must(kill(p, SIGSTOP), "kill");
 	must(waitpid(p, &status, WUNTRACED), "waitpid");
 	printf("stopped %d\n", WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
 	must(kill(p, SIGCONT), "kill");
 	must(waitpid(p, &status, WCONTINUED), "waitpid");
 	printf("continued %d\n", WIFCONTINUED(status));
+	printf("held %d\n", in_call(p, SYS_poll, over));
 	waker(0);
 	reap(s);
 	reap(p);
 
 	s = sleeper();
-	if (!(p = fork()))
-		_exit(openat(AT_FDCWD, "/etc/passwd", O_RDONLY) < 0);
+	p = forked_opener(over);
+	printf("held %d\n", in_call(p, SYS_poll, over));
 	must(kill(p, SIGKILL), "kill");
 	must(waitpid(p, &status, 0), "waitpid");
 	printf("killed while held %d\n", status == SIGKILL);
@@ -638,25 +683,22 @@ static int held(char **argv)
 /* Many wait for one, and all go on. */
 static int crowd(char **argv)
 {
-	const char *out[20];
-	pthread_t t[20];
+	static struct opener all[20];
+	int i, n = atoi(argv[2]), held = 0, ok = 0;
 	pid_t s;
-	int i, ok = 0;
 
-	(void)argv;
 	make_fifo();
 	s = sleeper();
-	for (i = 0; i < 20; i++)
-		pthread_create(&t[i], NULL, opens, &out[i]);
-	usleep(100000);
+	for (i = 0; i < n; i++)
+		held += begun(&all[i]);
 	waker(0);
-	for (i = 0; i < 20; i++) {
-		pthread_join(t[i], NULL);
-		ok += !strcmp(out[i], "ok");
+	for (i = 0; i < n; i++) {
+		pthread_join(all[i].thread, NULL);
+		ok += !strcmp(all[i].out, "ok");
 	}
 	reap(s);
 	unlink(held_path);
-	printf("ok %d\n", ok);
+	printf("held %d\nok %d\n", held, ok);
 	return 0;
 }
 
