@@ -25,8 +25,10 @@ const (
 	Kernel Engine = "kernel"
 )
 
-// Cmd is a command to be run under filters. Its fields and methods are those of
-// exec.Cmd, with the filters beside them; it is used once.
+// Cmd is a command to be run under filters. It has the common fields and methods of
+// exec.Cmd, with the filters beside them; it is used once. Of exec.Cmd it lacks
+// StdinPipe, StdoutPipe and StderrPipe (os.Pipe makes one for Stdin, Stdout or Stderr),
+// Cancel and WaitDelay, Environ and String.
 type Cmd struct {
 	Path        string
 	Args        []string
@@ -108,7 +110,8 @@ func (c *Cmd) Run() error {
 	return c.Wait()
 }
 
-// Output runs the command and returns what it wrote to standard output.
+// Output runs the command and returns what it wrote to standard output. It does not
+// fill ExitError.Stderr.
 func (c *Cmd) Output() ([]byte, error) {
 	if c.Stdout != nil {
 		return nil, errors.New("portcullis: Stdout already set")
@@ -142,8 +145,9 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 // long-lived program whose commands leave many of these behind starts the commands
 // from a process of their own.
 //
-// Filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall) or
-// follow forks (BPF_F_CLONE) make this process trace the command and all that it
+// Filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall), follow
+// forks (BPF_F_CLONE), or by their state answer with what only the kernel can carry out
+// (TRAP, TRACE, KILL_THREAD), make this process trace the command and all that it
 // starts, by ptrace(2). Nobody else can trace or debug those then. What this process
 // starts with os/exec is left alone, but no SIGCHLD says any more that a child was
 // stopped, and nothing here may wait for any child (wait4(2) of -1): it would take
@@ -180,8 +184,8 @@ func (c *Cmd) Wait() error {
 	return err
 }
 
-// Stops has an element each time the command was stopped by a signal, if it is traced
-// (see Start); else it is nil. A traced command must be waited for by Wait alone: to
+// Stops has an element after the command was stopped by a signal, if it is traced (see
+// Start); else it is nil. It holds one: stops that nobody took in between are one. A traced command must be waited for by Wait alone: to
 // every other wait of this process the kernel reports stops as if they were ends. It is
 // for after Start.
 func (c *Cmd) Stops() <-chan struct{} {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -60,6 +61,23 @@ func TestTracedCommands(t *testing.T) {
 		}()
 	}
 	group.Wait()
+}
+
+// An example cannot be skipped.
+func TestExampleCommand_pinned(t *testing.T) {
+	pinning(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout := os.Stdout
+	os.Stdout = w
+	ExampleCommand_pinned()
+	os.Stdout = stdout
+	w.Close()
+	if out, err := io.ReadAll(r); string(out) != "listed\nexit status 126\n" || err != nil {
+		t.Errorf("%q, %v", out, err)
+	}
 }
 
 // Where memory cannot be sealed, Check and Explain list the guard that stands in for that.

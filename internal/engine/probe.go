@@ -88,7 +88,8 @@ func memory() Feature {
 }
 
 // takesTracer are the filters that do.
-const takesTracer = "filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall) or follow forks (BPF_F_CLONE)"
+const takesTracer = "filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall), follow forks (BPF_F_CLONE)" +
+	" or by their state answer with TRAP, TRACE or KILL_THREAD"
 
 // tracing tries to trace a child.
 func tracing() Feature {

@@ -322,8 +322,8 @@ func (p *Process) awaitEnd() {
 	close(p.noted.ended)
 }
 
-// Stops has an element each time the target was stopped by a signal, if this process
-// traces it; else it is nil. Nobody else can wait for stops of a traced target.
+// Stops has an element after the target was stopped by a signal, if this process traces
+// it; else it is nil. It holds one: stops that nobody took in between are one. Nobody else can wait for stops of a traced target.
 func (p *Process) Stops() <-chan struct{} {
 	if p.tracer == nil {
 		return nil

@@ -25,7 +25,7 @@ type TracingError struct {
 
 // Error is one line.
 func (e *TracingError) Error() string {
-	return fmt.Sprintf("filters that pin memory, order calls or follow forks take a tracer: %s: %v: an outer sandbox seems to deny it; allow ptrace and process_vm_readv there", e.Call, e.Err)
+	return fmt.Sprintf("%s take a tracer: %s: %v: an outer sandbox seems to deny it; allow ptrace and process_vm_readv there", takesTracer, e.Call, e.Err)
 }
 
 // Unwrap is the errno.
