@@ -5,6 +5,8 @@ FUZZTIME ?= 20s
 SOAK     ?= 20
 ATTEMPTS ?= 10000000
 LIVES    ?= 1000000
+DRAWS    ?= 2000
+GUSTS    ?= 12000
 TOOLS    := .cache/tools
 
 .PHONY: build test generate lint bench bench-kernel fuzz soak kernel clean
@@ -45,11 +47,14 @@ fuzz:
 		done; \
 	done
 
-# What wins a race once in millions of attempts; what leaks a little, by many lives; and
-# the suites that race, over and over: what fails once in a hundred runs.
+# What wins a race once in millions of attempts; what leaks a little, by many lives; what
+# a kernel takes once in thousands of programs, and filters that begin and end by the
+# hundred thousand; and the suites that race, over and over: what fails once in a hundred runs.
 soak:
 	PORTCULLIS_ATTEMPTS=$(ATTEMPTS) $(GO) test -v -run TestPinnedReads -timeout 24h ./internal/attack
 	PORTCULLIS_LIVES=$(LIVES) $(GO) test -v -run TestShortLives -timeout 4h ./internal/conformance
+	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
+	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
 	$(GO) test -count=$(SOAK) -p 1 -failfast -timeout 4h ./internal/attack ./internal/conformance ./internal/engine/...
 
 kernel:
