@@ -387,22 +387,44 @@ func BenchmarkPinned(b *testing.B) {
 		{"connect", "connect allow=10.0.0.0/8,[fd00::]/8,192.168.0.0/16:80-90", 42, 1, sockaddr(netip.MustParseAddrPort("192.168.1.1:80")) + "\x00"},
 		{"exec-list", "exec-list", 59, 0, "/usr/bin/git\x00"},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			words := strings.Fields(c.filter)
-			m, _ := machine(b, words[0], words[1:]...)
-			who := &pinned{task: task{process: 1, thread: 1}, arguments: map[uint64][]byte{1 << 20: []byte(c.text)}}
-			d := &abi.SeccompData{Nr: c.nr, Arch: abi.ArchX86_64}
-			d.Args[c.arg], d.Args[2] = 1<<20, uint64(len(c.text))
-			if c.nr == 2 {
-				d.Args[2] = 0
-			}
-			b.ReportAllocs()
-			b.ResetTimer()
-			for i := 0; i < b.N; i++ {
-				if r := m.Run(who, d); r.Fault != nil || abi.Verdict(r.Ret) != abi.Allow {
-					b.Fatal(abi.Verdict(r.Ret), r.Fault)
-				}
-			}
-		})
+		b.Run(c.name, func(b *testing.B) { decidePinned(b, c.filter, c.nr, c.arg, c.text) })
+	}
+}
+
+// BenchmarkPaths decides about a path of 20 characters by short lists, by full ones, and,
+// to compare with, in a filter that looks at its last component alone.
+func BenchmarkPaths(b *testing.B) {
+	full := "/srv/me"
+	for i := 1; i < 32; i++ {
+		full = fmt.Sprintf("/srv/you/%d,", i) + full
+	}
+	for _, c := range []struct{ name, filter string }{
+		{"last component", "cve-2022-0492"},
+		{"entries=2", "paths write=/usr,/srv/me"},
+		{"entries=2+2", "paths read=/usr,/srv/me write=/tmp,/srv/me"},
+		{"entries=32", "paths write=" + full},
+	} {
+		b.Run(c.name, func(b *testing.B) { decidePinned(b, c.filter, 85, 0, "/srv/me/project/ab.c\x00") })
+	}
+}
+
+// decidePinned measures a decision about a call with text behind an argument, and its
+// length in the third.
+func decidePinned(b *testing.B, filter string, nr int32, arg int, text string) {
+	b.Helper()
+	words := strings.Fields(filter)
+	m, _ := machine(b, words[0], words[1:]...)
+	who := &pinned{task: task{process: 1, thread: 1}, arguments: map[uint64][]byte{1 << 20: []byte(text)}}
+	d := &abi.SeccompData{Nr: nr, Arch: abi.ArchX86_64}
+	d.Args[arg], d.Args[2] = 1<<20, uint64(len(text))
+	if nr == 2 {
+		d.Args[2] = 0
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i++ {
+		if r := m.Run(who, d); r.Fault != nil || abi.Verdict(r.Ret) != abi.Allow {
+			b.Fatal(abi.Verdict(r.Ret), r.Fault)
+		}
 	}
 }

@@ -125,6 +125,7 @@ struct asked {
 	volatile __u32 odd;     /* whether it can be spelled more plainly */
 	volatile __u32 at;      /* where in struct scratch its plain spelling is */
 	volatile __u32 magic;   /* where a link to a process's files begins */
+	volatile __u32 lists;   /* which of them matter */
 	volatile __u32 granted; /* what the lists say of the path */
 	volatile __u32 around;  /* what they say of all that is in its directory */
 	volatile __u32 below;   /* what they say of something below it, if not of the path */
@@ -200,10 +201,14 @@ struct open_how {
 static __always_inline bool everywhere(const volatile portcullis_paths *list)
 {
 	const volatile char *entry = list->path[0];
+	__u16 begins;
 
-	for (__u32 i = 0; i < PORTCULLIS_PATHS && entry[0]; i++, PORTCULLIS_STEP(entry, PORTCULLIS_PATH_SIZE)) {
-		if (!entry[1])
+	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++, PORTCULLIS_STEP(entry, PORTCULLIS_PATH_SIZE)) {
+		begins = *(const volatile __u16 *)entry;
+		if (begins == '/')
 			return true;
+		if (!begins)
+			return false;
 	}
 	return false;
 }
@@ -441,18 +446,30 @@ long paths(const struct seccomp_data *ctx)
 #include "spelling.h"
 #include "entry.h"
 
+/* elsewhere tells of most entries at once that they have nothing to do with a path. */
+static __always_inline bool elsewhere(__u64 entry, __u64 path)
+{
+	return (path & 0xff00) && ((entry ^ path) & 0xff00);
+}
+
 /* look adds what a list grants. */
-static __noinline void look(struct scratch *s, struct asked *a, const volatile portcullis_paths *list, __u32 grants,
+static __noinline void look(struct difference *d, struct asked *a, const volatile portcullis_paths *list, __u32 grants,
 			    const __u64 *path)
 {
 	const volatile char *entry = list->path[0];
+	__u64 begins;
 	__u32 how;
 
-	if (!(s->lists & grants))
+	if (!(a->lists & grants))
 		return;
 #pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < PORTCULLIS_PATHS && entry[0]; i++, PORTCULLIS_STEP(entry, PORTCULLIS_PATH_SIZE)) {
-		how = compare(&s->differs, entry, path, a->magic);
+	for (__u32 i = 0; i < PORTCULLIS_PATHS; i++, PORTCULLIS_STEP(entry, PORTCULLIS_PATH_SIZE)) {
+		begins = *(const volatile __u64 *)entry;
+		if (!begins)
+			return;
+		if (elsewhere(begins, *(const volatile __u64 *)path))
+			continue;
+		how = compare(d, entry, path, a->magic);
 		if (how == EXACT)
 			a->granted |= grants | LOOK;
 		if (how == ABOVE) {
@@ -511,7 +528,7 @@ static __always_inline bool odd(struct scratch *s, __u32 i)
 	__u8 *path;
 
 	PLACED(path, SCAN_MAX + 16);
-	return scan(a, path) || edges(a, (__u8 *)s->path[i]) || (!slashed(s, i) && in_links());
+	return scan(a, path) || edges(a, (__u8 *)s->path[i]) || (a->magic < NOWHERE && !slashed(s, i));
 }
 
 /* spelled finds the plain spelling of path i, whose place is a->at; false if there is none. */
@@ -542,6 +559,12 @@ static __always_inline __u32 leads(const struct scratch *s, const struct asked *
 	return a->odd && s->end == 1 ? 0 : BESIDE;
 }
 
+/* matter tells which lists matter for path i: of a file that is opened, not what else they say. */
+static __always_inline __u32 matter(const struct scratch *s, const struct asked *a)
+{
+	return s->kind == ONE && !(a->need & LOOK) ? a->need : s->lists;
+}
+
 /*
  * weigh finds out what is granted of path i. Of what cannot be told, nothing is, and
  * anything may be below it.
@@ -554,14 +577,17 @@ static __always_inline bool weigh(struct scratch *s, __u32 i)
 
 	a->granted = a->around = ALL & ~s->lists;
 	a->below = ANY;
+	a->lists = matter(s, a);
 	if (a->len == 1 || a->resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
 		a->granted |= inside(a);
 		return true;
 	}
+	a->magic = !slashed(s, i) && in_links() ? 0 : NOWHERE;
 	if (!spelled(s, i))
 		return false;
 	PLACED(path, PORTCULLIS_PATH_SIZE + 8);
-	a->magic = slashed(s, i) ? linked((__u8 *)path) : in_links() ? 0 : NOWHERE;
+	if (slashed(s, i))
+		a->magic = linked((__u8 *)path);
 	from = a->magic % 8;
 	if (a->magic < NOWHERE)
 		a->magic = from + magic(&s->tail, (__u8 *)path + from);
@@ -572,9 +598,9 @@ static __always_inline bool weigh(struct scratch *s, __u32 i)
 	if (descriptors && by_number(path))
 		a->granted = a->around = ALL;
 	if (slashed(s, i)) {
-		look(s, a, &read, READ, path);
-		look(s, a, &write, WRITE, path);
-		look(s, a, &exec, EXEC, path);
+		look(&s->differs, a, &read, READ, path);
+		look(&s->differs, a, &write, WRITE, path);
+		look(&s->differs, a, &exec, EXEC, path);
 	} else if (a->magic >= NOWHERE) {
 		a->granted |= s->kind == SYMLINK && !i ? leads(s, a) : inside(a);
 		a->around = a->granted;
