@@ -204,8 +204,8 @@ func (t *tracee) pass(stop sys.Stop) error {
 	return t.failed("PTRACE_SYSCALL", sys.TraceCall(t.pid, 0))
 }
 
-// end kills the tracee. Until it has ended, its number is its own. One that is dying
-// already does not notice a SIGKILL: what it has to be let go from is a sys.ExitStop.
+// end kills the tracee. Until it has ended, its number is its own. Where it stops at its
+// end, as no tracer of ours asks it to, a SIGKILL does not let it go.
 func (t *tracee) end() {
 	_ = syscall.Kill(t.pid, syscall.SIGKILL)
 	for {

@@ -27,10 +27,16 @@
 // # Who is who
 //
 // Every task of the tree is traced from its first instruction: forks are stops, and a
-// child does not run before its parent's stop has said whose child it is. So a thread's
-// number means that thread until its end has been waited for, and what it is (its
-// process, its keys in task storage, its address space) is known by descent alone. A
-// child whose parent died before it could say so is killed.
+// child does not run before its parent's stop has said whose child it is. So what a
+// thread is (its process, its keys in task storage, its address space) is known by
+// descent alone. A child whose parent died before it could say so is killed.
+//
+// A thread's number means that thread until its end has been waited for, but for two
+// things. A thread that executes has its process' first one's number from before its
+// stop on, and its own may be another task's at once: first stops are looked at for
+// that (arrived). And a child may end before its parent's stop names it, and its number
+// be another's then: it is remembered (unborn). Threads that no end will be reported of
+// go with their process, whose first thread's end comes last.
 //
 // # Who waits
 //
@@ -46,6 +52,9 @@
 //
 // That matters where the tracer itself is held up: memory of a target can be a file, or
 // faults that somebody answers, and reading it takes as long as that somebody likes. A
-// guard kills the whole tree after a time. With it goes who held up the tracer, if that
-// was one of the targets.
+// guard kills all that is traced after a time, heard of or not. With it goes who held up
+// the tracer, if that was one of the targets.
+//
+// The end of a process whose parent is traced as well is that parent's to wait for. What
+// is left of it when the parent is gone is reaped here: it is nobody else's (orphans).
 package trace

@@ -169,18 +169,7 @@ func (t *Tracer) newKey() uint64 {
 	return t.lastKey
 }
 
-// newProcess is a process with its first thread in an address space.
-func (t *Tracer) newProcess(tid int, in *space) *thread {
-	return t.newThread(tid, &process{pid: tid, key: t.newKey()}, in)
-}
-
-func (t *Tracer) newThread(tid int, p *process, in *space) *thread {
-	th := &thread{tid: tid}
-	t.join(th, p, in)
-	t.add(th)
-	return th
-}
-
+// join makes a thread one of a process and of an address space.
 func (t *Tracer) join(th *thread, p *process, in *space) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -171,7 +171,9 @@ func (t *Tracer) begin(r request) error {
 		return err
 	}
 	t.command = r.pid
-	th := t.newProcess(r.pid, &space{})
+	th := &thread{tid: r.pid}
+	t.join(th, &process{pid: r.pid, key: t.newKey()}, &space{})
+	t.add(th)
 	if err := t.resume(th, 0); err != nil { // killed: its end is to come
 		t.lost(sys.Stop{Tid: r.pid, Kind: sys.ExecStop}, err)
 	}
