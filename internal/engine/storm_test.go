@@ -194,9 +194,11 @@ func TestTargetCannotReachItsSupervisor(t *testing.T) {
 		asNobody(t, "TestTargetCannotReachItsSupervisor")
 		return
 	}
-	r := run(t, victim("attack", fmt.Sprint(os.Getpid())), Options{}, conformance(t, "global-count"))
-	if r.out != "tried\n" {
-		t.Errorf("the target of the same user:\n%s", r.out)
+	for _, f := range []Filter{conformance(t, "global-count"), traced(t, "open")} {
+		r := run(t, victim("attack", fmt.Sprint(os.Getpid())), Options{}, f)
+		if r.out != "tried\n" {
+			t.Errorf("%s: the target of the same user:\n%s", f.Name, r.out)
+		}
 	}
 }
 
