@@ -41,9 +41,9 @@
  * addresses of its own where the machine is set to accept them. Sockets that were
  * inherited or received, and those of another process that pidfd_getfd takes, are
  * connected to what they are; one of SCTP or a raw one, which cannot be made here, reaches
- * anybody. A socket that listens
- * without having been bound gets a port from the kernel. Calls of other tables than
- * x86-64's, which reach the filter only where a guard was lifted, end the process.
+ * anybody. A socket that listens without having been bound gets a port from the kernel.
+ * Calls of other tables than x86-64's, which reach the filter only where a guard was
+ * lifted, end the process.
  */
 #include "portcullis.h"
 
