@@ -43,17 +43,6 @@ func TraceSeize(tid int, options TraceOption) error {
 	return nil
 }
 
-// TraceOptions replaces what a tracer asked for (PTRACE_SETOPTIONS).
-func TraceOptions(tid int, options TraceOption) error {
-	return ptrace(unix.PTRACE_SETOPTIONS, tid, 0, uintptr(options))
-}
-
-// TraceDetach lets a tracee go on without a tracer, with a signal as TraceCont
-// (PTRACE_DETACH).
-func TraceDetach(tid int, sig syscall.Signal) error {
-	return ptrace(unix.PTRACE_DETACH, tid, 0, uintptr(sig))
-}
-
 // TraceInterrupt makes a tracee stop, with TrapStop or JobStop, as soon as it is
 // in no other stop (PTRACE_INTERRUPT). What it waits in goes on afterwards.
 func TraceInterrupt(tid int) error { return ptrace(unix.PTRACE_INTERRUPT, tid, 0, 0) }

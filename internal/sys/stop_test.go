@@ -130,7 +130,7 @@ func tracedCat(t *testing.T, options TraceOption) int {
 		t.Fatal(err)
 	}
 	pid := cmd.Process.Pid
-	if err := TraceSeize(pid, options|TraceExitKill); err != nil {
+	if err := TraceSeize(pid, options|TraceExitKill|TraceSysGood); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -142,9 +142,6 @@ func tracedCat(t *testing.T, options TraceOption) int {
 		t.Fatal(err)
 	}
 	nextStop(t, pid, TrapStop)
-	if err := TraceOptions(pid, options|TraceExitKill|TraceSysGood); err != nil {
-		t.Fatal(err)
-	}
 	for {
 		nextCall(t, pid)
 		info, err := TraceCallInfo(pid)
@@ -194,11 +191,9 @@ func TestTraceSetsRegisters(t *testing.T) {
 	if want := [6]uint64{1 << 40, 1<<40 + 1, 1<<40 + 2, 1<<40 + 3, 1<<40 + 4, 1<<40 + 5}; err != nil || info.Args != want {
 		t.Errorf("arguments %#x, %v: expected %#x", info.Args, err, want)
 	}
-	must(TraceSetIP(pid, 0x1234))
 	must(TraceRegs(pid, &is))
 	want := was
 	want.Rdi, want.Rsi, want.Rdx, want.R10, want.R8, want.R9 = 1<<40, 1<<40+1, 1<<40+2, 1<<40+3, 1<<40+4, 1<<40+5
-	want.Rip = 0x1234
 	if is != want {
 		t.Errorf("registers %+v, expected %+v", is, want)
 	}
@@ -290,15 +285,29 @@ func TestEndIsLeft(t *testing.T) {
 	}
 }
 
-// A tracee that is let go belongs to whoever started it.
-func TestTraceDetach(t *testing.T) {
+// What a number stands for is known of tracees that have ended, too, until they are
+// waited for.
+func TestWhoseNumberItIs(t *testing.T) {
 	pid := tracedCat(t, 0)
-	if err := TraceDetach(pid, syscall.SIGTERM); err != nil {
+	var regs Regs
+	if err := TraceRegs(pid, &regs); err != nil {
 		t.Fatal(err)
 	}
-	var status syscall.WaitStatus
-	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || status.Signal() != syscall.SIGTERM {
-		t.Errorf("status %#x, %v: expected its death by SIGTERM", status, err)
+	if err := TracePeek(pid, regs.Rsp); err != nil {
+		t.Errorf("looking at the stack: %v", err)
+	}
+	if err := TracePeek(pid, 16); err != syscall.EIO {
+		t.Errorf("looking at nothing: %v, expected EIO", err)
+	}
+	if !IsThread(pid, pid) || IsThread(os.Getpid(), pid) || !IsTracee(pid) || IsTracee(os.Getpid()) {
+		t.Error("alive, it is not its own process' thread and this one's tracee")
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	if stop, err := WaitLeaving(pid); err != nil || stop.Kind != Killed || !IsThread(pid, pid) || !IsTracee(pid) {
+		t.Errorf("%v, %v: expected it to be there until it is waited for", stop, err)
+	}
+	if stop, err := Wait(pid); err != nil || stop.Kind != Killed || IsTracee(pid) {
+		t.Errorf("%v, %v: expected it to be gone then", stop, err)
 	}
 }
 
@@ -360,9 +369,11 @@ func TestTraceAllocatesNothing(t *testing.T) {
 			func() error { return TraceSetNumber(pid, syscall.SYS_GETPID) },
 			func() error { return TraceCall(pid, 0) },
 			func() error { stop, err = Wait(pid); return err },
-			func() error { return TraceSetRegs(pid, &regs) },
-			func() error { return TraceSetIP(pid, regs.Rip-2) },
-			func() error { return TraceSetResult(pid, syscall.SYS_READ) },
+			func() error {
+				again := regs
+				again.Rip, again.Rax = regs.Rip-2, syscall.SYS_READ
+				return TraceSetRegs(pid, &again)
+			},
 			func() error { return TraceCall(pid, 0) },
 			func() error { stop, err = Wait(pid); return err },
 		} {

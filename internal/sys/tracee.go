@@ -33,11 +33,6 @@ func TraceSetResult(tid int, v int64) error {
 	return pokeUser(tid, unsafe.Offsetof(Regs{}.Rax), uint64(v))
 }
 
-// TraceSetIP writes rip: the address of the next instruction.
-func TraceSetIP(tid int, addr uint64) error {
-	return pokeUser(tid, unsafe.Offsetof(Regs{}.Rip), addr)
-}
-
 // pokeUser writes one general register (PTRACE_POKEUSER).
 func pokeUser(tid int, offset uintptr, v uint64) error {
 	return ptrace(unix.PTRACE_POKEUSR, tid, offset, uintptr(v))
