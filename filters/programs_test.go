@@ -153,7 +153,7 @@ func TestPathsAreNotEvaded(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("secret"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	filter := fmt.Sprintf("paths read=/usr,/lib,/lib64,/bin,/etc/ld.so.cache,/proc,/dev,%s write=%s relative=true", dir, dir)
+	filter := fmt.Sprintf("paths read=/usr,/lib,/lib64,/bin,/etc/ld.so.cache,/proc,/dev,%s,%s/f write=%[1]s,%[2]s/f relative=true", dir, root)
 	got := under(t, dir, []string{filter}, python, "-I", "-c", evasions, secret)
 	if got.out != "ok" || got.status != 0 {
 		t.Errorf("status %d, printed\n%s", got.status, got.out)
@@ -551,6 +551,15 @@ for s in spellings:
     attempt("chdir " + s, lambda: os.chdir(os.path.dirname(s)))
 attempt("symlink to its folder", lambda: os.symlink("..", "up"))
 attempt("symlink to the root", lambda: os.symlink("/", "up"))
+
+# a file that is listed, whose folder is not
+listed = os.path.dirname(here) + "/f"
+attempt("relative symlink at a listed name", lambda: os.symlink("out/secret", listed))
+os.symlink("out/secret", "relative")
+attempt("rename onto a listed name", lambda: os.rename("relative", listed))
+attempt("link onto a listed name", lambda: os.link("relative", listed, follow_symlinks=False))
+os.unlink("relative")
+attempt("read by a listed name", lambda: read(listed))
 attempt("mkdir", lambda: os.mkdir(out + "/d"))
 attempt("mknod", lambda: os.mknod(out + "/f"))
 attempt("rename into", lambda: (open("mine", "w").close(), os.rename("mine", out + "/mine")))
