@@ -29,6 +29,7 @@ var order = []string{
 	"internal/why",
 	"internal/effect",
 	"internal/golden",
+	"internal/kit",
 	"internal/sys",
 	"internal/engine",
 	"internal/serve",
