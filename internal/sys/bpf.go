@@ -20,11 +20,15 @@ const (
 	// ExemptLaunch is SECCOMP_EXTENDED_EXEMPT_LAUNCH: execve, execveat and seccomp
 	// of the installing thread are not the filter's until its first execve.
 	ExemptLaunch = 1 << 0
+	// JoinWaits is SECCOMP_EXTENDED_JOIN: the filter counts calls together with the
+	// eBPF filter that the same launch installed before it.
+	JoinWaits = 1 << 1
 )
 
 // ExtendedAttr is the kernel's struct seccomp_extended_attr. Size is its size.
 // The bitmaps name the calls of x86-64 and of i386 that the filter always
-// allows and need not see: call nr is bit nr%8 of byte nr/8.
+// allows and need not see: call nr is bit nr%8 of byte nr/8. WaitMS limits how long
+// a call waits because the filter asks for it; 0 is the kernel's 10 seconds.
 type ExtendedAttr struct {
 	Size       uint32
 	ProgFD     uint32
@@ -34,6 +38,8 @@ type ExtendedAttr struct {
 	Compat     *byte
 	NativeBits uint32
 	CompatBits uint32
+	WaitMS     uint32
+	Reserved2  uint32
 }
 
 // NewExtendedAttr asks for the program behind fd as a filter that sees every call.

@@ -63,7 +63,16 @@ func (o *StageOrder) Classic(insns []FilterInsn, flags uint) {
 // Extended adds an eBPF filter: the program behind fd, a descriptor of the
 // stage, with ExemptLaunch and with bitmaps as ExtendedAttr.Allow takes them.
 func (o *StageOrder) Extended(fd int, native, compat []byte) {
-	attr := NewExtendedAttr(fd, ExemptLaunch)
+	o.Ordering(fd, native, compat, Waits{})
+}
+
+// Waits is what a filter that orders calls is installed with: ExtendedAttr.WaitMS,
+// and JoinWaits or 0.
+type Waits struct{ MS, Flags uint32 }
+
+// Ordering is Extended for a filter that orders calls.
+func (o *StageOrder) Ordering(fd int, native, compat []byte, w Waits) {
+	attr := NewExtendedAttr(fd, ExemptLaunch|w.Flags)
 	le := binary.LittleEndian
 	var b []byte
 	for _, v := range []uint32{attr.Size, attr.ProgFD, attr.Flags, attr.Reserved} {
@@ -72,8 +81,10 @@ func (o *StageOrder) Extended(fd int, native, compat []byte) {
 	for _, bits := range [][]byte{native, compat} {
 		b = le.AppendUint64(b, o.add(bits))
 	}
-	b = le.AppendUint32(b, uint32(8*len(native)))
-	o.install(FlagExtended, le.AppendUint32(b, uint32(8*len(compat))))
+	for _, v := range []uint32{uint32(8 * len(native)), uint32(8 * len(compat)), w.MS, attr.Reserved2} {
+		b = le.AppendUint32(b, v)
+	}
+	o.install(FlagExtended, b)
 }
 
 func (o *StageOrder) install(flags uint, arg []byte) {

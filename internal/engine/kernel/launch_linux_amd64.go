@@ -3,6 +3,7 @@ package kernel
 import (
 	"os"
 	"os/exec"
+	"time"
 
 	"portcullis/internal/cbpf"
 	"portcullis/internal/engine/launch"
@@ -41,10 +42,23 @@ func (l *loaded) config(guards cbpf.Program) launch.Config {
 	for i, fd := range l.progs {
 		p := launch.Program{Name: l.names[i], Native: l.bitmaps[i].native, Compat: l.bitmaps[i].compat}
 		p.File = os.NewFile(uintptr(fd), p.Name)
+		p.Waits = l.order(i)
 		cfg.Programs = append(cfg.Programs, p)
 	}
 	l.progs = nil // the files own them
 	return cfg
+}
+
+// order is how the i-th program orders calls: together with those before it.
+func (l *loaded) order(i int) (w sys.Waits) {
+	if !l.waits {
+		return w
+	}
+	w.MS = uint32((l.limit + time.Millisecond - 1) / time.Millisecond)
+	if i > 0 {
+		w.Flags = sys.JoinWaits
+	}
+	return w
 }
 
 func closePrograms(cfg launch.Config) {

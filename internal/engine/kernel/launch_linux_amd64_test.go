@@ -147,7 +147,7 @@ func checkGlobals(t *testing.T, fd int, m *prog.Map) {
 
 // What the kernel has not is refused before it is asked.
 func TestUnsupportedHelpers(t *testing.T) {
-	for _, id := range []helper.ID{helper.SafeReadUser, helper.SafeReadUserStr, helper.WaitSyscall, helper.TracePrintk} {
+	for _, id := range []helper.ID{helper.SafeReadUser, helper.SafeReadUserStr, helper.TracePrintk} {
 		p := newAssembler().call(id).answer(abi.Allow).program("p")
 		p.Lines = []prog.Line{{File: "p.c", Line: 4}}
 		var u *UnsupportedError

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/prog"
@@ -96,6 +97,20 @@ func knowsBitmaps() bool {
 	return err != syscall.E2BIG // EBADF, or EACCES without no_new_privs
 }
 
+// knowsWaits tells whether filters of the kernel order calls.
+func knowsWaits() bool {
+	attr := sys.NewExtendedAttr(-1, sys.JoinWaits)
+	_, err := sys.InstallExtended(&attr, 0)
+	return err != syscall.EINVAL // EBADF, or EACCES without no_new_privs
+}
+
+func noWaits(p *prog.Program) error {
+	return &UnsupportedError{
+		What:   "program " + p.Name + ": bpf_wait_syscall",
+		Remedy: "boot the kernel that linux/build makes, or use the agent engine",
+	}
+}
+
 // loaded is a stack in the kernel: descriptors, all closed on exec.
 type loaded struct {
 	progs   []int
@@ -103,6 +118,8 @@ type loaded struct {
 	bitmaps []bitmaps // likewise
 	maps    map[*prog.Map]int
 	tails   []int // programs that tail calls go on in
+	waits   bool  // whether any of them orders calls
+	limit   time.Duration
 }
 
 // load loads filters in their order. Maps are shared by their identity. On an
@@ -112,6 +129,10 @@ func load(filters []filter) (*loaded, error) {
 		l := &loaded{maps: make(map[*prog.Map]int)}
 		cache := knowsBitmaps()
 		for _, f := range filters {
+			if l.waits = l.waits || f.waits; f.waits && !knowsWaits() {
+				l.close()
+				return nil, noWaits(f.program)
+			}
 			if err := l.addFilter(f); err != nil {
 				l.close()
 				return nil, err

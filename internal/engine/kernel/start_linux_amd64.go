@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"os/exec"
+	"time"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/cbpf"
@@ -18,16 +19,28 @@ import (
 // outlives this process. Errors are those of this package and of package launch,
 // or what cmd.Start would have returned of the target.
 func Start(stack []*split.Tree, guards cbpf.Program, cmd *exec.Cmd) error {
+	return StartWithin(0, stack, guards, cmd)
+}
+
+// StartWithin is Start with a limit for how long a call waits for others; 0 is the
+// kernel's.
+func StartWithin(limit time.Duration, stack []*split.Tree, guards cbpf.Program, cmd *exec.Cmd) error {
 	filters, err := newFilters(stack)
 	if err != nil {
 		return err
 	}
-	return start(filters, guards, cmd)
+	l, err := load(filters)
+	if err != nil {
+		return err
+	}
+	defer l.close() // the target must not reach them by way of this process
+	l.limit = limit
+	return l.launch(guards, cmd)
 }
 
-// Exec loads the filters of stack and executes path in place of this process,
-// under guards and stack; see launch.Exec.
-func Exec(stack []*split.Tree, guards cbpf.Program, path string, argv, env []string) error {
+// ExecWithin loads the filters of stack and executes path in place of this process,
+// under guards and stack, with a limit as that of StartWithin; see launch.Exec.
+func ExecWithin(limit time.Duration, stack []*split.Tree, guards cbpf.Program, path string, argv, env []string) error {
 	filters, err := newFilters(stack)
 	if err != nil {
 		return err
@@ -37,6 +50,7 @@ func Exec(stack []*split.Tree, guards cbpf.Program, path string, argv, env []str
 		return err
 	}
 	defer l.close()
+	l.limit = limit
 	return l.execute(guards, path, argv, env)
 }
 
@@ -48,6 +62,7 @@ func newFilters(stack []*split.Tree) ([]filter, error) {
 			if err := supported(v.Program()); err != nil {
 				return nil, err
 			}
+			filters[i].waits = filters[i].waits || asksFor(v.Program(), helper.Waits) >= 0
 		}
 		if err := holdsArrays(t.Verified()); err != nil {
 			return nil, err
@@ -62,6 +77,8 @@ type filter struct {
 	program *prog.Program
 	// verified is what program is of; nil if it has no tail calls.
 	verified *verify.Verified
+	// waits tells that it orders calls, or what it goes on in does.
+	waits bool
 	bitmaps
 }
 
@@ -95,6 +112,31 @@ func allowed(ranges []split.Range) []byte {
 // supported refuses what the patch series does not have, in better words than
 // the kernel's verifier.
 func supported(p *prog.Program) error {
+	pc := asksFor(p, helper.Pins)
+	if pc < 0 {
+		pc = callOf(p, func(sig *helper.Signature) bool { return sig.ID == helper.TracePrintk })
+	}
+	if pc < 0 {
+		return nil
+	}
+	sig, _ := helper.Lookup(helper.ID(p.Insns[pc].Imm))
+	where := p.LineOf(pc).String()
+	if where != "" {
+		where = " (" + where + ")"
+	}
+	return &UnsupportedError{
+		What:   "program " + p.Name + ": " + sig.Name + where,
+		Remedy: "this kernel's filters do without it",
+	}
+}
+
+// asksFor is the first call of a helper with an effect, or -1.
+func asksFor(p *prog.Program, effect helper.Effect) int {
+	return callOf(p, func(sig *helper.Signature) bool { return sig.Effect&effect != 0 })
+}
+
+// callOf is the first call of a helper that is so, or -1.
+func callOf(p *prog.Program, so func(*helper.Signature) bool) int {
 	for pc := 0; pc < len(p.Insns); pc++ {
 		in := p.Insns[pc]
 		if in.IsLoadImm64() {
@@ -104,17 +146,9 @@ func supported(p *prog.Program) error {
 		if in.Op != prog.OpCallInsn || in.Src != 0 {
 			continue
 		}
-		sig, known := helper.Lookup(helper.ID(in.Imm))
-		if known && (sig.Effect&(helper.Pins|helper.Waits) != 0 || sig.ID == helper.TracePrintk) {
-			where := p.LineOf(pc).String()
-			if where != "" {
-				where = " (" + where + ")"
-			}
-			return &UnsupportedError{
-				What:   "program " + p.Name + ": " + sig.Name + where,
-				Remedy: "this kernel's filters do without it",
-			}
+		if sig, known := helper.Lookup(helper.ID(in.Imm)); known && so(sig) {
+			return pc
 		}
 	}
-	return nil
+	return -1
 }

@@ -58,6 +58,14 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, tampered()...)
 		case "children":
 			seen = append(seen, children(24))
+		case "pgrp":
+			seen = append(seen, call(getpgrp, 0, 0, 0))
+		case "join":
+			seen = append(seen, joined())
+		case "orders":
+			seen = append(seen, orders()...)
+		case "hold":
+			seen = append(seen, hold())
 		case "fds":
 			seen = append(seen, descriptors())
 		case "thread":
@@ -71,6 +79,14 @@ func perform(words []string) (seen []string) {
 		default:
 			if strings.HasPrefix(word, "storm") {
 				seen = append(seen, storm(word)...)
+				continue
+			}
+			if how, is := strings.CutPrefix(word, "await-"); is {
+				seen = append(seen, await(how)...)
+				continue
+			}
+			if how, is := strings.CutPrefix(word, "inside-"); is {
+				seen = append(seen, inside(how))
 				continue
 			}
 			return append(seen, "what is "+word+"?")
@@ -250,5 +266,5 @@ func inPlace(words, seen []string) string {
 	if len(words) == 0 {
 		path = "/nothing/there"
 	}
-	return Exec(stack, cbpf.Program{}, path, append([]string{victimMark}, words...), nil).Error()
+	return ExecWithin(0, stack, cbpf.Program{}, path, append([]string{victimMark}, words...), nil).Error()
 }

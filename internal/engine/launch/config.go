@@ -31,6 +31,8 @@ type Program struct {
 	// Native and Compat are bitmaps of what it always allows; see
 	// sys.ExtendedAttr.
 	Native, Compat []byte
+	// Waits is for a program that orders calls.
+	Waits sys.Waits
 }
 
 func (c *Config) files() []*os.File {
