@@ -395,7 +395,7 @@ func TestUnprivileged(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: the other tests ran without it")
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.v", "-kit", *kit)
+	cmd := exec.Command("/proc/self/exe", "-test.v", made.Flag())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	cmd.Dir = "/"
 	out, err := cmd.CombinedOutput()

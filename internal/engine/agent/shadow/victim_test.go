@@ -3,7 +3,6 @@
 package shadow
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -18,51 +17,21 @@ import (
 
 	"portcullis/internal/abi"
 	"portcullis/internal/engine/launch"
+	"portcullis/internal/kit"
 	"portcullis/internal/sys"
 )
 
-// kit is where the victim is, for this binary run once more by another user.
-var kit = flag.String("kit", "", "directory with the victim; made if empty")
+// made is where the victim is.
+var made = kit.New()
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(runWithKit(m))
-}
-
-func runWithKit(m *testing.M) int {
-	if *kit != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "shadow")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = compile(dir)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "shadow: %v\n", err)
-		return 1
-	}
-	*kit = dir
-	return m.Run()
-}
-
-// compile makes the victim where every user can see it, if there is a compiler.
-func compile(dir string) error {
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
-	}
-	if _, err := exec.LookPath("gcc"); err != nil {
-		return nil
-	}
-	sources, err := filepath.Glob("testdata/*.c")
-	if err != nil {
-		return err
-	}
-	args := append([]string{"-O1", "-static", "-pthread", "-o", filepath.Join(dir, "victim")}, sources...)
-	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("gcc: %w: %s", err, out)
-	}
-	return nil
+	os.Exit(made.Main(m, func(dir string) error {
+		sources, err := filepath.Glob("testdata/*.c")
+		if err != nil {
+			return err
+		}
+		return kit.Compile(filepath.Join(dir, "victim"), sources...)
+	}))
 }
 
 // where the victim gets its slots: no other mapping of a static program is near.
@@ -112,10 +81,7 @@ type victim struct {
 // start launches the victim and traces it.
 func start(t testing.TB, rules []rule, mode string, args ...string) *victim {
 	t.Helper()
-	path := filepath.Join(*kit, "victim")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("needs gcc: it compiles the victim")
-	}
+	path := made.Compiled(t, "victim")
 	runtime.LockOSThread() // the kernel knows a tracer by its thread
 	t.Cleanup(runtime.UnlockOSThread)
 	v := &victim{t: t}

@@ -3,56 +3,23 @@
 package trace
 
 import (
-	"flag"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/kit"
 )
 
-// kit is where the victim is, for this binary run once more by another user.
-var kit = flag.String("kit", "", "directory with the victim; made if empty")
+// made is where the victim is.
+var made = kit.New()
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(runWithKit(m))
-}
-
-func runWithKit(m *testing.M) int {
-	if *kit != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "trace")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = compile(dir)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "trace: %v\n", err)
-		return 1
-	}
-	*kit = dir
-	return m.Run()
-}
-
-// compile makes the victim where every user can see it, if there is a compiler.
-func compile(dir string) error {
-	if err := os.Chmod(dir, 0o755); err != nil {
-		return err
-	}
-	if _, err := exec.LookPath("gcc"); err != nil {
-		return nil
-	}
-	out, err := exec.Command("gcc", "-O1", "-static", "-pthread", "-o", filepath.Join(dir, "victim"), "testdata/victim.c").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("gcc: %w: %s", err, out)
-	}
-	return nil
+	os.Exit(made.Main(m, func(dir string) error {
+		return kit.Compile(filepath.Join(dir, "victim"), "testdata/victim.c")
+	}))
 }
 
 // mode runs a mode of the victim under filters.
@@ -63,11 +30,7 @@ func mode(t *testing.T, filters, mode string) outcome {
 
 func victimPath(t testing.TB) string {
 	t.Helper()
-	path := filepath.Join(*kit, "victim")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("needs gcc: it compiles the victim")
-	}
-	return path
+	return made.Compiled(t, "victim")
 }
 
 // expect runs a mode of the victim and compares what came of it.

@@ -33,7 +33,7 @@ func withoutThreadDescriptors(t *testing.T) bool {
 		{Code: ret, K: uint32(abi.Errno(uint16(syscall.EINVAL)))},
 		{Code: ret, K: uint32(abi.Allow)},
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "-kit="+*kit)
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", made.Flag())
 	cmd.Env = append(os.Environ(), inner+"=1")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
