@@ -14,7 +14,8 @@ const WaitAny uint64 = 1 << 32
 func Dependent(nr uint32) bool {
 	switch nr {
 	case 0, 1, 17, 18, 19, 20, 295, 296, 327, 328, // read, write and their kin, on pipes and sockets
-		2, 85, 257, 437, // open, creat, openat, openat2, of a FIFO
+		2, 85, 257, 437, // open, creat, openat, openat2, of a FIFO or a leased file
+		76,              // truncate, of a leased file
 		7, 23, 270, 271, // poll, select, pselect6, ppoll
 		16,               // ioctl: the driver decides
 		34, 35, 230, 219, // pause, nanosleep, clock_nanosleep, restart_syscall

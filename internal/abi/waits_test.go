@@ -11,7 +11,7 @@ import (
 // dependent is the table by name.
 const dependent = `
 read write pread64 pwrite64 readv writev preadv pwritev preadv2 pwritev2
-open creat openat openat2 poll select pselect6 ppoll ioctl pause nanosleep clock_nanosleep
+open creat openat openat2 truncate poll select pselect6 ppoll ioctl pause nanosleep clock_nanosleep
 restart_syscall sendfile splice tee vmsplice copy_file_range connect accept accept4
 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg clone vfork clone3 execve execveat
 wait4 waitid semop semtimedop msgsnd msgrcv mq_timedsend mq_timedreceive fcntl flock ptrace
