@@ -53,7 +53,7 @@
  *   another mount namespace, handles. So are calls newer than this filter, with ENOSYS.
  *
  * Paths longer than 2047 bytes are refused, and those longer than 253 bytes that have
- * empty components, "." or "..". A list takes 32 entries, all three some 60 in all.
+ * empty components, "." or "..". A list takes 32 entries.
  *
  * Not asked about: the interpreter of a script and of a dynamic program, which the
  * kernel opens, and code that a program maps from what it may read; names of Unix
