@@ -9,7 +9,7 @@ DRAWS    ?= 2000
 GUSTS    ?= 12000
 TOOLS    := .cache/tools
 
-.PHONY: build test generate lint bench bench-kernel fuzz soak kernel clean
+.PHONY: build test generate lint bench bench-kernel fuzz soak selftests kernel clean
 
 build:
 	$(GO) build -o bin/portcullis ./cmd/portcullis
@@ -56,6 +56,10 @@ soak:
 	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
 	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
 	$(GO) test -count=$(SOAK) -p 1 -failfast -timeout 4h ./internal/attack ./internal/conformance ./internal/engine/...
+
+# The kernel's own tests of seccomp, in the guest.
+selftests:
+	PORTCULLIS_SELFTESTS=1 $(GO) test -v -run TestSelftests -timeout 3h ./internal/engine/kernel
 
 kernel:
 	linux/build
