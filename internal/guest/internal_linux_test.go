@@ -112,6 +112,19 @@ func TestMemoryOfFlavours(t *testing.T) {
 	}
 }
 
+// Coverage comes back by a shared directory, where that is asked for.
+func TestCovered(t *testing.T) {
+	t.Setenv(CoverEnv, "")
+	if cfg, args := covered(Config{}, []string{"-x"}); len(cfg.Share) != 0 || len(args) != 1 {
+		t.Errorf("%q, %q: nothing else expected", cfg.Share, args)
+	}
+	t.Setenv(CoverEnv, "/to")
+	cfg, args := covered(Config{Share: []string{"/mine"}}, []string{"-x"})
+	if got := strings.Join(append(cfg.Share, args...), " "); got != "/mine /to -test.gocoverdir=/to -x" {
+		t.Errorf("got %s", got)
+	}
+}
+
 // Each flavour's image is what its variable names, or what its build has made.
 func TestImages(t *testing.T) {
 	for f, env := range map[Flavour]string{Plain: KernelEnv, Debug: DebugKernelEnv} {

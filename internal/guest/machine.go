@@ -16,8 +16,8 @@ import (
 )
 
 // bootLimit is how long a guest may take until its init speaks. A second is
-// usual; an emulated guest on a loaded host takes many.
-const bootLimit = 3 * time.Minute
+// usual; an emulated guest on a host with twenty others at work has taken minutes.
+const bootLimit = 10 * time.Minute
 
 // machine is a running QEMU with the host's end of the port. Three goroutines
 // belong to it and end with QEMU: the one that waits for QEMU, the one that

@@ -38,6 +38,25 @@ type TB interface {
 	Skipf(format string, args ...any)
 }
 
+// CoverEnv names the environment variable with a directory that the guests of Test
+// leave their coverage in, beside what this binary's own run covers. The binary is
+// built with -cover, and its user in the guest may write there:
+//
+//	mkdir -m 777 /tmp/covered
+//	PORTCULLIS_GUEST_COVER=/tmp/covered go test -cover -coverpkg=./... ./internal/engine/kernel
+//	go tool covdata textfmt -i=/tmp/covered -o covered.txt
+const CoverEnv = "PORTCULLIS_GUEST_COVER"
+
+// covered has cfg and args leave coverage where CoverEnv says.
+func covered(cfg Config, args []string) (Config, []string) {
+	dir := os.Getenv(CoverEnv)
+	if dir == "" {
+		return cfg, args
+	}
+	cfg.Share = append(append([]string(nil), cfg.Share...), dir)
+	return cfg, append([]string{"-test.gocoverdir=" + dir}, args...)
+}
+
 // Test runs this test binary in a guest with args, such as "-test.run=^TestX$",
 // once as root and once as nobody; see TestIn.
 func Test(t TB, args ...string) {
@@ -57,6 +76,7 @@ func TestIn(t TB, cfg Config, uid int, args ...string) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Minute
 	}
+	cfg, args = covered(cfg, args)
 	log := &logWriter{t: t, prefix: user(uid)}
 	cmd := Command(cfg, Self, append([]string{"-test.v"}, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/tmp", "GOTRACEBACK=all"}
