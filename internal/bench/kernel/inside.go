@@ -138,21 +138,24 @@ func named(programs []*prog.Program, name string) *prog.Program {
 	return nil
 }
 
-// asRun measures a call under a filter as the command would install it. A spec
-// that begins with a slash is of a file of the lab.
+// filter loads and sets a filter. A spec that begins with a slash is of a file of the lab.
+func (o *order) filter(spec string, set []string) (*portcullis.Filter, error) {
+	if strings.HasPrefix(spec, "/") {
+		spec = o.Dir + spec
+	}
+	f, err := portcullis.Load(spec)
+	for i := 0; err == nil && i+1 < len(set); i += 2 {
+		err = f.Set(set[i], set[i+1])
+	}
+	return f, err
+}
+
+// asRun measures a call under a filter as the command would install it.
 func asRun(engine portcullis.Engine, spec, call string, set ...string) way {
 	return func(o *order) (float64, error) {
-		if strings.HasPrefix(spec, "/") {
-			spec = o.Dir + spec
-		}
-		f, err := portcullis.Load(spec)
+		f, err := o.filter(spec, set)
 		if err != nil {
 			return 0, err
-		}
-		for i := 0; i+1 < len(set); i += 2 {
-			if err := f.Set(set[i], set[i+1]); err != nil {
-				return 0, err
-			}
 		}
 		argv := o.argv("none", call)
 		cmd := portcullis.Command(argv[0], argv[1:]...)

@@ -111,7 +111,13 @@ func TestLacking(t *testing.T) {
 
 // Every row is measured by a way that there is.
 func TestWays(t *testing.T) {
-	for _, name := range append(append(names(counted()), names(clocked())...), unpatched()...) {
+	all := append(append(names(counted()), names(clocked())...), unpatched()...)
+	for _, s := range servers() {
+		for _, w := range serving() {
+			all = append(all, s.key(w))
+		}
+	}
+	for _, name := range all {
 		if ways()[name] == nil {
 			t.Errorf("no way %q", name)
 		}
@@ -166,4 +172,34 @@ func machine(t *testing.T, name string) *interp.Machine {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// A list to be searched ends with the calls of a server, and has room for no more.
+func TestSearched(t *testing.T) {
+	set := searched("read", "write")
+	values := make(map[string]string)
+	for i := 0; i < len(set); i += 2 {
+		values[set[i]] = set[i+1]
+	}
+	calls := strings.Split(values["call"], ",")
+	if len(calls) != 256 || calls[253] != "1023" || calls[254] != "0" || calls[255] != "1" || values["calls"] != "read,write" {
+		t.Errorf("got %q for %q", calls, values["calls"])
+	}
+	for _, name := range []string{"ignore0", "ignore1", "ignore2"} {
+		if got := strings.Split(values[name], ","); got[253] != "0" || got[254] != "0xffffffffffffffff" {
+			t.Errorf("%s: got %q", name, got[253:])
+		}
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	good := options{rounds: 1, calls: 1, parts: []string{"servers"}}
+	if err := good.check(); err != nil || good.wants("calls") || !good.wants("servers") {
+		t.Errorf("%v: expected servers alone", err)
+	}
+	for _, bad := range []options{{calls: 1}, {rounds: 1}, {rounds: 1, calls: 1, parts: []string{"server"}}} {
+		if bad.check() == nil {
+			t.Errorf("%+v was taken", bad)
+		}
+	}
 }

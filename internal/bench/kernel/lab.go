@@ -25,6 +25,8 @@ type lab struct {
 // Files of the lab.
 const (
 	callsFile  = "calls"      // calls.c, compiled
+	serveFile  = "serve"      // serve.c
+	askFile    = "ask"        // ask.c
 	listFile   = "listed.bpf" // libseccomp's program
 	listedFile = "listed.o"   // filters
 	heldFile   = "held.o"     // filters about paths
@@ -68,6 +70,8 @@ func (l *lab) fill(root string) error {
 	}
 	for _, from := range []string{
 		"internal/bench/kernel/testdata/" + listFile,
+		"internal/bench/kernel/testdata/" + rulesFile,
+		"internal/bench/testdata/filters/" + allowFile,
 		"internal/bench/testdata/filters/" + listedFile,
 		"internal/bench/testdata/filters/" + heldFile,
 	} {
@@ -79,7 +83,12 @@ func (l *lab) fill(root string) error {
 			return err
 		}
 	}
-	return compile(root, callsFile, filepath.Join(l.dir, callsFile), "-static")
+	for _, name := range []string{callsFile, serveFile, askFile} {
+		if err := compile(root, name, filepath.Join(l.dir, name), "-static"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // needError names a tool that is missing.
@@ -105,13 +114,20 @@ func compile(root, name, out string, flags ...string) error {
 	return nil
 }
 
+// requests are fewer than calls: each is many of them.
+func requests(o options) options {
+	o.calls = max(o.calls/10, 1)
+	o.rounds = max(o.rounds/4, 1)
+	return o
+}
+
 // limit is of a guest's life, far above what it takes.
 const limit = 20 * time.Minute
 
 // measure takes figures of ways in a guest of cfg.
-func (l *lab) measure(cfg guest.Config, ways []string) (results, error) {
+func (l *lab) measure(cfg guest.Config, o options, ways []string) (results, error) {
 	words, err := json.Marshal(order{
-		Dir: l.dir, Clock: clockOf(cfg), Calls: l.calls, Rounds: l.rounds, Ways: ways,
+		Dir: l.dir, Clock: clockOf(cfg), Calls: o.calls, Rounds: o.rounds, Ways: ways,
 	})
 	if err != nil {
 		return nil, err

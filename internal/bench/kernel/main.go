@@ -22,6 +22,11 @@
 //   - *Calls of no pair* are those that the built-in filter serialize has nothing to say
 //     about, while it orders two others.
 //
+// Of servers, instructions are counted for a request, its way through the network and
+// who asks included, on the one processor: what requests per second depend on, without
+// the load of the machine. The rules that are *searched* are those of the built-in filter
+// cache, with the calls of a request at the end of its list of 256.
+//
 // With -against, the same classic programs run on another kernel, of the same
 // configuration but without the patches: what the patches add where no eBPF filter is.
 package main
@@ -36,15 +41,59 @@ import (
 	"portcullis/internal/guest"
 )
 
-const usage = `usage: kernel [-rounds N] [-calls N] [-json] [-against IMAGE]
+const usage = `usage: kernel [-rounds N] [-calls N] [-json] [-against IMAGE] [SUBJECT]...
 
-Measures what filters cost in the kernel engine's guest: in instructions, and in wall
-time. Needs what a guest needs, and gcc.
+Measures what filters cost in the kernel engine's guest. The subjects, all without one:
+
+  calls      instructions of a call, against bars
+  patches    instructions of a call on an unpatched kernel, where -against names one
+  servers    instructions of a request to nginx and redis
+  wall       nanoseconds of a call
+
+Needs what a guest needs, and gcc; for servers nginx and redis.
 
   kernel                    as make bench-kernel does
   kernel -json >out.json    for a program to read
 
 `
+
+// part is what can be asked for by name.
+type part struct {
+	name string
+	run  func(*lab, *report) error
+}
+
+// parts are the subjects, in the order of the report.
+func parts() []part {
+	return []part{{"calls", (*lab).count}, {"patches", (*lab).compare}, {"servers", (*lab).serve}, {"wall", (*lab).clock}}
+}
+
+// check refuses what would measure nothing.
+func (o *options) check() error {
+	if o.rounds < 1 || o.calls < 1 {
+		return fmt.Errorf("-rounds %d, -calls %d: expected at least 1", o.rounds, o.calls)
+	}
+	for _, name := range o.parts {
+		known := false
+		for _, p := range parts() {
+			known = known || p.name == name
+		}
+		if !known {
+			return fmt.Errorf("no subject %q: there are calls, patches, servers and wall", name)
+		}
+	}
+	return nil
+}
+
+// wants tells whether a part is to be measured.
+func (o *options) wants(name string) bool {
+	for _, n := range o.parts {
+		if n == name {
+			return true
+		}
+	}
+	return len(o.parts) == 0
+}
 
 func main() {
 	guest.MaybeInit()
@@ -61,8 +110,9 @@ func main() {
 		flag.PrintDefaults()
 	}
 	flag.Parse()
-	if flag.NArg() > 0 || o.rounds < 1 || o.calls < 1 {
-		fmt.Fprintln(os.Stderr, "kernel: expected rounds and calls of at least 1, and no arguments")
+	o.parts = flag.Args()
+	if err := o.check(); err != nil {
+		fmt.Fprintf(os.Stderr, "kernel: %v\n", err)
 		os.Exit(2)
 	}
 	if *asJSON {
@@ -88,6 +138,7 @@ func end(err error) {
 type options struct {
 	rounds, calls int
 	against       string
+	parts         []string
 	text          io.Writer
 }
 
@@ -99,14 +150,13 @@ func run(o options) (*report, error) {
 	}
 	defer l.close()
 	r := newReport(o)
-	if err := l.count(r); err != nil {
-		return nil, fmt.Errorf("instructions: %w", err)
-	}
-	if err := l.compare(r); err != nil {
-		return nil, fmt.Errorf("against %s: %w", o.against, err)
-	}
-	if err := l.clock(r); err != nil {
-		return nil, fmt.Errorf("wall time: %w", err)
+	for _, p := range parts() {
+		if !o.wants(p.name) {
+			continue
+		}
+		if err := p.run(l, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
 	}
 	r.end()
 	return r, nil

@@ -6,7 +6,7 @@ import "portcullis/internal/guest"
 
 // count makes the table of instructions.
 func (l *lab) count(r *report) error {
-	got, err := l.measure(guest.Config{Clock: guest.Counted}, names(counted()))
+	got, err := l.measure(guest.Config{Clock: guest.Counted}, l.options, names(counted()))
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (l *lab) clock(r *report) error {
 	const passes = 3
 	best := make(results)
 	for i := 0; i < passes; i++ {
-		got, err := l.measure(guest.Config{}, names(clocked()))
+		got, err := l.measure(guest.Config{}, l.options, names(clocked()))
 		if err != nil {
 			return err
 		}
@@ -50,11 +50,11 @@ func (l *lab) compare(r *report) error {
 	if l.against == "" {
 		return nil
 	}
-	with, err := l.measure(guest.Config{Clock: guest.Counted}, unpatched())
+	with, err := l.measure(guest.Config{Clock: guest.Counted}, l.options, unpatched())
 	if err != nil {
 		return err
 	}
-	without, err := l.measure(guest.Config{Clock: guest.Counted, Kernel: l.against}, unpatched())
+	without, err := l.measure(guest.Config{Clock: guest.Counted, Kernel: l.against}, l.options, unpatched())
 	if err != nil {
 		return err
 	}

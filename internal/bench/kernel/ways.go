@@ -20,6 +20,8 @@ const (
 	extSet        = "eBPF, list of 200, gathered"
 	extCounter    = "eBPF, counter"
 	extCounterRun = "eBPF, counter, as run"
+	extSearch     = "eBPF, 256 rules searched"
+	extCache      = "eBPF, 256 rules searched, and remembered"
 	notifier      = "C notifier, counter"
 	agentCounter  = "agent, counter"
 	agentOthers   = "agent, serialize, calls of no pair"
@@ -37,7 +39,7 @@ func ways() map[string]way {
 	const ppid, pgid, open = "getppid", "getpgid", "openat"
 	counter, pin := "/"+listedFile+":counted", "/"+heldFile+":pin"
 	pair := []string{"first", pgid, "second", "getsid"}
-	return map[string]way{
+	all := map[string]way{
 		noFilter:      classic("none", ppid),
 		classicConst:  classic("allow", ppid),
 		classicBrief:  classic("brief", ppid),
@@ -49,6 +51,8 @@ func ways() map[string]way {
 		extSet:        alone(listedFile, "gathered", ppid),
 		extCounter:    alone(listedFile, "counted", ppid),
 		extCounterRun: asRun(portcullis.Kernel, counter, ppid),
+		extSearch:     asRun(portcullis.Kernel, "cache", ppid, append(searched(ppid), "remember", "false")...),
+		extCache:      asRun(portcullis.Kernel, "cache", ppid, searched(ppid)...),
 		notifier:      classic("notifier", ppid),
 		agentCounter:  asRun(portcullis.Agent, counter, ppid),
 		agentOthers:   asRun(portcullis.Agent, "serialize", ppid, pair...),
@@ -60,6 +64,12 @@ func ways() map[string]way {
 		kernelOpen:    asRun(portcullis.Kernel, pin, open),
 		agentOpen:     asRun(portcullis.Agent, pin, open),
 	}
+	for _, s := range servers() {
+		for name, w := range s.under() {
+			all[name] = w
+		}
+	}
+	return all
 }
 
 // counted are the ways of the table of instructions, by the way that each is held
@@ -77,6 +87,8 @@ func counted() []beside {
 		{extSet, noFilter},
 		{extCounter, noFilter},
 		{extCounterRun, noFilter},
+		{extSearch, noFilter},
+		{extCache, noFilter},
 		{notifier, noFilter},
 		{agentCounter, noFilter},
 		{agentOthers, noFilter},
