@@ -153,8 +153,6 @@ func (n *numbered) decide(leaves []split.Leaf) *Decision {
 	switch {
 	case guarded:
 		l = n.stricter(l, g)
-	case n.follows() && n.passes(l):
-		l = n.followed(l)
 	case observed(n.options.Observe, l):
 		l.Kind, l.Observed = split.Notify, true
 	}

@@ -48,18 +48,12 @@ func (s *spec) answer(d *abi.SeccompData) abi.Verdict {
 		return s.under(v, kind, abi.Errno(38))
 	case s.traced && (nr == 101 || nr == 56 && d.Args[0]&0x800000 != 0 || s.o.Slots == SlotsGuarded && remaps(d)):
 		return s.under(v, kind, abi.Errno(1))
-	case kind == split.Trace, s.traced && s.executes(d, v, kind):
+	case kind == split.Trace:
 		return abi.Trace | 0x5043
 	case kind == split.Notify || watched(s.o.Observe, v):
 		return abi.UserNotif
 	}
 	return v
-}
-
-// executes tells whether a call that its tracer has to follow may be made.
-func (s *spec) executes(d *abi.SeccompData, v abi.Verdict, kind split.Kind) bool {
-	allowed := kind == split.Notify || v == abi.Allow || v == abi.Log
-	return d.Arch == abi.ArchX86_64 && (d.Nr == 59 || d.Nr == 322) && (allowed || s.o.Observe == ObservePermissive)
 }
 
 // tracers is the answer to what a tracer makes a target do.

@@ -144,32 +144,6 @@ func reserved(nr uint32) (Leaf, bool) {
 	return l, true
 }
 
-// follows tells whether a tracer has to know of n's calls before they are made: of
-// those that execute a program, because the thread that does so takes over the number
-// of its process' first one.
-func (n *numbered) follows() bool {
-	exec := n.nr == number("execve") || n.nr == number("execveat")
-	return n.traced && n.arch == abi.ArchX86_64 && exec
-}
-
-// passes tells whether a call of leaf l may be made, with or without being asked.
-func (n *numbered) passes(l Leaf) bool {
-	return l.Kind == split.Notify || n.options.Observe == ObservePermissive ||
-		l.Kind == split.Static && (l.Verdict == abi.Allow || l.Verdict == abi.Log)
-}
-
-// followed is l for a tracer.
-func (n *numbered) followed(l Leaf) Leaf {
-	switch l.Kind {
-	case split.Static:
-		l = Leaf{Program: n.trees[0].name(), Why: split.Reason{Insn: -1, Text: "the tracer follows what executes programs"}}
-	case split.Notify:
-		l.Why.Text += "; the tracer follows what executes programs"
-	}
-	l.Kind = split.Trace
-	return l
-}
-
 // tracedNumbers are those at which something else is decided if the stack is traced:
 // for each named call, which of its arguments hold pointers.
 func tracedNumbers() []uint32 {
