@@ -139,11 +139,11 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 //
 // If the agent has decisions to make, this process becomes non-dumpable and the
 // parent of orphans (PR_SET_DUMPABLE and PR_SET_CHILD_SUBREAPER of prctl(2)). It
-// reaps those that a filter ever asked about. An orphan that ended without a call
-// to be decided looks like a command that this process started by itself, whose
-// status is not to be taken away, so it stays a zombie until this process ends: a
-// long-lived program whose commands leave many of these behind starts the commands
-// from a process of their own.
+// reaps those that it traces, or that a filter ever asked about. Another, that ended
+// without a call to be decided, looks like a command that this process started by
+// itself, whose status is not to be taken away, so it stays a zombie until this process
+// ends: a long-lived program whose commands leave many of these behind starts the
+// commands from a process of their own.
 //
 // Filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall), follow
 // forks (BPF_F_CLONE), or by their state answer with what only the kernel can carry out

@@ -27,7 +27,8 @@ var errNoFilters = &OptionError{"no filter given: expected at least one; to run 
 // supervises it where that is needed. cmd's pipes, context and streams work as
 // with its own Start; SysProcAttr.Chroot and Ptrace are refused. If the stack
 // keeps state, the calling process becomes non-dumpable and adopts orphaned
-// descendants (prctl(2)). Those that a filter ever asked about are reaped.
+// descendants (prctl(2)). Those that it traces, or that a filter ever asked about, are
+// reaped.
 //
 // Of others nothing is known, and once it has ended the kernel does not tell an
 // orphan from a command that this process started itself and has yet to wait for.
