@@ -45,7 +45,7 @@ func TestSoakStorms(t *testing.T) {
 
 func stormIn(t *testing.T, cfg guest.Config, uid, gusts int) {
 	if guest.Inside() {
-		t.Skip("boots a guest")
+		t.Skip("needs no guest: it boots one")
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, "storm")
