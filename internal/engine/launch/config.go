@@ -5,6 +5,7 @@ package launch
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"portcullis/internal/sys"
 )
@@ -20,6 +21,17 @@ type Config struct {
 	Token uint64
 	// Programs are exempt for the launch by the kernel.
 	Programs []Program
+	// Patience is how long a launch may take from when somebody else can trace its
+	// threads, and keep them from going on; 0 for 10 seconds.
+	Patience time.Duration
+}
+
+// patience is how long.
+func (c *Config) patience() time.Duration {
+	if c.Patience > 0 {
+		return c.Patience
+	}
+	return 10 * time.Second
 }
 
 // Program is an eBPF filter, loaded.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/sys"
@@ -28,7 +29,7 @@ func (s *Stage) InstallTraced(cfg Config, seize Seizer) (listener int, err error
 	listener, err = s.superviseTraced(&cfg, seize)
 	var ie *InstallError
 	switch {
-	case errors.As(err, &ie) && ie.Step == stepSeize:
+	case errors.As(err, &ie) && (ie.Step == stepSeize || ie.Err == errHeld):
 		s.abandonToTracer()
 		return -1, err
 	case err != nil:
@@ -62,13 +63,37 @@ func (s *Stage) superviseTraced(cfg *Config, seize Seizer) (listener int, err er
 	fd, err := s.receive(cfg)
 	closeListener(fd)
 	if err == nil {
-		err = s.seized(seize(s.cmd.Process.Pid, func() error { return s.admit(cfg.Token) }))
+		err = s.seized(s.pursue(cfg, seize))
 	}
 	if err != nil {
 		closeListener(listener)
 		return -1, err
 	}
 	return listener, nil
+}
+
+// pursue has seize admit the stage, or gives up. Another tracer may have the stage's other
+// thread, and let neither that go on nor the stage end; what waits for it then waits on.
+func (s *Stage) pursue(cfg *Config, seize Seizer) error {
+	last := make(chan struct{}, 1) // who takes the word has the last one
+	last <- struct{}{}
+	done := make(chan error, 1)
+	go func() {
+		done <- seize(s.cmd.Process.Pid, func() error { return s.admit(cfg.Token, last) })
+	}()
+	late := time.NewTimer(cfg.patience())
+	defer late.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-late.C:
+	}
+	select {
+	case <-last:
+		return &InstallError{stepTrace, errHeld}
+	case err := <-done:
+		return err
+	}
 }
 
 // seized says what an errno of a Seizer means.
@@ -80,12 +105,18 @@ func (s *Stage) seized(err error) error {
 }
 
 // admit makes a stage that the calling thread traces the target, or ends it.
-func (s *Stage) admit(token uint64) error {
+func (s *Stage) admit(token uint64, last <-chan struct{}) error {
 	t := &tracee{s.cmd.Process.Pid}
 	err := s.execute(t, token)
-	if err != nil {
-		t.end()
+	if err == nil {
+		select {
+		case <-last:
+			return nil
+		default:
+			err = &InstallError{stepTrace, errHeld}
+		}
 	}
+	t.end()
 	return err
 }
 
@@ -187,7 +218,7 @@ func (t *tracee) next() (sys.Stop, error) {
 	switch {
 	case err != nil:
 		return stop, t.failed("waitid", err)
-	case stop.Kind == sys.Ended, stop.Kind == sys.Killed, stop.Kind == sys.ExitStop:
+	case stop.Kind == sys.Ended, stop.Kind == sys.Killed:
 		return stop, &InstallError{stepTrace, errKilled}
 	}
 	return stop, nil
@@ -204,12 +235,10 @@ func (t *tracee) pass(stop sys.Stop) error {
 	return t.failed("PTRACE_SYSCALL", sys.TraceCall(t.pid, 0))
 }
 
-// end kills the tracee. Until it has ended, its number is its own. Where it stops at its
-// end, as no tracer of ours asks it to, a SIGKILL does not let it go.
+// end kills the tracee. Until it has ended, its number is its own.
 func (t *tracee) end() {
 	_ = syscall.Kill(t.pid, syscall.SIGKILL)
 	for {
-		_ = sys.TraceCont(t.pid, 0) // ESRCH: it is in no stop
 		stop, err := sys.WaitLeaving(t.pid)
 		if err != nil || stop.Kind == sys.Ended || stop.Kind == sys.Killed {
 			return
@@ -219,6 +248,9 @@ func (t *tracee) end() {
 
 // errKilled is a stage that has ended, or is about to.
 var errKilled = errors.New("it was killed before it executed the target")
+
+// errHeld is a stage that does not go on.
+var errHeld = errors.New("it does not go on: somebody else stops or traces it")
 
 // failed is nil for no error. A tracee that is not in its stop was killed.
 func (t *tracee) failed(step string, err error) error {

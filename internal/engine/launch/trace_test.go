@@ -32,7 +32,7 @@ type tracer struct {
 	done   chan struct{} // closed when the target has ended, or is not traced
 }
 
-const traced = sys.TraceExitKill | sys.TraceSysGood | sys.TraceExec | sys.TraceSeccomp | sys.TraceExit
+const traced = sys.TraceExitKill | sys.TraceSysGood | sys.TraceExec | sys.TraceSeccomp
 
 func newTracer() *tracer {
 	nothing := func(int) {}
@@ -173,7 +173,7 @@ func TestTracedFromTheStart(t *testing.T) {
 		if err := cmd.Wait(); err == nil || err.Error() != "exit status 9" {
 			t.Errorf("listen %v: %v, expected exit status 9", l, err)
 		}
-		if got, want := strings.Join(seen, ", "), "exec, call 102 with 7 after 7 bytes, exit, ended"; got != want {
+		if got, want := strings.Join(seen, ", "), "exec, call 102 with 7 after 7 bytes, ended"; got != want {
 			t.Errorf("listen %v: %s, expected %s", l, got, want)
 		}
 	}
@@ -348,23 +348,13 @@ func TestAttackerTracesFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		runtime.LockOSThread()
-		fmt.Println(sys.TraceSeize(pid, 0))
+		err = sys.TraceSeize(pid, 0)
+		_ = sys.TraceInterrupt(pid)
+		fmt.Println(err)
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		return
 	}
-	attack := func(pid int) (said string, end func()) {
-		cmd := exec.Command(self, "-test.run=^TestAttackerTracesFirst$")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("TRACE=%d", pid))
-		in, _ := cmd.StdinPipe()
-		out, _ := cmd.StdoutPipe()
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var line [256]byte
-		n, _ := out.Read(line[:])
-		said, _, _ = strings.Cut(string(line[:n]), "\n")
-		return said, func() { in.Close(); _ = cmd.Wait() }
-	}
+	attack := func(pid int) (said string, end func()) { return attacked(t, pid) }
 	if _, err := Resolve(); err != nil {
 		t.Fatal(err)
 	}
@@ -516,4 +506,67 @@ func TestTracedStageStops(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// attacked has another process trace a thread, and stop it, until end.
+func attacked(t *testing.T, tid int) (said string, end func()) {
+	t.Helper()
+	cmd := exec.Command(self, "-test.run=^TestAttackerTracesFirst$")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("TRACE=%d", tid))
+	in, _ := cmd.StdinPipe()
+	out, _ := cmd.StdoutPipe()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var line [256]byte
+	n, _ := out.Read(line[:])
+	said, _, _ = strings.Cut(string(line[:n]), "\n")
+	return said, func() { in.Close(); _ = cmd.Wait() }
+}
+
+// TestAttackerTracesTheOtherThread: the stage has two, and a tracer of one can keep the
+// other one from executing and from ending.
+func TestAttackerTracesTheOtherThread(t *testing.T) {
+	if _, err := Resolve(); err != nil {
+		t.Fatal(err)
+	}
+	cmd, unmarked := mark(t)
+	stage, err := Begin(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var end func()
+	tr := newTracer()
+	tr.before = func(pid int) {
+		said := ""
+		if said, end = attacked(t, otherThread(t, pid)); said != "<nil>" {
+			t.Skipf("needs to trace processes of the same user: %s", said)
+		}
+	}
+	go tr.run(cmd.Process.Pid)
+	cfg := allowing()
+	cfg.Listen, cfg.Patience = ListenProbe, 300*time.Millisecond
+	_, err = stage.InstallTraced(cfg, tr.seize)
+	if err == nil || !strings.Contains(err.Error(), "somebody else stops or traces it") {
+		t.Errorf("%v: expected that it does not go on", err)
+	}
+	end()
+	close(tr.begin)
+	<-tr.done
+	unmarked()
+}
+
+// otherThread is the thread of process pid that is not its first.
+func otherThread(t *testing.T, pid int) int {
+	t.Helper()
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil || len(tasks) != 2 {
+		t.Fatalf("%d threads, %v: expected two", len(tasks), err)
+	}
+	for _, task := range tasks {
+		if tid, _ := strconv.Atoi(task.Name()); tid != pid {
+			return tid
+		}
+	}
+	return 0
 }
