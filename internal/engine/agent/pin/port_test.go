@@ -28,7 +28,7 @@ type port struct {
 }
 
 // portFiles are what the process is made of, by their paths in the kernel's source.
-var portFiles = []string{"include/linux/seccomp_ebpf_args.h", "kernel/seccomp_ebpf_pin.h", "kernel/seccomp_ebpf_pin.c"}
+var portFiles = []string{"include/linux/seccomp_ebpf_args.h", "kernel/seccomp_ebpf_slot.h", "kernel/seccomp_ebpf_pin.h", "kernel/seccomp_ebpf_pin.c"}
 
 // startPort compiles the port and starts it.
 func startPort(t testing.TB) *port {
@@ -42,7 +42,7 @@ func startPort(t testing.TB) *port {
 	}
 	for _, name := range []string{
 		"linux/audit", "linux/bits", "linux/err", "linux/errno", "linux/kernel", "linux/minmax", "linux/mm", "linux/nospec",
-		"linux/overflow", "linux/seccomp", "linux/slab", "linux/string", "linux/types", "linux/uaccess", "asm/unistd",
+		"linux/overflow", "linux/seccomp", "linux/slab", "linux/string", "linux/types", "linux/uaccess", "asm/page", "asm/unistd",
 	} {
 		install(t, filepath.Join(dir, "include", filepath.FromSlash(name)+".h"), []byte("#include \"shim.h\"\n"))
 	}
@@ -89,14 +89,12 @@ func install(t testing.TB, path string, data []byte) {
 	}
 }
 
-// kernelSource is a file that one patch of linux/ adds.
+// kernelSource is a file that one patch adds, of linux/ or of what comes to that.
 func kernelSource(t testing.TB, name string) []byte {
 	t.Helper()
-	patches, err := filepath.Glob("../../../../linux/patches/*.patch")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range patches {
+	patches, _ := filepath.Glob("../../../../linux/patches/*.patch")
+	coming, _ := filepath.Glob("../../kernel/testdata/pins/*.patch")
+	for _, path := range append(patches, coming...) {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -242,7 +240,7 @@ func (k *placed) limited() bool {
 }
 
 // portPieces is how many the port has room for: SECCOMP_PIN_REGS and _NESTED.
-const portPieces = 6 + 512
+const portPieces = 6 + 1088
 
 // pair is a Set and its port, which are told the same.
 type pair struct {
@@ -514,4 +512,154 @@ func keepsItsWord(y *try, p *port) {
 		}
 	}
 	y.checkFailed(k)
+}
+
+// TestPortCases has what random calls seldom come to.
+func TestPortCases(t *testing.T) {
+	p := startPort(t)
+	long := strings.Repeat("x", 4096)
+	type read struct {
+		addr uint64
+		n    int
+		text bool
+	}
+	for _, k := range []struct {
+		name, call string
+		regs       [6]uint64
+		words      map[uint64]uint64
+		text       map[uint64]string
+		reads      []read
+	}{
+		{
+			"one string behind two arrays, read before the second", "execve",
+			[6]uint64{here, there, there + 64},
+			map[uint64]uint64{there: here + 16, there + 8: 0, there + 64: here + 16, there + 72: 0},
+			map[uint64]string{here: path("/bin/sh"), here + 16: path("argument")},
+			[]read{{there, 16, false}, {here + 16, 64, true}, {there + 64, 16, false}},
+		},
+		{
+			"one array twice", "execve",
+			[6]uint64{here, there, there},
+			map[uint64]uint64{there: here + 16, there + 8: 0},
+			map[uint64]string{here: path("/bin/sh"), here + 16: path("argument")},
+			[]read{{there, 16, false}, {here + 16, 64, true}},
+		},
+		{
+			"a path without an end, and behind it", "openat",
+			[6]uint64{3, here},
+			nil,
+			map[uint64]string{here: long},
+			[]read{{here, 4096, false}, {here, 4097, false}},
+		},
+		{
+			"a name without an end, and more of it", "removexattr",
+			[6]uint64{here, here + 9},
+			nil,
+			map[uint64]string{here: path("/x"), here + 9: long},
+			[]read{{here + 9, 512, true}, {here + 9, 600, false}, {here, 8, true}},
+		},
+		{
+			"a string that is cut", "prctl",
+			[6]uint64{15, here},
+			nil,
+			map[uint64]string{here: long},
+			[]read{{here, 16, true}, {here, 15, false}, {here + 3, 40, true}},
+		},
+		{
+			"in the midst of a string behind an array", "execve",
+			[6]uint64{here, there, 0},
+			map[uint64]uint64{there: here + 16, there + 8: here + 32, there + 16: 0},
+			map[uint64]string{here: path("/bin/sh"), here + 16: path("first"), here + 32: path("second")},
+			[]read{{there, 24, false}, {here + 16, 64, true}, {here + 18, 64, true}, {here + 35, 64, true}},
+		},
+		{
+			"a message, of which the middle is not there", "sendmsg",
+			[6]uint64{1, there},
+			map[uint64]uint64{
+				there: here, there + 8: 16, there + 16: there + 0x100, there + 24: 2, there + 32: here + 64, there + 40: 8, there + 48: 0,
+				there + 0x100: hole, there + 0x108: 8, there + 0x110: here + 128, there + 0x118: 600,
+			},
+			map[uint64]string{here: strings.Repeat("message", 200)},
+			[]read{{there, 56, false}, {here, 16, false}, {there + 0x100, 32, false}, {hole, 8, false}, {here + 128, 600, false}},
+		},
+		{
+			"a message without a name", "sendmsg",
+			[6]uint64{1, there},
+			map[uint64]uint64{there: 0, there + 16: there + 0x100, there + 24: 0, there + 32: 0, there + 40: 0, there + 48: 0},
+			nil,
+			[]read{{there, 56, false}, {0, 8, false}, {there + 0x100, 8, false}},
+		},
+		{"nothing that may be read", "read", [6]uint64{3, here, 9}, nil, map[uint64]string{here: long}, []read{{here, 1, false}}},
+		{"no argument", "getpid", [6]uint64{here}, nil, map[uint64]string{here: long}, []read{{here, 1, false}}},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			y := &pair{t: t, set: new(Set), port: p, call: byName(args.All(), k.call), regs: k.regs, mem: memory{}}
+			for at, v := range k.text {
+				y.mem.write(at, []byte(v))
+			}
+			for at, v := range k.words {
+				y.mem.word(at, v)
+			}
+			y.begin()
+			for _, r := range k.reads {
+				if _, _, err := y.read(make([]byte, r.n), r.addr, r.text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := y.finish(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestPortOtherTables asks about calls that the table does not know.
+func TestPortOtherTables(t *testing.T) {
+	p := startPort(t)
+	for _, d := range []abi.SeccompData{
+		{Nr: 5, Arch: abi.ArchI386, Args: [6]uint64{here}},
+		{Nr: 2 | abi.X32Bit, Arch: abi.ArchX86_64, Args: [6]uint64{here}},
+		{Nr: 420, Arch: abi.ArchX86_64, Args: [6]uint64{here}},
+		{Nr: -1, Arch: abi.ArchX86_64, Args: [6]uint64{here}},
+	} {
+		p.begin(&d, everything, &reader{memory: memory{}})
+		_, e := p.readString(make([]byte, 8), here)
+		if out := p.place(); e != 95 || !out.refused || out.err != maps.EFAULT {
+			t.Errorf("call %d: error %d, refused %v with %d", d.Nr, e, out.refused, out.err)
+		}
+	}
+}
+
+// TestPortCopiesWhatItIsTold leaves out what the mask does not name, and then fails.
+func TestPortCopiesWhatItIsTold(t *testing.T) {
+	p := startPort(t)
+	m := memory{}
+	m.write(here, []byte(path("/bin/sh")))
+	m.write(here+16, []byte(path("argument")))
+	m.word(there, here+16)
+	m.word(there+8, 0)
+	for _, k := range []struct {
+		name string
+		mask uint64
+		addr uint64
+		want maps.Errno
+		regs string
+	}{
+		{"the path alone", 1, here, maps.OK, "s"},
+		{"an array that is not copied", 1, there, 95, ".f"},
+		{"nothing", 0, here, 95, ""}, // and no slot to redirect to
+		{"the array, not what is behind, nor the path that could reach there", 3, here + 16, maps.E2BIG, "ff"},
+		{"the array and what is behind", 3 | 2<<6, here + 16, maps.OK, ".s"},
+	} {
+		d := abi.SeccompData{Nr: 59, Arch: abi.ArchX86_64, Args: [6]uint64{here, there}}
+		p.begin(&d, k.mask, &reader{memory: m})
+		if k.addr == here+16 {
+			p.read(make([]byte, 16), there)
+		}
+		_, e := p.readString(make([]byte, 64), k.addr)
+		out := p.place()
+		if got := redirected(out.Redirects); e != k.want || got != k.regs || (out.err != maps.OK) != (k.regs == "") {
+			t.Errorf("%s: error %d, registers %q, refused with %d", k.name, e, got, out.err)
+		}
+	}
 }
