@@ -56,8 +56,9 @@ func inside(text string, w io.Writer) error {
 		}
 		v, err := way(&o)
 		var unsupported *kernel.UnsupportedError
+		var unserved *unservedError
 		switch {
-		case errors.As(err, &unsupported):
+		case errors.As(err, &unsupported), errors.As(err, &unserved):
 			got[name] = result{Lacking: err.Error()}
 		case err != nil:
 			return fmt.Errorf("%s: %w", name, err)

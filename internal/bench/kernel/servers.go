@@ -150,10 +150,20 @@ func (s server) measure(o *order, start func(argv []string) (func(), error)) (fl
 	}
 	defer end()
 	cmd := exec.Command(filepath.Join(o.Dir, askFile), strconv.Itoa(s.port), s.manner, strconv.Itoa(o.Calls), strconv.Itoa(o.Rounds))
-	cmd.Stderr = os.Stderr
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
 	out, err := cmd.Output()
-	return figureOf(out, err)
+	if err != nil {
+		return 0, &unservedError{strings.TrimSpace(complaint.String())}
+	}
+	return figureOf(out, nil)
 }
+
+// unservedError says that a server does not serve under a filter: a policy may be for
+// another one.
+type unservedError struct{ why string }
+
+func (e *unservedError) Error() string { return "does not serve: " + e.why }
 
 // startPlain starts a server behind words, of which files are the lab's.
 func (o *order) startPlain(words, argv []string) (func(), error) {
