@@ -21,6 +21,7 @@ import (
 // verifier or the splitter panic: damaged objects are refused with an error of
 // one line, or are filters that can be checked.
 func TestHostileObjects(t *testing.T) {
+	t.Parallel()
 	damaged := 0
 	for seed := int64(0); seed < 600; seed++ {
 		rng := rand.New(rand.NewSource(seed))
@@ -79,6 +80,7 @@ func survives(t *testing.T, name string, data []byte) bool {
 // TestHostileValues attacks the promise that whatever is given to Set is a value
 // of the variable or an error.
 func TestHostileValues(t *testing.T) {
+	t.Parallel()
 	values := []string{
 		"", " ", "-", "+", "-1", "0x", "0xfffffffffffffffff", "1e9", "١", "true", "\x00", "execve,", ",",
 		"-execve", "+nosuchcall", strings.Repeat("9", 1<<16), strings.Repeat("execve,", 1<<14), "18446744073709551615", "🜂",

@@ -20,6 +20,10 @@ func noExec() []string {
 	return []string{"execve EPERM", "execveat EPERM", "token -1 EPERM", "empty path EPERM", "fork EPERM", "vfork EPERM"}
 }
 
+// traced is a stack whose target is launched by a tracer: it shows itself to that, which
+// puts the token into it. What the attacks open is not judged.
+const traced = "pinned:structures; no-exec"
+
 // TestLaunchIsOnce attacks the promise that only the launch is exempt: whoever
 // executes again is denied, whatever stands in execveat's last register, on
 // stacks that the kernel decides and on such that the supervisor does.
@@ -27,6 +31,9 @@ func TestLaunchIsOnce(t *testing.T) {
 	expect(t, "no-exec", "again", noExec()...)
 	expect(t, "count-exec max=0", "again", noExec()...)
 	expect(t, "no-exec; global-count", "again", noExec()...)
+	for _, stack := range []string{traced, "pinned:paths; no-exec"} {
+		expect(t, stack, "again", noExec()...)
+	}
 }
 
 // TestTokenIsNotLeftBehind attacks the promise that the launch's token is known
@@ -34,6 +41,7 @@ func TestLaunchIsOnce(t *testing.T) {
 // registers, stack, data, vdso and in /proc as one.
 func TestTokenIsNotLeftBehind(t *testing.T) {
 	expect(t, "no-exec", "find-token", "tried much, not found")
+	expect(t, traced, "find-token", "tried much, not found")
 }
 
 // TestTokenIsFoundWhereItIs shows that the attack above would find a token: in
@@ -58,7 +66,7 @@ func TestFilterCannotBeRead(t *testing.T) {
 // itself started with, so that is put aside first.
 func TestNoDescriptorIsInherited(t *testing.T) {
 	putAsideInherited()
-	for _, stack := range []string{"no-exec", "count-exec"} {
+	for _, stack := range []string{"no-exec", "count-exec", traced} {
 		expect(t, stack, "files", "0 1 2")
 		cmd := command(t, stack, attacker(t), "files")
 		cmd.ExtraFiles = []*os.File{os.Stdin, nil, os.Stdin}
@@ -122,7 +130,7 @@ func ignored(t *testing.T) string {
 // TestSetuidGainsNothing attacks the promise that no program gives a target
 // another identity.
 func TestSetuidGainsNothing(t *testing.T) {
-	setuid := filepath.Join(*kit, "setuid")
+	setuid := made.File("setuid")
 	if info, err := os.Stat(setuid); err != nil || info.Mode()&os.ModeSetuid == 0 || os.Getuid() == 0 {
 		t.Skip("runs in TestAsNobody, which root starts")
 	}

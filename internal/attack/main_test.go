@@ -6,9 +6,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,11 +20,12 @@ import (
 	"portcullis"
 	"portcullis/filters/testdata"
 	"portcullis/internal/engine/target"
+	"portcullis/internal/kit"
 )
 
-// kit is where attacker and suite are. The suite runs once more as nobody: this
-// binary again, told where.
-var kit = flag.String("kit", "", "directory with the attacker; made if empty")
+// made is where attacker and suite are. The suite runs once more as nobody:
+// this binary again, told where.
+var made = kit.New()
 
 // The first argument of this binary where it is not a test: a supervisor that
 // may die, or a process that becomes the attacker.
@@ -37,66 +38,37 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 3 && (os.Args[1] == supervise || os.Args[1] == become) {
 		os.Exit(supervisor(os.Args[1], os.Args[2], os.Args[3:]))
 	}
-	flag.Parse()
-	os.Exit(runWithKit(m))
+	os.Exit(made.Main(m, fill))
 }
 
-func runWithKit(m *testing.M) int {
-	if *kit != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "attack")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = makeKit(dir)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "attack: %v\n", err)
-		return 1
-	}
-	*kit = dir
-	return m.Run()
-}
-
-// makeKit puts what the suite needs where every user can see it. Without a C
-// compiler there is no attacker, and the tests that need it skip.
-func makeKit(dir string) error {
-	if err := os.Chmod(dir, 0o755); err != nil {
+// fill puts what the suite needs where every user can see it. Without a C compiler
+// there is no attacker, and the tests that need it skip.
+func fill(dir string) error {
+	if err := kit.CopySelf(filepath.Join(dir, "suite")); err != nil {
 		return err
-	}
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "suite"), self, 0o755)
-	}
-	if err != nil {
-		return err
-	}
-	if _, err := exec.LookPath("gcc"); err != nil {
-		return nil
 	}
 	sources, err := filepath.Glob("testdata/*.c")
 	if err != nil {
 		return err
 	}
 	// The entry point keeps the registers that the launch leaves behind.
-	args := append([]string{"-O1", "-static", "-pthread", "-Wl,-e,entry", "-o", filepath.Join(dir, "attacker")}, sources...)
-	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("gcc: %w: %s", err, out)
+	path := filepath.Join(dir, "attacker")
+	if err := kit.Compile(path, append([]string{"-Wl,-e,entry"}, sources...)...); err != nil {
+		return err
 	}
-	return makeSetuid(dir)
+	return makeSetuid(path, filepath.Join(dir, "setuid"))
 }
 
 // makeSetuid makes a copy of the attacker that would run as root, if this is root.
-func makeSetuid(dir string) error {
-	if os.Getuid() != 0 {
+func makeSetuid(attacker, path string) error {
+	data, err := os.ReadFile(attacker)
+	if os.Getuid() != 0 || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "attacker"))
-	if err != nil {
-		return err
+	if err == nil {
+		err = os.WriteFile(path, data, 0o755)
 	}
-	path := filepath.Join(dir, "setuid")
-	if err := os.WriteFile(path, data, 0o755); err != nil {
+	if err != nil {
 		return err
 	}
 	return os.Chmod(path, 0o755|os.ModeSetuid)
@@ -105,11 +77,7 @@ func makeSetuid(dir string) error {
 // attacker is the path of the compiled attacker.
 func attacker(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(*kit, "attacker")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("needs gcc: it compiles the attacker")
-	}
-	return path
+	return made.Compiled(t, "attacker")
 }
 
 // patience is how long an attack may take before it counts as a hang.
@@ -253,7 +221,7 @@ func apart(t *testing.T, how, stack string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(*kit, "suite"),
+	cmd := exec.CommandContext(ctx, made.File("suite"),
 		append([]string{how, stack, attacker(t)}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, io.Discard // a killed Go program prints its stacks

@@ -214,7 +214,8 @@ func (a *assault) pinned(t *testing.T, dir string, n int) score {
 		t.Errorf("%v: expected the attack to end well", err)
 	}
 	nobodyLeft(t, cmd.Process.Pid)
-	if after := descriptorNames(t); len(after) > len(before) {
+	// One more is the command's own pidfd, which os closes when it collects the Process.
+	if after := descriptorNames(t); len(after) > len(before)+1 {
 		t.Errorf("descriptors before: %q, after: %q: expected none to be left", before, after)
 	}
 	for _, line := range w.rest {
@@ -309,21 +310,42 @@ func TestHeldUpTracer(t *testing.T) {
 // TestStarvedSupervisorPins attacks pinned reads while the supervisor has hardly a
 // descriptor left: what it cannot pin is denied, and who cannot be watched dies.
 func TestStarvedSupervisorPins(t *testing.T) {
-	dir, before := arena(t), len(descriptorNames(t))
-	for spare := 1; spare <= 9; spare += 2 {
+	dir, free, starved, fed := arena(t), lowestFree(t), 0, 0
+	for _, spare := range []int{1, 3, 5, 8, 30} {
 		for _, name := range []string{"crowd", "short-lives", "exec", "premap"} {
 			a := assault{name, "paths", tasks, 0}
-			got := a.starved(t, dir, uint64(before+spare))
-			t.Logf("attack %s with %d descriptors: pinned won %d of %d, of which %d passed", name, spare, got.won, got.attempts, got.passed)
-			if got.won != 0 {
-				t.Errorf("%+v: expected none to win", got)
+			got, killed := a.starved(t, dir, uint64(free+spare))
+			t.Logf("attack %s with %d descriptors: pinned won %d of %d, of which %d passed, killed %v",
+				name, spare, got.won, got.attempts, got.passed, killed)
+			if got.won != 0 || got.attempts == 0 && !killed {
+				t.Errorf("%+v: expected attempts, and none to win", got)
+			}
+			if got.passed > 0 {
+				fed++
+			} else {
+				starved++
 			}
 		}
 	}
+	if starved == 0 || fed == 0 {
+		t.Errorf("in %d attacks nothing passed, in %d something: expected the limit to matter to some", starved, fed)
+	}
 }
 
-// starved attacks ours under a limit of open files that only this process has.
-func (a *assault) starved(t *testing.T, dir string, limit uint64) score {
+// lowestFree is the number that a next descriptor would get.
+func lowestFree(t *testing.T) int {
+	t.Helper()
+	fd, err := syscall.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Close(fd)
+	return fd
+}
+
+// starved attacks ours under a limit of open files that only this process has, and tells
+// whether the target was killed.
+func (a *assault) starved(t *testing.T, dir string, limit uint64) (got score, killed bool) {
 	t.Helper()
 	w := newWatch(t)
 	defer w.close()
@@ -332,12 +354,16 @@ func (a *assault) starved(t *testing.T, dir string, limit uint64) score {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	restore := lower(t, syscall.RLIMIT_NOFILE, limit)
+	waitStarved(t, cmd, limit)
+	nobodyLeft(t, cmd.Process.Pid)
+	return w.score(), target.ExitStatus(cmd.ProcessState) == 128+int(syscall.SIGKILL)
+}
+
+func waitStarved(t *testing.T, cmd *portcullis.Cmd, limit uint64) {
+	t.Helper()
+	defer lower(t, syscall.RLIMIT_NOFILE, limit)()
 	_ = cmd.Wait() // it may have been killed
 	await(t, cmd.Done())
-	restore()
-	nobodyLeft(t, cmd.Process.Pid)
-	return w.score()
 }
 
 // lower sets a limit of this process and returns what sets it back.
@@ -363,7 +389,7 @@ func (a *assault) orphaned(t *testing.T, dir string, n int) score {
 	t.Helper()
 	w := newWatch(t)
 	defer w.close()
-	cmd := exec.CommandContext(w.ctx, filepath.Join(*kit, "suite"),
+	cmd := exec.CommandContext(w.ctx, made.File("suite"),
 		supervise, policies()[a.policy], attacker(t), "toctou", a.name, strconv.Itoa(n), strconv.Itoa(n))
 	cmd.Dir, cmd.Stdout, cmd.WaitDelay = dir, w, patience
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

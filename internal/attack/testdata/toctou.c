@@ -249,7 +249,7 @@ static void extend(struct area *found, const char *line)
 		found->end = end;
 }
 
-struct area find_slots(void)
+struct area look_for_slots(void)
 {
 	enum { ROOM = 1 << 20 };
 	struct area found = { NULL, NULL };
@@ -264,6 +264,15 @@ struct area find_slots(void)
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
 		extend(&found, line);
 	munmap(text, ROOM);
+	return found;
+}
+
+struct area find_slots(void)
+{
+	struct area found = look_for_slots();
+
+	if (!tally->supervisor && !found.start)
+		say("no slots\n"); // then an attack on them would be none
 	return found;
 }
 

@@ -136,8 +136,10 @@ static void disagree(char *page)
 {
 	struct area slots;
 
-	open_path(page);
-	slots = find_slots();
+	do { // who was denied has none
+		open_path(page);
+		slots = look_for_slots();
+	} while (!tally->supervisor && !slots.start && more());
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 5),
@@ -160,6 +162,8 @@ static void nested_filter(void)
 {
 	char *p = shared_page();
 
+	open_path(p);
+	find_slots();
 	beside(flip, p);
 	for (size_t i = 0; more(); i++) {
 		acting = actions[i % (sizeof(actions) / sizeof(*actions))];
