@@ -195,13 +195,10 @@ func TestAuditedRedis(t *testing.T) {
 // playRedis reads and writes, saves from a forked child, and has another server
 // read what was saved.
 func playRedis(t *testing.T, place string, seen *tally) (answers []string) {
-	args := []string{
-		"--port", "0", "--unixsocket", filepath.Join(place, "sock"), "--dir", place,
-		"--save", "", "--appendonly", "yes", "--daemonize", "no",
-	}
-	s := serve(t, place, seen, "redis-server", args...)
+	args := redisServer(place, "--appendonly", "yes")
+	s := serve(t, place, seen, args[0], args[1:]...)
 	s.await(t, "eady to accept connections")
-	r := newRedis(t, filepath.Join(place, "sock"))
+	r := newRedis(t, place)
 	for _, c := range []string{
 		"PING", "SET k v", "GET k", "GET none", "INCRBY n 41", "INCR n", "INCR k", "RPUSH l a b c d", "LRANGE l 1 2",
 		"MULTI", "HSET h f 1", "APPEND k " + strings.Repeat("x", 9000), "EXEC", "STRLEN k", "NOTHING",
@@ -217,66 +214,12 @@ func playRedis(t *testing.T, place string, seen *tally) (answers []string) {
 	fmt.Fprint(r.conn, "SHUTDOWN NOSAVE\r\n")
 	answers = append(answers, s.end(regexp.MustCompile(` # |\* Background saving`))...)
 
-	s = serve(t, place, nil, "redis-server", append(args, "--appendonly", "no")...)
+	s = serve(t, place, nil, args[0], append(args[1:], "--appendonly", "no")...)
 	s.await(t, "eady to accept connections")
-	r = newRedis(t, filepath.Join(place, "sock"))
+	r = newRedis(t, place)
 	for _, c := range []string{"DBSIZE", "GET n", "LRANGE l 0 -1", "STRLEN k", "HGETALL h"} {
 		answers = append(answers, c+" saved: "+r.ask(t, c))
 	}
 	s.signal(syscall.SIGTERM)
 	return append(answers, s.end(regexp.MustCompile("^$"))...)
-}
-
-// redis speaks to a redis server.
-type redis struct {
-	conn net.Conn
-	in   *bufio.Reader
-}
-
-func newRedis(t *testing.T, socket string) *redis {
-	t.Helper()
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &redis{conn, bufio.NewReader(conn)}
-}
-
-func (r *redis) ask(t *testing.T, line string) string {
-	t.Helper()
-	fmt.Fprintf(r.conn, "%s\r\n", line)
-	reply, err := r.reply()
-	if err != nil {
-		t.Fatalf("%s: %v", line, err)
-	}
-	return reply
-}
-
-// reply reads one reply of any kind.
-func (r *redis) reply() (string, error) {
-	line, err := r.in.ReadString('\n')
-	if line = strings.TrimSpace(line); err != nil || line == "" {
-		return line, err
-	}
-	n := 0
-	fmt.Sscan(line[1:], &n)
-	switch line[0] {
-	case '$':
-		if n < 0 {
-			return "none", nil
-		}
-		data := make([]byte, n+2)
-		_, err := io.ReadFull(r.in, data)
-		return string(data[:n]), err
-	case '*':
-		var all []string
-		for ; n > 0 && err == nil; n-- {
-			var one string
-			one, err = r.reply()
-			all = append(all, one)
-		}
-		return fmt.Sprintf("%q", all), err
-	}
-	return line, nil
 }

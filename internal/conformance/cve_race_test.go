@@ -1,31 +1,16 @@
 package conformance
 
 import (
-	_ "embed"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
 
-//go:embed testdata/cve.c
-var holds []byte
-
-// holder compiles the program that holds one call and makes another beside it.
+// holder is the program that holds one call and makes another beside it.
 func holder(t *testing.T) string {
 	t.Helper()
-	need(t, "gcc")
-	dir := t.TempDir()
-	path := filepath.Join(dir, "cve")
-	if err := os.WriteFile(path+".c", holds, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("gcc", "-O1", "-static", "-pthread", "-o", path, path+".c").CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v: %s", err, out)
-	}
-	return path
+	return made.Compiled(t, "holder")
 }
 
 // beside is one call that is held, and another that threads make meanwhile; open is

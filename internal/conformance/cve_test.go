@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bytes"
+	"encoding/json"
 	"os/exec"
 	"strings"
 	"testing"
@@ -344,9 +345,11 @@ func TestMitigationsAreAllHere(t *testing.T) {
 	}
 }
 
+type way struct{ name, text string }
+
 // ways are how the calls of a pattern can be spread over a process tree; %B stands
 // for those that come before, %T for the trigger.
-var ways = []struct{ name, text string }{
+var ways = []way{
 	{"parent's trigger", "if os.fork() == 0:\n    exec(\"\"\"%B\"\"\"); os._exit(0)\nos.wait()\n%T"},
 	{"exec between", `
 %B
@@ -361,14 +364,21 @@ for part in ("""%B""", """%T"""):
 
 const inOne = "%B\n%T"
 
+// both are the first two ways in one.
+const both = `
+if os.fork() == 0:
+    exec("""%B"""); os._exit(0)
+os.wait()
+os.execv("/usr/bin/python3", ["python3", "-ISc", os.environ["PRELUDE"] + """%T"""])`
+
 // ways are those that a run takes: one, where nothing is remembered that a fork
-// could lose, and in a short run the two that lose most.
-func (m *mitigation) ways() []struct{ name, text string } {
+// could lose, and in a short run what loses most.
+func (m *mitigation) ways() []way {
 	switch {
 	case m.before == "":
 		return ways[:1]
 	case testing.Short():
-		return ways[:2]
+		return []way{{"parent's trigger, exec between", both}}
 	}
 	return ways
 }
@@ -436,19 +446,51 @@ func needsTracer(t *testing.T, filter string) bool {
 	return r.Traced
 }
 
+// eachApart runs the programs that its arguments are, each in a child that has a
+// directory of its own, and prints what each printed and its status, one line of JSON.
+const eachApart = `
+import json, sys
+for i, program in enumerate(sys.argv[1:]):
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(w, 1); os.dup2(w, 2); os.close(r); os.close(w)
+        os.environ["HOME"] += "/%d" % i
+        os.mkdir(os.environ["HOME"])
+        exec(program)
+        sys.exit(0)
+    os.close(w)
+    with os.fdopen(r) as f: out = f.read()
+    print(json.dumps({"Out": out.strip(), "Status": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}), flush=True)
+`
+
 // TestMitigationsMatter makes the patterns without a filter: what stops them under
 // one has to be the filter, and not the kernel.
 func TestMitigationsMatter(t *testing.T) {
 	need(t, python)
-	for _, m := range enforced(t) {
-		cmd := exec.Command(python, "-ISc", prelude+m.spread(inOne))
-		cmd.Env = []string{"HOME=" + t.TempDir()}
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		err := cmd.Run()
-		got := strings.TrimSpace(out.String())
-		if err != nil || got == m.want {
-			t.Errorf("%s: without it printed %q (%v): expected another answer", m.name(), got, err)
+	ms := enforced(t)
+	cmd := exec.Command(python, "-ISc", prelude+eachApart)
+	for _, m := range ms {
+		cmd.Args = append(cmd.Args, m.spread(inOne))
+	}
+	cmd.Env = []string{"HOME=" + t.TempDir()}
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, errs.String())
+	}
+	answers := json.NewDecoder(bytes.NewReader(out))
+	for _, m := range ms {
+		var got struct {
+			Out    string
+			Status int
+		}
+		if err := answers.Decode(&got); err != nil {
+			t.Fatalf("%s: %v", m.name(), err)
+		}
+		if got.Status != 0 || got.Out == m.want {
+			t.Errorf("%s: without it printed %q (status %d): expected another answer", m.name(), got.Out, got.Status)
 		}
 	}
 }

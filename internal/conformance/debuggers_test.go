@@ -21,7 +21,12 @@ var debuggers = []struct {
 
 // TestDebuggersWork has them work under filters that decide statically and by state.
 func TestDebuggersWork(t *testing.T) {
-	for _, d := range debuggers {
+	all := debuggers
+	if *engine != "agent" {
+		all = all[:1] // in a guest the other one takes long to start
+	}
+	for _, d := range all {
+		d := d
 		t.Run(d.name, func(t *testing.T) {
 			need(t, d.name)
 			got := run(t, command(t, []string{"count calls=execve,openat max=1000000", "allow"}, d.name, d.args...))
@@ -36,6 +41,7 @@ func TestDebuggersWork(t *testing.T) {
 // and a debugger says so instead of running the program unseen.
 func TestDebuggersAreRefused(t *testing.T) {
 	for _, d := range debuggers {
+		d := d
 		t.Run(d.name, func(t *testing.T) {
 			need(t, d.name)
 			filters := []string{"count-process calls=getppid max=1000000"}

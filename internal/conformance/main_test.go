@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,76 +15,55 @@ import (
 	"portcullis"
 	"portcullis/filters/testdata"
 	"portcullis/internal/guest"
+	"portcullis/internal/kit"
 )
 
 // The suite runs in three places: here, here as nobody, and in guests. The
-// latter two are this binary again, told where the victim is and who enforces.
+// latter two are this binary again, told where the victims are and who enforces.
 var (
-	kit    = flag.String("kit", "", "directory with the victim and the filters; made if empty")
+	made   = kit.New()
 	engine = flag.String("engine", "agent", "engine the suite runs on")
 )
 
 func TestMain(m *testing.M) {
 	guest.MaybeInit()
-	flag.Parse()
-	os.Exit(runWithKit(m))
+	os.Exit(made.Main(m, fill))
 }
 
-func runWithKit(m *testing.M) int {
-	if *kit != "" {
-		return m.Run()
-	}
-	dir, err := os.MkdirTemp("", "conformance")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = makeKit(dir)
-	}
+// fill puts what the suite needs where every user and a guest can see it. Without a C
+// compiler there are no victims, and the tests that need them skip.
+func fill(dir string) error {
+	in := func(name string) string { return filepath.Join(dir, name) }
+	object, err := os.ReadFile("testdata/filters/pinned.o")
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "conformance: %v\n", err)
-		return 1
-	}
-	*kit = dir
-	return m.Run()
-}
-
-// makeKit puts what the suite needs where every user and a guest can see it.
-// Without a C compiler there is no victim, and the tests that need it skip.
-func makeKit(dir string) error {
-	if err := os.Chmod(dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "conformance.o"), testdata.Conformance, 0o644); err != nil {
+	for name, data := range map[string][]byte{
+		"conformance.o": testdata.Conformance, "pinned.o": object, "pinned_numbers.h": []byte(numbers()),
+	} {
+		if err := os.WriteFile(in(name), data, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := kit.CopySelf(in("suite")); err != nil {
 		return err
 	}
-	if err := copyFile("/proc/self/exe", filepath.Join(dir, "suite")); err != nil {
+	if err := kit.Compile(in("victim"), "testdata/victim.c"); err != nil {
 		return err
 	}
-	if _, err := exec.LookPath("gcc"); err != nil {
+	if runtime.GOARCH != "amd64" {
 		return nil
 	}
-	victim := exec.Command("gcc", "-O1", "-static", "-pthread", "-o", filepath.Join(dir, "victim"), "testdata/victim.c")
-	if out, err := victim.CombinedOutput(); err != nil {
-		return fmt.Errorf("gcc: %w: %s", err, out)
-	}
-	return nil
-}
-
-func copyFile(from, to string) error {
-	data, err := os.ReadFile(from)
-	if err != nil {
+	if err := kit.Compile(in("holder"), "testdata/cve.c"); err != nil {
 		return err
 	}
-	return os.WriteFile(to, data, 0o755)
+	return kit.Compile(in("pinned"), "-w", "-I", dir, "-I", "../../include", "testdata/pinned.c")
 }
 
 // victim is the path of the compiled victim.
 func victim(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(*kit, "victim")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("needs gcc: it compiles the victim")
-	}
-	return path
+	return made.Compiled(t, "victim")
 }
 
 // command is cmd under the programs of the suite's object, or built-in filters
@@ -105,7 +84,7 @@ func load(t *testing.T, name string, set []string) *portcullis.Filter {
 	t.Helper()
 	spec := name
 	if !builtin(name) {
-		spec = filepath.Join(*kit, "conformance.o") + ":" + name
+		spec = made.File("conformance.o") + ":" + name
 	}
 	f, err := portcullis.Load(spec)
 	if err != nil {

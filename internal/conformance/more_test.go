@@ -1,10 +1,7 @@
 package conformance
 
 import (
-	"bufio"
-	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -298,24 +295,19 @@ func checkRecord(t *testing.T, e *portcullis.Event) string {
 func TestServersInOrder(t *testing.T) {
 	need(t, "redis-server")
 	dir := t.TempDir()
-	socket := filepath.Join(dir, "redis.sock")
-	cmd := command(t, []string{"flow", "once", "rate", "cache", "audit"}, "redis-server", "--port", "0",
-		"--unixsocket", socket, "--dir", dir, "--save", "", "--daemonize", "no")
+	server := redisServer(dir)
+	cmd := command(t, []string{"flow", "once", "rate", "cache", "audit"}, server[0], server[1:]...)
 	denied := watchDenials(cmd)
 	said(t, cmd, "eady to accept connections")
 	for i := 0; i < 3; i++ {
-		conn, err := net.Dial("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		redis := &redisClient{conn: conn, reader: bufio.NewReader(conn)}
+		redis := newRedis(t, dir)
 		for _, c := range [][2]string{{"PING", "+PONG"}, {"SET k v", "+OK"}, {"SAVE", "+OK"}, {"BGSAVE", "+Background saving"}} {
 			// A save that is still under way is no denial either.
 			if got := redis.ask(t, c[0]); !strings.HasPrefix(got, c[1]) && !strings.Contains(got, "in progress") {
 				t.Errorf("connection %d, %s: %q, expected %q", i, c[0], got, c[1])
 			}
 		}
-		conn.Close()
+		redis.conn.Close()
 	}
 	stop(t, cmd, syscall.SIGTERM)
 	if n := denied(); n != nil {

@@ -21,6 +21,7 @@ func TestEveryCallIsObserved(t *testing.T) {
 		t.Skip("needs the agent engine: the kernel's reports nothing")
 	}
 	need(t, "strace")
+	t.Parallel()
 	for _, s := range allScripts(t) {
 		s := s
 		t.Run(s.name, func(t *testing.T) {

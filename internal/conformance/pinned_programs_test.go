@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
@@ -125,6 +124,7 @@ os.execv("/bin/sh", ["sh", "-c", "echo executed $0 $1", "a", "b"])
 // TestPinnedPrograms runs ordinary programs.
 func TestPinnedPrograms(t *testing.T) {
 	needPinning(t)
+	t.Parallel()
 	for _, p := range pinnedPrograms {
 		p := p
 		t.Run(p.name, func(t *testing.T) {
@@ -158,6 +158,7 @@ func compareResults(t *testing.T, bare, other *exec.Cmd) {
 // many threads, and runs it.
 func TestPinnedGo(t *testing.T) {
 	needPinning(t)
+	t.Parallel()
 	need(t, "go")
 	cache, err := exec.Command("go", "env", "GOCACHE").Output()
 	if err == nil {
@@ -299,17 +300,10 @@ server { listen unix:%[1]s/http.sock; root %[1]s; location /back { proxy_pass ht
 func servePinnedRedis(t *testing.T) {
 	need(t, "redis-server")
 	dir := openDir(t)
-	socket := filepath.Join(dir, "redis.sock")
-	cmd := pinned(t, exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", "",
-		"--appendonly", "yes", "--daemonize", "no", "--enable-debug-command", "yes"))
+	server := redisServer(dir, "--appendonly", "yes", "--enable-debug-command", "yes")
+	cmd := pinned(t, exec.Command(server[0], server[1:]...))
 	said(t, cmd, "eady to accept connections")
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	redis := &redisClient{conn: conn, reader: bufio.NewReader(conn)}
-	for _, c := range [][2]string{
+	newRedis(t, dir).expect(t, [][2]string{
 		{"PING", "+PONG"},
 		{"SET k v", "+OK"},
 		{"INCR n", ":1"},
@@ -319,11 +313,7 @@ func servePinnedRedis(t *testing.T) {
 		{"BGSAVE", "+Background saving started"},
 		{"DEBUG RELOAD", "+OK"},
 		{"DBSIZE", ":2002"},
-	} {
-		if got := redis.ask(t, c[0]); got != c[1] {
-			t.Errorf("%s: %q, expected %q", c[0], got, c[1])
-		}
-	}
+	})
 	stop(t, cmd, syscall.SIGTERM)
 	if _, err := os.Stat(filepath.Join(dir, "dump.rdb")); err != nil {
 		t.Errorf("redis saved nothing: %v", err)

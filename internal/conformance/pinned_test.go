@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
@@ -36,29 +35,6 @@ func needPinning(t *testing.T) {
 	}
 }
 
-// pinnedKit puts into the kit what the suite of pinned calls needs. What has no
-// sources beside it has a whole kit.
-func pinnedKit(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat(filepath.Join(*kit, "pinned.o")); err == nil {
-		return
-	}
-	object, err := os.ReadFile("testdata/filters/pinned.o")
-	if err != nil {
-		t.Skipf("needs the filter's object: %v", err)
-	}
-	write(t, filepath.Join(*kit, "pinned.o"), string(object))
-	write(t, filepath.Join(*kit, "pinned_numbers.h"), numbers())
-	gcc := exec.Command("gcc", "-O1", "-static", "-w", "-I", *kit, "-I", "../../include",
-		"-o", filepath.Join(*kit, "pinned"), "testdata/pinned.c")
-	if _, err := exec.LookPath("gcc"); err != nil {
-		return // the victim's tests skip
-	}
-	if out, err := gcc.CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v: %s", err, out)
-	}
-}
-
 // numbers is a header with the number of every call: those of the system's lack the
 // newest.
 func numbers() string {
@@ -69,21 +45,10 @@ func numbers() string {
 	return b.String()
 }
 
-func pinnedVictim(t *testing.T) string {
-	t.Helper()
-	pinnedKit(t)
-	path := filepath.Join(*kit, "pinned")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("needs gcc: it compiles the victim")
-	}
-	return path
-}
-
 // pinned makes of a command one under the filter.
 func pinned(t *testing.T, bare *exec.Cmd) *portcullis.Cmd {
 	t.Helper()
-	pinnedKit(t)
-	f, err := portcullis.Load(filepath.Join(*kit, pinFilter))
+	f, err := portcullis.Load(made.File(pinFilter))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +111,7 @@ print(100 <= ask(600) <= 4095, ask(601))`))
 // TestPinnedCalls makes all calls with something to be pinned, in some thousand ways.
 func TestPinnedCalls(t *testing.T) {
 	needPinning(t)
+	t.Parallel()
 	mode := "calls"
 	if os.Getuid() != 0 {
 		mode = "few"
@@ -175,13 +141,14 @@ func pinnable(c args.Call) bool {
 // TestPinnedSleepers disturbs calls that sleep.
 func TestPinnedSleepers(t *testing.T) {
 	needPinning(t)
+	t.Parallel()
 	comparePinned(t, "sleep")
 }
 
 // comparePinned runs the victim in a mode, bare and pinned, and returns its cases.
 func comparePinned(t *testing.T, mode string) []pinnedCase {
 	t.Helper()
-	path := pinnedVictim(t)
+	path := made.Compiled(t, "pinned")
 	one := func() *exec.Cmd {
 		cmd := exec.Command(path, mode, openDir(t))
 		cmd.Env = []string{"LC_ALL=C"}
@@ -255,7 +222,6 @@ var pinnedDifferences = []pinnedDifference{
 	{"calls", `^rt_(tg)?sigqueueinfo, .* over the edge$`, "EFAULT", "of the last bytes of a siginfo the kernel reads what the code needs", false},
 	{"calls", `^pidfd_send_signal, .* over the edge$`, "EFAULT", "of the last bytes of a siginfo the kernel reads what the code needs", false},
 	{"calls", `^open_by_handle_at, a bad handle, .* over the edge$`, "EFAULT", "without privilege the kernel refuses a handle before it reads all", false},
-	{"calls", `^write, from below the stack, `, "EFAULT", "to read memory of another process makes no stack grow", false},
 	{"calls", `^write, from the vvar page, `, "EFAULT", "nobody else can read mappings of that kind", true},
 	{"calls", `^write, from secret memory, `, "EFAULT", "nobody else can read memory of that kind", true},
 	{"calls", `^open, behind a key, `, "3", "the supervisor reads what a key keeps the process from reading", true},
@@ -277,11 +243,11 @@ func TestPinnedAsNobody(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: to become nobody")
 	}
-	pinnedKit(t)
-	cmd := exec.Command(filepath.Join(*kit, "suite"), "-test.v", "-kit="+*kit,
+	t.Parallel()
+	cmd := exec.Command(made.File("suite"), "-test.v", made.Flag(),
 		"-test.run=^TestPinned(Calls|Sleepers|Servers|Programs)$/^(bash|python|nginx|redis)$")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
-	cmd.Dir = *kit
+	cmd.Dir = made.Dir()
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestPinnedCalls")) {
 		t.Errorf("as nobody: %v\n%s", err, out)

@@ -2,10 +2,8 @@ package conformance
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,12 +30,7 @@ server { listen unix:%[1]s/http.sock; root %[1]s; } }`, dir)
 	cmd := command(t, one("phases"), "nginx", "-p", dir, "-c", filepath.Join(dir, "conf"))
 	denied := watchDenials(cmd)
 	said(t, cmd, "start worker process ")
-	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}}
+	client := dialling(socket)
 	for i := 0; i < 20; i++ {
 		if body := get(t, client); body != "hello\n" {
 			t.Fatalf("request %d: %q", i, body)
@@ -54,24 +47,14 @@ server { listen unix:%[1]s/http.sock; root %[1]s; } }`, dir)
 func TestRedis(t *testing.T) {
 	need(t, "redis-server")
 	dir := t.TempDir()
-	socket := filepath.Join(dir, "redis.sock")
-	cmd := command(t, one("phases"), "redis-server", "--port", "0", "--unixsocket", socket,
-		"--dir", dir, "--save", "", "--daemonize", "no", "--enable-debug-command", "yes")
+	server := redisServer(dir, "--enable-debug-command", "yes")
+	cmd := command(t, one("phases"), server[0], server[1:]...)
 	denied := watchDenials(cmd)
 	said(t, cmd, "eady to accept connections")
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	redis := &redisClient{conn: conn, reader: bufio.NewReader(conn)}
-	for _, c := range [][2]string{
+	redis := newRedis(t, dir)
+	redis.expect(t, [][2]string{
 		{"PING", "+PONG"}, {"SET k v", "+OK"}, {"INCR n", ":1"}, {"SAVE", "+OK"}, {"BGSAVE", "+Background saving started"},
-	} {
-		if got := redis.ask(t, c[0]); got != c[1] {
-			t.Errorf("%s: %q, expected %q", c[0], got, c[1])
-		}
-	}
+	})
 	if n := denied(); n != nil {
 		t.Errorf("redis was denied %v", n)
 	}
@@ -181,22 +164,4 @@ func watchDenials(cmd *portcullis.Cmd) func() []string {
 			}
 		}
 	}
-}
-
-// redisClient speaks the inline form of redis' protocol.
-type redisClient struct {
-	conn   net.Conn
-	reader *bufio.Reader
-}
-
-func (r *redisClient) ask(t *testing.T, command string) string {
-	t.Helper()
-	if _, err := fmt.Fprintf(r.conn, "%s\r\n", command); err != nil {
-		t.Fatal(err)
-	}
-	line, err := r.reader.ReadString('\n')
-	if err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	return strings.TrimSpace(line)
 }

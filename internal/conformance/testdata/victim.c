@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -80,6 +81,50 @@ static void tally(int n)
 			denied++;
 		else
 			allowed++;
+}
+
+static atomic_long begun, ended, bound;
+
+static void *count_to_the_limit(void *unused)
+{
+	do {
+		while (begun >= bound)
+			sched_yield();
+		begun++;
+	} while (syscall(SYS_getppid) != -1 && ++ended);
+	return unused;
+}
+
+// Forks while threads count to the limit. A child has a copy of the count of the moment:
+// it holds what had been counted before the fork, and nothing that began after it. How
+// much that is, the child learns by counting on.
+static int copies(long limit, int forks)
+{
+	enum { THREADS = 4 };
+	atomic_long *rest = mmap(NULL, sizeof(*rest), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pthread_t thread[THREADS];
+	int right = 0, meanwhile = 0;
+
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&thread[i], NULL, count_to_the_limit, NULL);
+	for (int i = 0; i < forks; i++) {
+		long least = ended;
+		bound = limit * (i + 1) / forks;
+		pid_t child = fork();
+		if (child == 0) {
+			for (*rest = 0; syscall(SYS_getppid) != -1;)
+				++*rest;
+			_exit(0);
+		}
+		long most = begun;
+		meanwhile += ended > least;
+		right += reap(child) == 0 && least <= limit - *rest && limit - *rest <= most;
+	}
+	bound = limit + THREADS;
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	printf("%d of %d copies right, %s while others counted, %ld ok\n", right, forks, meanwhile ? "some" : "none", ended);
+	return 0;
 }
 
 static void *counting_thread(void *n)
@@ -377,6 +422,8 @@ int main(int argc, char **argv)
 		return threads(a, b);
 	} else if (!strcmp(mode, "processes")) {
 		return processes(a, b);
+	} else if (!strcmp(mode, "copies")) {
+		return copies(a, b);
 	} else if (!strcmp(mode, "churn")) {
 		return churn(argv[2], b);
 	} else if (!strcmp(mode, "generations")) {
