@@ -46,7 +46,7 @@ type Task interface {
 	// Await records that the call, if it goes on, is to be made when no task is
 	// inside target, and counts as being inside curr from then on. Both are
 	// numbers of x86-64 calls, at most syscalls.Newest, and curr is that of the
-	// call at hand; target has AwaitAny set where the filter did, which it has to
+	// call at hand; target has abi.WaitAny set where the filter did, which it has to
 	// where abi.Dependent. The errors are E2BIG, for more than MaxAwaits of one
 	// call, and EINVAL.
 	Await(curr, target uint64) maps.Errno
@@ -55,14 +55,8 @@ type Task interface {
 // EOPNOTSUPP says that an argument cannot be pinned.
 const EOPNOTSUPP maps.Errno = 95
 
-// What a filter may ask of wait_syscall.
-const (
-	// AwaitAny, set in the number of a target, says that its end may depend on
-	// the task that waits.
-	AwaitAny = abi.WaitAny
-	// MaxAwaits is how many targets one call may wait for.
-	MaxAwaits = 8
-)
+// MaxAwaits is how many targets one call may wait for.
+const MaxAwaits = 32
 
 // Env is what a program can ask and tell.
 type Env interface {

@@ -60,9 +60,9 @@ func (m *Machine) await(curr, target uint64) maps.Errno {
 	switch {
 	case arch != abi.ArchX86_64: // its numbers are those of other calls
 		return maps.EINVAL
-	case curr != uint64(nr) || curr > newest || target&^AwaitAny > newest:
+	case curr != uint64(nr) || curr > newest || target&^abi.WaitAny > newest:
 		return maps.EINVAL
-	case target&AwaitAny == 0 && abi.Dependent(uint32(target)):
+	case target&abi.WaitAny == 0 && abi.Dependent(uint32(target)):
 		return maps.EINVAL
 	}
 	return m.env.Await(curr, target)
