@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +21,6 @@ import (
 // server is one whose requests are measured.
 type server struct {
 	name, manner string
-	port         int
 	// argv is its command line; what it needs lies in dir.
 	argv func(dir string, port int) ([]string, error)
 	// searched are the calls of a request, for filters that look at all of them.
@@ -30,8 +30,8 @@ type server struct {
 // servers are both asked over one connection that is kept.
 func servers() []server {
 	return []server{
-		{"nginx", "http", 8001, nginx, []string{"recvfrom", "writev", "sendfile", "epoll_wait", "setsockopt", "openat", "fstat", "newfstatat", "close"}},
-		{"redis", "redis", 8002, redis, []string{"read", "write", "epoll_wait", "getpid"}},
+		{"nginx", "http", nginx, []string{"recvfrom", "writev", "sendfile", "epoll_wait", "setsockopt", "openat", "fstat", "newfstatat", "close"}},
+		{"redis", "redis", redis, []string{"read", "write", "epoll_wait", "getpid"}},
 	}
 }
 
@@ -140,7 +140,11 @@ func (s server) measure(o *order, start func(argv []string) (func(), error)) (fl
 	if err != nil {
 		return 0, err
 	}
-	argv, err := s.argv(dir, s.port)
+	port, err := freePort()
+	if err != nil {
+		return 0, err
+	}
+	argv, err := s.argv(dir, port)
 	if err != nil {
 		return 0, err
 	}
@@ -149,7 +153,7 @@ func (s server) measure(o *order, start func(argv []string) (func(), error)) (fl
 		return 0, err
 	}
 	defer end()
-	cmd := exec.Command(filepath.Join(o.Dir, askFile), strconv.Itoa(s.port), s.manner, strconv.Itoa(o.Calls), strconv.Itoa(o.Rounds))
+	cmd := exec.Command(filepath.Join(o.Dir, askFile), strconv.Itoa(port), s.manner, strconv.Itoa(o.Calls), strconv.Itoa(o.Rounds))
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
@@ -157,6 +161,17 @@ func (s server) measure(o *order, start func(argv []string) (func(), error)) (fl
 		return 0, &unservedError{strings.TrimSpace(complaint.String())}
 	}
 	return figureOf(out, nil)
+}
+
+// freePort is one on which nobody listens: of the server before, a process may not have
+// ended yet, and would be asked.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // unservedError says that a server does not serve under a filter: a policy may be for
@@ -180,7 +195,7 @@ func (o *order) startPlain(words, argv []string) (func(), error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return func() { // the port must be free again
+	return func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 	}, nil
@@ -208,7 +223,7 @@ func (o *order) startFiltered(engine portcullis.Engine, spec string, set, argv [
 // serve makes the table of servers.
 func (l *lab) serve(r *report) error {
 	for _, s := range servers() {
-		argv, err := s.argv(l.dir, s.port)
+		argv, err := s.argv(l.dir, 0)
 		if err != nil {
 			return err
 		}
