@@ -83,11 +83,9 @@ func underPathFilter(t *testing.T, what string) string {
 // TestPinVictim is what happens under the filter.
 func TestPinVictim(t *testing.T) {
 	victims := map[string]func(*testing.T){"opens": victimOpens, "race": victimRaces, "slot": victimAttacksSlot, "many": victimCrowd}
-	do := victims[os.Getenv(pinVictim)]
-	if do == nil {
-		t.Skip("is the victim of others")
+	if do := victims[os.Getenv(pinVictim)]; do != nil {
+		do(t)
 	}
-	do(t)
 }
 
 func say(format string, args ...any) { fmt.Printf("\npin: "+format+"\n", args...) }
