@@ -133,7 +133,7 @@ func (a *assault) share(n int) int {
 	for _, other := range assaults() {
 		sum += other.weight
 	}
-	return max(n*a.weight/sum, 100)
+	return max(n*a.weight/sum, min(a.weight*5/2, 250), 100) // in fewer, who changes memory may sleep all along
 }
 
 // score is what came of an attack. A call that passed is one that was made, with bytes
