@@ -143,12 +143,21 @@ func TestContextThatEndsATracedTarget(t *testing.T) {
 	}
 }
 
+// patiently is a program that succeeds when it is told to end, whenever that is after
+// its line. A shell's trap would not do: it waits for a read that begins after the signal.
+const patiently = `
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print("ready", flush=True)
+signal.sigwait([signal.SIGTERM])
+`
+
 // cancelled ends the context of a target that succeeds when it is told to end.
 func cancelled(t *testing.T, cancel func(*os.Process) error, start func(context.Context, *exec.Cmd) (wait func() error)) error {
 	t.Helper()
 	ctx, end := context.WithCancel(context.Background())
 	defer end()
-	cmd := exec.CommandContext(ctx, "/bin/bash", "-c", "trap 'exit 0' TERM; echo ready; read x")
+	cmd := exec.CommandContext(ctx, "/usr/bin/python3", "-c", patiently)
 	cmd.Cancel = func() error { return cancel(cmd.Process) }
 	k, done := pipes(t, cmd)
 	wait := start(ctx, cmd)
