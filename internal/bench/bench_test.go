@@ -12,6 +12,7 @@ import (
 
 	"portcullis/internal/abi"
 	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/bench/tables"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
 )
@@ -19,13 +20,13 @@ import (
 // TestBarsAreHeldAgainstWhatIsPrinted keeps a table from saying that 1.15 is
 // more than 1.15.
 func TestBarsAreHeldAgainstWhatIsPrinted(t *testing.T) {
-	for want, f := range map[string]figure{
-		"1.15 x floor (bar: <= 1.15 met)":            times(1.1549, "floor").atMost(1.15),
-		"1.16 x floor (bar: <= 1.15 MISSED)":         times(1.1551, "floor").atMost(1.15),
-		"0.80 x floor (bar: >= 0.80 met)":            times(0.7951, "floor").atLeast(0.8),
-		"0.79 x floor (bar: >= 0.80 MISSED)":         times(0.794, "floor").atLeast(0.8),
-		"1.005 x other (bar: 0.990 to 1.010 met)":    value(1.005, 3, "x other").within(0.99, 1.01),
-		"1.020 x other (bar: 0.990 to 1.010 MISSED)": value(1.02, 3, "x other").within(0.99, 1.01),
+	for want, f := range map[string]tables.Figure{
+		"1.15 x floor (bar: <= 1.15 met)":            tables.Times(1.1549, "floor").AtMost(1.15),
+		"1.16 x floor (bar: <= 1.15 MISSED)":         tables.Times(1.1551, "floor").AtMost(1.15),
+		"0.80 x floor (bar: >= 0.80 met)":            tables.Times(0.7951, "floor").AtLeast(0.8),
+		"0.79 x floor (bar: >= 0.80 MISSED)":         tables.Times(0.794, "floor").AtLeast(0.8),
+		"1.005 x other (bar: 0.990 to 1.010 met)":    tables.Value(1.005, 3, "x other").Within(0.99, 1.01),
+		"1.020 x other (bar: 0.990 to 1.010 MISSED)": tables.Value(1.02, 3, "x other").Within(0.99, 1.01),
 		"12.5 ns/call": perCall(12.49),
 	} {
 		if got := strings.TrimSpace(f.String()); got != want {
@@ -37,19 +38,19 @@ func TestBarsAreHeldAgainstWhatIsPrinted(t *testing.T) {
 func TestReport(t *testing.T) {
 	var text bytes.Buffer
 	r := newReport(3, &text)
-	r.begin("part")
-	r.row("good", times(1, "floor").atMost(1))
-	r.row("bad", times(2, "floor").atMost(1))
-	r.begin("other")
-	r.skip("needs wrk: apt-get install wrk")
-	r.end()
+	r.Begin("part")
+	r.Row("good", tables.Times(1, "floor").AtMost(1))
+	r.Row("bad", tables.Times(2, "floor").AtMost(1))
+	r.Begin("other")
+	r.Skip("needs wrk: apt-get install wrk")
+	r.End()
 	for _, want := range []string{"bars: 1 met, 1 MISSED\n", "  part: bad:     2.00 x floor", "skipped: needs wrk"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text lacks %q:\n%s", want, &text)
 		}
 	}
 	var out bytes.Buffer
-	if err := r.writeJSON(&out); err != nil {
+	if err := tables.WriteJSON(&out, r); err != nil {
 		t.Fatal(err)
 	}
 	var back report

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"portcullis/internal/bench/tables"
 )
 
 // kernelSource is what Debian's package linux-source-6.12 installs.
@@ -153,11 +155,11 @@ func (l *lab) raceBuilds(b *building) error {
 			wall[c.name], cpu[c.name] = append(wall[c.name], took), append(cpu[c.name], used)
 		}
 	}
-	l.note(b.name+": calls", calls)
+	l.Note(b.name+": calls", calls)
 	for _, c := range rivals {
-		l.row(b.name+": "+c.name,
-			value(median(wall[c.name]), 2, "s"), times(median(ratios(wall[c.name], wall[noFilter])), noFilter),
-			value(median(cpu[c.name]), 2, "s of processors"), times(median(ratios(cpu[c.name], cpu[noFilter])), noFilter))
+		l.Row(b.name+": "+c.name,
+			tables.Value(median(wall[c.name]), 2, "s"), tables.Times(median(ratios(wall[c.name], wall[noFilter])), noFilter),
+			tables.Value(median(cpu[c.name]), 2, "s of processors"), tables.Times(median(ratios(cpu[c.name], cpu[noFilter])), noFilter))
 	}
 	return nil
 }

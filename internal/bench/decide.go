@@ -15,6 +15,7 @@ import (
 	"unsafe"
 
 	"portcullis"
+	"portcullis/internal/bench/tables"
 	"portcullis/internal/sys"
 )
 
@@ -64,12 +65,12 @@ func decide(l *lab) error {
 		}
 	}
 	for w, way := range ways {
-		loop := times(median(ratios(figures[w], figures[1])), "Go loop")
-		notifier := times(median(ratios(figures[w], figures[0])), "C notifier")
+		loop := tables.Times(median(ratios(figures[w], figures[1])), "Go loop")
+		notifier := tables.Times(median(ratios(figures[w], figures[0])), "C notifier")
 		if way.bars {
-			loop, notifier = loop.atMost(1.15), notifier.atMost(1.4)
+			loop, notifier = loop.AtMost(1.15), notifier.AtMost(1.4)
 		}
-		l.row(way.name, perCall(median(figures[w])), loop, notifier)
+		l.Row(way.name, perCall(median(figures[w])), loop, notifier)
 	}
 	return nil
 }

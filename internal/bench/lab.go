@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"portcullis"
+	"portcullis/internal/bench/tables"
 )
 
 // lab is where measurements are made, and the report they go to.
@@ -24,7 +25,7 @@ type lab struct {
 }
 
 func newLab(rounds int, text io.Writer) (*lab, error) {
-	root, err := repository()
+	root, err := tables.Repository()
 	if err != nil {
 		return nil, err
 	}
@@ -41,18 +42,6 @@ func newLab(rounds int, text io.Writer) (*lab, error) {
 }
 
 func (l *lab) close() { os.RemoveAll(l.dir) }
-
-func repository() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", err
-	}
-	mod := strings.TrimSpace(string(out))
-	if filepath.Base(mod) != "go.mod" {
-		return "", fmt.Errorf("expected to be run inside the repository")
-	}
-	return filepath.Dir(mod), nil
-}
 
 // missingError is what a subject needs and this machine lacks.
 type missingError struct{ tools, packages []string }

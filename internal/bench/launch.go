@@ -5,6 +5,8 @@ package main
 import (
 	"os/exec"
 	"time"
+
+	"portcullis/internal/bench/tables"
 )
 
 // launches is how many times each command is started in a round.
@@ -41,11 +43,11 @@ func launch(l *lab) error {
 			}
 			added, alone = append(added, b-a), append(alone, a)
 		}
-		cost := value(median(added), 2, "ms added")
+		cost := tables.Value(median(added), 2, "ms added")
 		if way.bar {
-			cost = cost.atMost(launchBar)
+			cost = cost.AtMost(launchBar)
 		}
-		l.row(way.name, cost, value(median(alone), 2, "ms alone"))
+		l.Row(way.name, cost, tables.Value(median(alone), 2, "ms alone"))
 	}
 	return nil
 }

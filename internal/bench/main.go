@@ -17,6 +17,7 @@ import (
 	"os"
 	"strings"
 
+	"portcullis/internal/bench/tables"
 	"portcullis/internal/guest"
 )
 
@@ -111,9 +112,9 @@ func run(rounds int, asJSON bool, project string, names []string) error {
 	defer l.close()
 	l.project = project
 	err = measure(l, names)
-	l.end()
+	l.End()
 	if asJSON {
-		err = errors.Join(err, l.writeJSON(os.Stdout))
+		err = errors.Join(err, tables.WriteJSON(os.Stdout, l.report))
 	}
 	return err
 }
@@ -126,12 +127,12 @@ func measure(l *lab, names []string) error {
 		if len(names) > 0 && !contains(names, s.name) {
 			continue
 		}
-		l.begin(s.name)
+		l.Begin(s.name)
 		err := s.run(l)
 		var missing *missingError
 		switch {
 		case errors.As(err, &missing):
-			l.skip(err.Error())
+			l.Skip(err.Error())
 			if len(names) > 0 {
 				lacking = errors.Join(lacking, fmt.Errorf("%s: %w", s.name, err))
 			}

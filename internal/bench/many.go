@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"portcullis"
+	"portcullis/internal/bench/tables"
 )
 
 // processes is how many run under one supervisor.
@@ -53,12 +54,12 @@ func many(l *lab) error {
 			}
 		}
 	}
-	l.row("C notifier, 1 process", perSecond(median(floorOne), "decisions"))
-	l.row("C notifier, 1,000 processes", perSecond(median(floorAll), "decisions"), times(median(ratios(floorAll, floorOne)), "one process"))
-	l.row("agent, 1 process", perSecond(median(one), "decisions"))
-	l.row("agent, 1,000 processes", perSecond(median(all), "decisions"),
-		times(median(ratios(all, one)), "one process").atLeast(0.8), times(median(ratios(all, floorAll)), "C notifier, 1,000 processes"))
-	l.row("supervisor memory of each", value(median(bytes)/1024, 1, "KB").atMost(20))
+	l.Row("C notifier, 1 process", perSecond(median(floorOne), "decisions"))
+	l.Row("C notifier, 1,000 processes", perSecond(median(floorAll), "decisions"), tables.Times(median(ratios(floorAll, floorOne)), "one process"))
+	l.Row("agent, 1 process", perSecond(median(one), "decisions"))
+	l.Row("agent, 1,000 processes", perSecond(median(all), "decisions"),
+		tables.Times(median(ratios(all, one)), "one process").AtLeast(0.8), tables.Times(median(ratios(all, floorAll)), "C notifier, 1,000 processes"))
+	l.Row("supervisor memory of each", tables.Value(median(bytes)/1024, 1, "KB").AtMost(20))
 	return nil
 }
 

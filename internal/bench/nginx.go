@@ -20,6 +20,7 @@ import (
 	"syscall"
 
 	"portcullis"
+	"portcullis/internal/bench/tables"
 )
 
 // seconds is how long one server is asked in each manner; connections is by how
@@ -70,7 +71,7 @@ func nginx(l *lab) error {
 
 func (l *lab) rates(manner string, ways []way, rates [][]float64) {
 	for w, way := range ways {
-		l.row(manner+": "+way.name, perSecond(median(rates[w]), "requests"), times(median(ratios(rates[w], rates[0])), "no filter"))
+		l.Row(manner+": "+way.name, perSecond(median(rates[w]), "requests"), tables.Times(median(ratios(rates[w], rates[0])), "no filter"))
 	}
 }
 

@@ -5,6 +5,8 @@ package main
 import (
 	"path/filepath"
 	"strconv"
+
+	"portcullis/internal/bench/tables"
 )
 
 // opens is how often one process opens its file.
@@ -60,13 +62,13 @@ func (h *holding) pinRivals() []rival {
 // bring both sides nearer to each other.
 func (l *lab) pinRow(title, name string, all map[string][]float64) {
 	if name == noFilter {
-		l.row(title, perCall(calm(all[noFilter])))
+		l.Row(title, perCall(calm(all[noFilter])))
 		return
 	}
 	ns, none, floor := calm(all[name]), calm(all[noFilter]), calm(all[cTracer])
-	part := times((ns-none)/(floor-none), "what it adds")
+	part := tables.Times((ns-none)/(floor-none), "what it adds")
 	if name == ourselves {
-		part = part.atMost(pinBar)
+		part = part.AtMost(pinBar)
 	}
-	l.row(title, perCall(ns), value(ns-none, 1, "added"), times(ns/floor, cTracer), part)
+	l.Row(title, perCall(ns), tables.Value(ns-none, 1, "added"), tables.Times(ns/floor, cTracer), part)
 }

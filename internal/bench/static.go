@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"portcullis/internal/bench/tables"
 )
 
 // pairs is the least number of rounds after which two programs count as equal
@@ -119,7 +121,7 @@ func (l *lab) contestants(exporter, policy string) ([]contestant, error) {
 	case len(asked) == 0:
 		return append(cs, contestant{ourselves, file}), nil
 	}
-	l.note(policy+": "+ourselves, "not measured: the agent is asked about "+strings.Join(asked, ", "))
+	l.Note(policy+": "+ourselves, "not measured: the agent is asked about "+strings.Join(asked, ", "))
 	return cs, nil
 }
 
@@ -187,15 +189,15 @@ func (l *lab) table(policy string, k kind, cs []contestant, all costs) {
 	title := func(of string) string { return policy + ": " + string(k) + ": " + of }
 	none := all[noFilter][k.base()]
 	if k.base() == noSuch {
-		l.row(title("no such call, no filter"), perCall(calm(none)))
+		l.Row(title("no such call, no filter"), perCall(calm(none)))
 	}
 	for _, c := range cs {
 		switch {
 		case c.name == treeAgain || c.name == noFilter && k.base() == noSuch:
 		case c.name == noFilter:
-			l.row(title(c.name), perCall(calm(none)))
+			l.Row(title(c.name), perCall(calm(none)))
 		default:
-			l.row(title(c.name), perCall(calm(all[c.name][k])), value(calm(all[c.name][k])-calm(none), 1, "added"))
+			l.Row(title(c.name), perCall(calm(all[c.name][k])), tables.Value(calm(all[c.name][k])-calm(none), 1, "added"))
 		}
 	}
 	if len(all[ourselves][k]) > 0 {
@@ -216,10 +218,10 @@ func (l *lab) judge(title func(string) string, k kind, none []float64, all costs
 	added := func(c, of string) float64 {
 		return (calm(all[c][k]) - calm(none)) / (calm(all[of][k]) - calm(none))
 	}
-	l.row(title("whole call"), times(whole(ourselves, tree), "tree").atMost(1), times(whole(ourselves, chain), "default order"))
-	l.row(title("whole call, "+floor), times(whole(floor, tree), "tree"), times(whole(floor, chain), "default order"))
-	l.row(title("what is added"), times(added(ourselves, tree), "tree").atMost(1), times(added(ourselves, chain), "default order").atMost(0.7))
-	l.row(title("what is added, "+floor), times(added(floor, tree), "tree"), times(added(floor, chain), "default order"))
+	l.Row(title("whole call"), tables.Times(whole(ourselves, tree), "tree").AtMost(1), tables.Times(whole(ourselves, chain), "default order"))
+	l.Row(title("whole call, "+floor), tables.Times(whole(floor, tree), "tree"), tables.Times(whole(floor, chain), "default order"))
+	l.Row(title("what is added"), tables.Times(added(ourselves, tree), "tree").AtMost(1), tables.Times(added(ourselves, chain), "default order").AtMost(0.7))
+	l.Row(title("what is added, "+floor), tables.Times(added(floor, tree), "tree"), tables.Times(added(floor, chain), "default order"))
 }
 
 // parity holds ours to be the same as another's, whose allowed calls are in the
@@ -230,11 +232,11 @@ func (l *lab) parity(name, of string, ours, theirs, again []float64) {
 	low, high := quantile(noise, 0.25), quantile(noise, 0.75)
 	switch {
 	case len(ours) < pairs:
-		l.note(name, fmt.Sprintf("not judged: that takes %d rounds", pairs))
+		l.Note(name, fmt.Sprintf("not judged: that takes %d rounds", pairs))
 		return
 	case low < 1-blur || high > 1+blur:
-		l.note(name, fmt.Sprintf("not judged: %s against itself is %.3f to %.3f", of, low, high))
+		l.Note(name, fmt.Sprintf("not judged: %s against itself is %.3f to %.3f", of, low, high))
 		return
 	}
-	l.row(name, value(median(ratios(ours, theirs)), 3, "x "+of).within(min(low, 0.99), max(high, 1.01)))
+	l.Row(name, tables.Value(median(ratios(ours, theirs)), 3, "x "+of).Within(min(low, 0.99), max(high, 1.01)))
 }

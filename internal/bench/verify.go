@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/bench/tables"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
@@ -26,20 +27,20 @@ func verifyAndSplit(l *lab) error {
 	if err != nil {
 		return err
 	}
-	l.row("4,000 instructions: verify", millis(median(long.verify)).atMost(30), value(float64(long.visited), 0, "visited"))
-	l.row("4,000 instructions: split", millis(median(long.split)))
-	l.row("4,000 instructions: both", millis(median(sums(long.verify, long.split))).atMost(50))
+	l.Row("4,000 instructions: verify", millis(median(long.verify)).AtMost(30), tables.Value(float64(long.visited), 0, "visited"))
+	l.Row("4,000 instructions: split", millis(median(long.split)))
+	l.Row("4,000 instructions: both", millis(median(sums(long.verify, long.split))).AtMost(50))
 	l.prefilterRow("4,000 instructions: prefilter", long)
 	rules, err := l.prepare(ruled)
 	if err != nil {
 		return err
 	}
-	l.row("400 rules: verify", millis(median(rules.verify)), value(float64(rules.visited), 0, "visited"),
-		value(float64(len(ruled.Insns)), 0, "instructions"))
-	l.row("400 rules: split", millis(median(rules.split)))
+	l.Row("400 rules: verify", millis(median(rules.verify)), tables.Value(float64(rules.visited), 0, "visited"),
+		tables.Value(float64(len(ruled.Insns)), 0, "instructions"))
+	l.Row("400 rules: split", millis(median(rules.split)))
 	l.prefilterRow("400 rules: prefilter", rules)
 	if rules.refused == nil {
-		l.row("400 rules: all three", millis(median(sums(rules.verify, rules.split, rules.prefilter))).atMost(20))
+		l.Row("400 rules: all three", millis(median(sums(rules.verify, rules.split, rules.prefilter))).AtMost(20))
 	}
 	return nil
 }
@@ -80,10 +81,10 @@ func (l *lab) prepare(p *prog.Program) (*stages, error) {
 
 func (l *lab) prefilterRow(name string, s *stages) {
 	if s.refused != nil {
-		l.note(name, "refused: "+s.refused.Error())
+		l.Note(name, "refused: "+s.refused.Error())
 		return
 	}
-	l.row(name, millis(median(s.prefilter)), value(float64(s.classic), 0, "classic instructions"))
+	l.Row(name, millis(median(s.prefilter)), tables.Value(float64(s.classic), 0, "classic instructions"))
 }
 
 func elapsed(from, to time.Time) float64 { return float64(to.Sub(from)) / float64(time.Millisecond) }

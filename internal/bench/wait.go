@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"portcullis/internal/bench/tables"
 )
 
 // orders is how often one process makes an ordered call.
@@ -66,7 +68,7 @@ func (l *lab) others(h *holding) error {
 	}
 	const title = "other calls: "
 	for _, name := range []string{noFilter, allowAll, ourselves} {
-		l.row(title+name, perCall(calm(all[name])), times(calm(all[name])/calm(all[noFilter]), noFilter))
+		l.Row(title+name, perCall(calm(all[name])), tables.Times(calm(all[name])/calm(all[noFilter]), noFilter))
 	}
 	l.parity(title+"against the shortest filter", "shortest filter", all[ourselves], all[allowAll], all[allowAllAgain])
 	return nil
@@ -99,7 +101,7 @@ func (l *lab) ordered(h *holding, where placement) error {
 		return err
 	}
 	for _, c := range rivals {
-		l.row(where.name+": ordered call: "+c.name, perCall(calm(all[c.name])), times(calm(all[c.name])/calm(all[cTracer]), cTracer))
+		l.Row(where.name+": ordered call: "+c.name, perCall(calm(all[c.name])), tables.Times(calm(all[c.name])/calm(all[cTracer]), cTracer))
 	}
 	return nil
 }

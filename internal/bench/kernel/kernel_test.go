@@ -13,6 +13,7 @@ import (
 
 	"portcullis/internal/abi"
 	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/bench/tables"
 	"portcullis/internal/cbpf"
 	"portcullis/internal/guest"
 	"portcullis/internal/interp"
@@ -38,7 +39,7 @@ func TestCount(t *testing.T) {
 	defer l.close()
 	r := newReport(o)
 	skipOn(t, l.count(r))
-	r.end()
+	r.End()
 	t.Log(text)
 	last := -1.0
 	for _, name := range []string{noFilter, classicConst, classicBrief, classicList, notifier} {
@@ -61,7 +62,7 @@ func TestCount(t *testing.T) {
 }
 
 // figure is the first one of a row.
-func (r *report) figure(t *testing.T, name string) figure {
+func (r *report) figure(t *testing.T, name string) tables.Figure {
 	t.Helper()
 	for _, s := range r.Subjects {
 		for _, l := range s.Rows {
@@ -71,7 +72,7 @@ func (r *report) figure(t *testing.T, name string) figure {
 		}
 	}
 	t.Errorf("no figure in row %q", name)
-	return figure{}
+	return tables.Figure{}
 }
 
 func skipOn(t *testing.T, err error) {
@@ -90,12 +91,12 @@ func skipOn(t *testing.T, err error) {
 func TestLacking(t *testing.T) {
 	text := new(bytes.Buffer)
 	r := newReport(options{text: text})
-	r.begin("part")
+	r.Begin("part")
 	got := results{noFilter: {Value: 200}, extCounter: {Value: 400}, extCounterRun: {Value: 500}, kernelOpen: {Lacking: "not here"}, notifier: {Value: 4400}}
 	r.ratio("pinned", got, kernelOpen, noFilter, 2)
 	r.ratio("counter", got, extCounter, noFilter, 1.9)
 	r.saved("overhead", got, notifier, 20)
-	r.end()
+	r.End()
 	for _, want := range []string{"not here\n", "2.00 x no filter (bar: <= 1.90 MISSED)", "21.0 x that of eBPF, counter (bar: >= 20.0 met)", "bars: 1 met, 1 MISSED\n"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the text lacks %q:\n%s", want, text)
@@ -103,7 +104,7 @@ func TestLacking(t *testing.T) {
 	}
 	var out bytes.Buffer
 	back := new(report)
-	if err := errors.Join(r.writeJSON(&out), json.Unmarshal(out.Bytes(), back)); err != nil {
+	if err := errors.Join(tables.WriteJSON(&out, r), json.Unmarshal(out.Bytes(), back)); err != nil {
 		t.Fatal(err)
 	}
 	if b := back.Subjects[0].Rows[1].Figures[0].Bar; b == nil || b.Met {

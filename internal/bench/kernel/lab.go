@@ -5,14 +5,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
+	"portcullis/internal/bench/tables"
 	"portcullis/internal/guest"
 )
 
@@ -33,7 +32,7 @@ const (
 )
 
 func newLab(o options) (*lab, error) {
-	root, err := repository()
+	root, err := tables.Repository()
 	if err != nil {
 		return nil, err
 	}
@@ -50,18 +49,6 @@ func newLab(o options) (*lab, error) {
 }
 
 func (l *lab) close() { os.RemoveAll(l.dir) }
-
-func repository() (string, error) {
-	out, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", err
-	}
-	mod := strings.TrimSpace(string(out))
-	if filepath.Base(mod) != "go.mod" {
-		return "", errors.New("expected to be run inside the repository")
-	}
-	return filepath.Dir(mod), nil
-}
 
 // fill puts into the lab what is measured.
 func (l *lab) fill(root string) error {

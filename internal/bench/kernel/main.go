@@ -32,12 +32,12 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 
+	"portcullis/internal/bench/tables"
 	"portcullis/internal/guest"
 )
 
@@ -120,7 +120,7 @@ func main() {
 	}
 	r, err := run(o)
 	if err == nil && *asJSON {
-		err = r.writeJSON(os.Stdout)
+		err = tables.WriteJSON(os.Stdout, r)
 	}
 	end(err)
 }
@@ -158,13 +158,6 @@ func run(o options) (*report, error) {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	r.end()
+	r.End()
 	return r, nil
-}
-
-func (r *report) writeJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false) // bars hold < and >
-	return e.Encode(r)
 }

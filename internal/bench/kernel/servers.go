@@ -15,6 +15,7 @@ import (
 
 	"portcullis"
 	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/bench/tables"
 	"portcullis/internal/guest"
 )
 
@@ -228,8 +229,8 @@ func (l *lab) serve(r *report) error {
 			return err
 		}
 		if _, err := os.Stat(argv[0]); err != nil {
-			r.begin(s.name)
-			r.note("skipped", "needs "+argv[0])
+			r.Begin(s.name)
+			r.Note("skipped", "needs "+argv[0])
 			continue
 		}
 		var keys []string
@@ -240,14 +241,14 @@ func (l *lab) serve(r *report) error {
 		if err != nil {
 			return err
 		}
-		r.begin(s.name)
+		r.Begin(s.name)
 		for _, w := range serving() {
 			g, bare := got[s.key(w)], got[s.key(served)].Value
 			if g.Lacking != "" {
-				r.note(w, g.Lacking)
+				r.Note(w, g.Lacking)
 				continue
 			}
-			r.row(w, value(g.Value, 0, "instructions/request"), value(1e9/g.Value, 0, "requests/s at 1 per ns"), value(bare/g.Value, 3, "x "+served))
+			r.Row(w, tables.Value(g.Value, 0, "instructions/request"), tables.Value(1e9/g.Value, 0, "requests/s at 1 per ns"), tables.Value(bare/g.Value, 3, "x "+served))
 		}
 		r.gain(s, got)
 	}
@@ -260,7 +261,7 @@ func (r *report) gain(s server, got results) {
 	for _, c := range [][2]string{{servedCache, servedSearch}, {servedRules, servedClassic}, {servedPhases, servedNotifier}, {servedPhases, servedAgent}} {
 		a, b := got[s.key(c[0])], got[s.key(c[1])]
 		if why := a.Lacking + b.Lacking; why == "" {
-			r.row("requests per second: "+c[0], value(b.Value/a.Value, 3, "x "+c[1]))
+			r.Row("requests per second: "+c[0], tables.Value(b.Value/a.Value, 3, "x "+c[1]))
 		}
 	}
 }

@@ -2,6 +2,8 @@
 
 package main
 
+import "portcullis/internal/bench/tables"
+
 import "portcullis/internal/guest"
 
 // count makes the table of instructions.
@@ -10,7 +12,7 @@ func (l *lab) count(r *report) error {
 	if err != nil {
 		return err
 	}
-	r.begin("instructions")
+	r.Begin("instructions")
 	got.rows(r, counted(), "instructions/call")
 	r.ratio("constant call", got, extConst, classicConst, 1.05)
 	r.ratio("counter", got, extCounter, classicBrief, 1.15)
@@ -38,7 +40,7 @@ func (l *lab) clock(r *report) error {
 			}
 		}
 	}
-	r.begin("wall time")
+	r.Begin("wall time")
 	best.rows(r, clocked(), "ns/call")
 	r.saved("notifier's overhead", best, notifier, 40)
 	r.saved("agent's overhead", best, agentCounter, 0)
@@ -58,15 +60,15 @@ func (l *lab) compare(r *report) error {
 	if err != nil {
 		return err
 	}
-	r.begin("against an unpatched kernel")
+	r.Begin("against an unpatched kernel")
 	for i, name := range unpatched() {
-		added := value(with[name].Value-without[name].Value, 1, "added")
+		added := tables.Value(with[name].Value-without[name].Value, 1, "added")
 		if i == 0 {
-			added = added.atMost(0)
+			added = added.AtMost(0)
 		} else {
-			added = added.atMost(2)
+			added = added.AtMost(2)
 		}
-		r.row(name, value(without[name].Value, 1, "instructions/call"), value(with[name].Value, 1, "patched"), added)
+		r.Row(name, tables.Value(without[name].Value, 1, "instructions/call"), tables.Value(with[name].Value, 1, "patched"), added)
 	}
 	return nil
 }
@@ -77,12 +79,12 @@ func (got results) rows(r *report, of []beside, unit string) {
 		g := got[b.way]
 		switch {
 		case g.Lacking != "":
-			r.note(b.way, g.Lacking)
+			r.Note(b.way, g.Lacking)
 		case b.bare == "":
-			r.row(b.way, value(g.Value, 1, unit))
+			r.Row(b.way, tables.Value(g.Value, 1, unit))
 		default:
 			bare := got[b.bare].Value
-			r.row(b.way, value(g.Value, 1, unit), value(g.Value-bare, 1, "added"), times(g.Value/bare, noFilter))
+			r.Row(b.way, tables.Value(g.Value, 1, unit), tables.Value(g.Value-bare, 1, "added"), tables.Times(g.Value/bare, noFilter))
 		}
 	}
 }
@@ -90,26 +92,26 @@ func (got results) rows(r *report, of []beside, unit string) {
 // ratio holds one way against another.
 func (r *report) ratio(name string, got results, way, of string, limit float64) {
 	if why := got.lacking(way, of); why != "" {
-		r.note(name, why)
+		r.Note(name, why)
 		return
 	}
-	r.row(name, times(got[way].Value/got[of].Value, of).atMost(limit))
+	r.Row(name, tables.Times(got[way].Value/got[of].Value, of).AtMost(limit))
 }
 
 // saved is by how much more another way adds to a call than the counter does; a limit
 // of 0 is none.
 func (r *report) saved(name string, got results, way string, limit float64) {
 	if why := got.lacking(way, extCounter, noFilter); why != "" {
-		r.note(name, why)
+		r.Note(name, why)
 		return
 	}
 	bare := got[noFilter].Value
-	f := value((got[way].Value-bare)/(got[extCounter].Value-bare), 1, "x that of "+extCounter)
+	f := tables.Value((got[way].Value-bare)/(got[extCounter].Value-bare), 1, "x that of "+extCounter)
 	if limit > 0 {
-		f = f.atLeast(limit)
+		f = f.AtLeast(limit)
 	}
-	run := value((got[way].Value-bare)/(got[extCounterRun].Value-bare), 1, "x that of it as run")
-	r.row(name, f, run)
+	run := tables.Value((got[way].Value-bare)/(got[extCounterRun].Value-bare), 1, "x that of it as run")
+	r.Row(name, f, run)
 }
 
 // lacking is why one of ways has no figure.

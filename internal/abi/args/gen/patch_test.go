@@ -2,9 +2,9 @@ package main
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"testing"
+
+	"portcullis/internal/kit"
 )
 
 // TestPatchHasTheTable compares what the patches of linux/, or those to come, add with what the generator
@@ -23,31 +23,12 @@ func TestPatchHasTheTable(t *testing.T) {
 // inPatches is the kernel's header as a patch adds it.
 func inPatches(t *testing.T) []byte {
 	t.Helper()
-	patches, _ := filepath.Glob(filepath.Join(root, "linux", "patches", "*.patch"))
-	coming, _ := filepath.Glob(filepath.Join(root, "internal", "engine", "kernel", "testdata", "pins", "*.patch"))
-	for _, path := range append(patches, coming...) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, diff, found := bytes.Cut(text, []byte("\n+++ b/"+kernelHeader+"\n")); found {
-			return added(diff)
-		}
-	}
-	t.Skipf("needs %s: a patch of linux/ that adds it", kernelHeader)
-	return nil
-}
-
-// added is what the first file of a patch adds.
-func added(diff []byte) (text []byte) {
-	for _, line := range bytes.SplitAfter(diff, []byte("\n")) {
-		switch {
-		case bytes.HasPrefix(line, []byte("@@ ")):
-		case bytes.HasPrefix(line, []byte("+")):
-			text = append(text, line[1:]...)
-		default:
-			return text
-		}
+	text, err := kit.InPatches(root, kernelHeader)
+	switch {
+	case err != nil:
+		t.Fatal(err)
+	case text == nil:
+		t.Skipf("needs %s: a patch of linux/ that adds it", kernelHeader)
 	}
 	return text
 }

@@ -15,6 +15,7 @@ import (
 
 	"portcullis/internal/abi"
 	"portcullis/internal/abi/args"
+	"portcullis/internal/kit"
 	"portcullis/internal/maps"
 )
 
@@ -92,32 +93,12 @@ func install(t testing.TB, path string, data []byte) {
 // kernelSource is a file that one patch adds, of linux/ or of what comes to that.
 func kernelSource(t testing.TB, name string) []byte {
 	t.Helper()
-	patches, _ := filepath.Glob("../../../../linux/patches/*.patch")
-	coming, _ := filepath.Glob("../../kernel/testdata/pins/*.patch")
-	for _, path := range append(patches, coming...) {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, diff, found := bytes.Cut(text, []byte("--- /dev/null\n+++ b/"+name+"\n"))
-		if found {
-			return added(diff)
-		}
-	}
-	t.Skipf("needs %s: a patch of linux/ that adds it", name)
-	return nil
-}
-
-// added is what the first file of a patch adds.
-func added(diff []byte) (text []byte) {
-	for _, line := range bytes.SplitAfter(diff, []byte("\n")) {
-		switch {
-		case bytes.HasPrefix(line, []byte("@@ ")):
-		case bytes.HasPrefix(line, []byte("+")):
-			text = append(text, line[1:]...)
-		default:
-			return text
-		}
+	text, err := kit.InPatches("../../../..", name)
+	switch {
+	case err != nil:
+		t.Fatal(err)
+	case text == nil:
+		t.Skipf("needs %s: a patch of linux/ that adds it", name)
 	}
 	return text
 }
