@@ -37,6 +37,7 @@ bench:
 
 # What the kernel engine's filters cost, in its guest: instructions, and wall time.
 bench-kernel:
+	linux/build --measure
 	$(GO) run ./internal/bench/kernel
 
 # Every native fuzz target in turn, FUZZTIME each.

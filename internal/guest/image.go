@@ -18,28 +18,40 @@ const (
 	Plain Flavour = iota
 	// Debug checks itself (KASAN, lockdep), and so is slow and large.
 	Debug
+	// Measure has the jump labels that distributions' kernels have. Its machine
+	// runs one processor at a time: where they run side by side, QEMU 7.2 executes
+	// what such a jump has been a moment ago, and the kernel panics.
+	Measure
 )
 
-// KernelEnv and DebugKernelEnv name the environment variables that override a
-// flavour's image.
+// The environment variables that override a flavour's image.
 const (
-	KernelEnv      = "PORTCULLIS_KERNEL"
-	DebugKernelEnv = "PORTCULLIS_KERNEL_DEBUG"
+	KernelEnv        = "PORTCULLIS_KERNEL"
+	DebugKernelEnv   = "PORTCULLIS_KERNEL_DEBUG"
+	MeasureKernelEnv = "PORTCULLIS_KERNEL_MEASURE"
 )
 
-func (f Flavour) env() string {
-	if f == Debug {
-		return DebugKernelEnv
-	}
-	return KernelEnv
+// flavours are what the script and users call them.
+var flavours = [...]struct {
+	env  string
+	args []string
+}{
+	Plain:   {KernelEnv, nil},
+	Debug:   {DebugKernelEnv, []string{"--debug"}},
+	Measure: {MeasureKernelEnv, []string{"--measure"}},
 }
 
+func (f Flavour) env() string { return flavours[f].env }
+
 // BuildArgs are the arguments of linux/build that make f.
-func (f Flavour) BuildArgs() []string {
-	if f == Debug {
-		return []string{"--debug"}
+func (f Flavour) BuildArgs() []string { return flavours[f].args }
+
+// accelerator is what QEMU executes f with.
+func (f Flavour) accelerator() string {
+	if f == Measure {
+		return "tcg,thread=single"
 	}
-	return nil
+	return "tcg"
 }
 
 // command is the build script's command line as a person types it.

@@ -101,10 +101,11 @@ func TestQEMUArgs(t *testing.T) {
 	}
 }
 
-// A kernel that checks itself gets the memory it takes, unless told otherwise.
-func TestMemoryOfFlavours(t *testing.T) {
+// Each flavour gets the machine it takes, unless told otherwise.
+func TestMachineOfFlavours(t *testing.T) {
 	for want, cfg := range map[string]Config{
 		"-m 512": {}, "-m 2048": {Flavour: Debug}, "-m 600": {Flavour: Debug, Memory: 600},
+		"-accel tcg": {}, "-accel tcg,thread=single": {Flavour: Measure},
 	} {
 		if args := strings.Join(qemuArgs(cfg, nil), " "); !strings.Contains(args, want+" ") {
 			t.Errorf("%q is not in %s", want, args)
@@ -127,7 +128,7 @@ func TestCovered(t *testing.T) {
 
 // Each flavour's image is what its variable names, or what its build has made.
 func TestImages(t *testing.T) {
-	for f, env := range map[Flavour]string{Plain: KernelEnv, Debug: DebugKernelEnv} {
+	for f, env := range map[Flavour]string{Plain: KernelEnv, Debug: DebugKernelEnv, Measure: MeasureKernelEnv} {
 		t.Setenv(env, os.Args[0])
 		if path, err := f.Image(); path != os.Args[0] || err != nil {
 			t.Errorf("%s: %q, %v: the file it names expected", env, path, err)

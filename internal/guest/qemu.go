@@ -30,7 +30,7 @@ const (
 // console, the port, and the host's file system.
 func qemuArgs(cfg Config, shares []string) []string {
 	args := []string{
-		"-accel", "tcg", "-cpu", "max",
+		"-accel", cfg.Flavour.accelerator(), "-cpu", "max",
 		"-m", strconv.Itoa(orDefault(cfg.Memory, cfg.Flavour.memory())),
 		"-smp", strconv.Itoa(orDefault(cfg.CPUs, 1)),
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",

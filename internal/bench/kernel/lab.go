@@ -119,7 +119,7 @@ func (l *lab) measure(cfg guest.Config, o options, ways []string) (results, erro
 	if err != nil {
 		return nil, err
 	}
-	cfg.CPUs, cfg.Timeout = 1, limit
+	cfg.CPUs, cfg.Timeout, cfg.Flavour = 1, limit, l.flavour
 	cmd := guest.Command(cfg, guest.Self, insideWord, string(words))
 	// The lab is in a folder that the guest shows only where a command is run in it.
 	cmd.Dir, cmd.UID = l.dir, guest.Nobody

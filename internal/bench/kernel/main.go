@@ -100,7 +100,7 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == insideWord {
 		end(inside(os.Args[2], os.Stdout))
 	}
-	o := options{text: os.Stdout}
+	o := options{text: os.Stdout, flavour: guest.Measure}
 	flag.IntVar(&o.rounds, "rounds", 20, "in how many rounds a call is made")
 	flag.IntVar(&o.calls, "calls", 1000, "how often in each of them")
 	flag.StringVar(&o.against, "against", "", "an unpatched kernel's `IMAGE` to compare with")
@@ -138,6 +138,7 @@ func end(err error) {
 type options struct {
 	rounds, calls int
 	against       string
+	flavour       guest.Flavour
 	parts         []string
 	text          io.Writer
 }
