@@ -147,7 +147,6 @@ func ExampleCommand_pinned() {
 	}
 	cmd := portcullis.Command("/bin/sh", "-c", "/bin/echo listed; exec /bin/cat /etc/passwd 2>/dev/null")
 	cmd.Filters = []*portcullis.Filter{f}
-	cmd.Engine = portcullis.Agent // which alone pins memory
 	out, err := cmd.Output()
 	fmt.Printf("%s%v\n", out, err)
 	// This prints, where ptrace is not denied:

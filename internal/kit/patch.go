@@ -2,16 +2,15 @@ package kit
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 )
 
-// InPatches is the file name as a patch of the kernel adds it, one of linux/ or of those
-// that come to it; nil if none does. root is the repository's.
+// InPatches is the file name as a patch of linux/ adds it. root is the repository's.
 func InPatches(root, name string) ([]byte, error) {
 	patches, _ := filepath.Glob(filepath.Join(root, "linux", "patches", "*.patch"))
-	coming, _ := filepath.Glob(filepath.Join(root, "internal", "engine", "kernel", "testdata", "pins", "*.patch"))
-	for _, path := range append(patches, coming...) {
+	for _, path := range patches {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return nil, err
@@ -20,7 +19,7 @@ func InPatches(root, name string) ([]byte, error) {
 			return added(diff), nil
 		}
 	}
-	return nil, nil
+	return nil, fmt.Errorf("no patch of linux/ adds %s", name)
 }
 
 // added is what the first file of a patch adds.

@@ -59,7 +59,7 @@ func splitArch(v *verify.Verified, arch abi.Arch) []Range {
 func unsplit(v *verify.Verified) summary {
 	why := &Reason{Text: "too complex to be split"}
 	if v.MayTrace() {
-		return summary{trace: why}
+		return summary{trace: why, pins: true}
 	}
 	return summary{state: why}
 }

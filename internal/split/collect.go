@@ -27,6 +27,8 @@ type summary struct {
 	// byNr tells whether the number decides something that is open for the range,
 	// pure whether a path to an exit touches no state.
 	byNr, pure bool
+	// pins tells whether an argument's memory may be read for good.
+	pins bool
 	// tails are the tail calls, one entry a place and target.
 	tails []tail
 }
@@ -40,7 +42,7 @@ func (s *summary) divisible() bool {
 func (s *summary) leaf() Leaf {
 	switch {
 	case s.trace != nil:
-		return Leaf{Kind: Trace, Why: *s.trace}
+		return Leaf{Kind: Trace, Why: *s.trace, Pins: s.pins}
 	case s.state == nil && s.open == nil && s.ends > 0:
 		return Leaf{Kind: Static, Verdict: s.verdict}
 	case s.action != nil:
@@ -136,6 +138,9 @@ func first(c *collector, of func(*summary) **Reason, why func() *Reason) {
 
 func (c *collector) call(s *absint.State, sig *helper.Signature) {
 	c.touch(s, func() *Reason { return c.reason(s.PC, "calls %s", sig.Name) })
+	if sig.Effect&helper.Pins != 0 {
+		c.each(c.nr, func(x *summary) { x.pins = true })
+	}
 	if text := traceOnly(sig); text != "" {
 		first(c, func(x *summary) **Reason { return &x.trace }, func() *Reason { return c.reason(s.PC, "%s", text) })
 	}

@@ -49,6 +49,8 @@ type Leaf struct {
 	Verdict abi.Verdict
 	// Why says what keeps the leaf from being static; zero if it is.
 	Why Reason
+	// Pins tells that the program may pin an argument there.
+	Pins bool
 }
 
 // Reason says why a leaf is not static.

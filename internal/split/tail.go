@@ -176,7 +176,7 @@ func (s *summary) merge(w *wording, found *summary) {
 			*r.to = w.within(*r.from)
 		}
 	}
-	s.byNr, s.pure = s.byNr || found.byNr, s.pure || found.pure
+	s.byNr, s.pure, s.pins = s.byNr || found.byNr, s.pure || found.pure, s.pins || found.pins
 	switch {
 	case found.ends == 0:
 	case s.open != nil:

@@ -23,7 +23,16 @@ const (
 	// JoinWaits is SECCOMP_EXTENDED_JOIN: the filter counts calls together with the
 	// eBPF filter that the same launch installed before it.
 	JoinWaits = 1 << 1
+	// NoPins is SECCOMP_EXTENDED_NO_PINS: the filter reads no arguments of calls
+	// that Pins does not name. Without both, all of every call can be read.
+	NoPins = 1 << 2
+	// PinAll is what a Pin says of a call of which all may be read.
+	PinAll = 1<<18 - 1
 )
+
+// Pin is the kernel's struct seccomp_extended_pin: what a filter reads of the
+// arguments of x86-64's call Nr. The kernel copies no more than that.
+type Pin struct{ Nr, Args uint32 }
 
 // ExtendedAttr is the kernel's struct seccomp_extended_attr. Size is its size.
 // The bitmaps name the calls of x86-64 and of i386 that the filter always
@@ -40,6 +49,9 @@ type ExtendedAttr struct {
 	CompatBits uint32
 	WaitMS     uint32
 	Reserved2  uint32
+	Pins       *Pin
+	PinCount   uint32
+	Reserved3  uint32
 }
 
 // NewExtendedAttr asks for the program behind fd as a filter that sees every call.

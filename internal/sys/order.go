@@ -60,28 +60,35 @@ func (o *StageOrder) Classic(insns []FilterInsn, flags uint) {
 	o.install(flags, binary.LittleEndian.AppendUint64(prog, at))
 }
 
-// Extended adds an eBPF filter: the program behind fd, a descriptor of the
-// stage, with ExemptLaunch and with bitmaps as ExtendedAttr.Allow takes them.
-func (o *StageOrder) Extended(fd int, native, compat []byte) {
-	o.Ordering(fd, native, compat, Waits{})
+// Extension is how an eBPF filter is installed: Native and Compat are bitmaps as
+// ExtendedAttr.Allow takes them, the others are ExtendedAttr's fields.
+type Extension struct {
+	Native, Compat []byte
+	WaitMS, Flags  uint32
+	Pins           []Pin
 }
 
-// Waits is what a filter that orders calls is installed with: ExtendedAttr.WaitMS,
-// and JoinWaits or 0.
-type Waits struct{ MS, Flags uint32 }
-
-// Ordering is Extended for a filter that orders calls.
-func (o *StageOrder) Ordering(fd int, native, compat []byte, w Waits) {
-	attr := NewExtendedAttr(fd, ExemptLaunch|w.Flags)
+// Extended adds an eBPF filter: the program behind fd, a descriptor of the stage,
+// with ExemptLaunch and with x.
+func (o *StageOrder) Extended(fd int, x Extension) {
+	attr := NewExtendedAttr(fd, ExemptLaunch|x.Flags)
 	le := binary.LittleEndian
+	var pins []byte
+	for _, p := range x.Pins {
+		pins = le.AppendUint32(le.AppendUint32(pins, p.Nr), p.Args)
+	}
 	var b []byte
 	for _, v := range []uint32{attr.Size, attr.ProgFD, attr.Flags, attr.Reserved} {
 		b = le.AppendUint32(b, v)
 	}
-	for _, bits := range [][]byte{native, compat} {
+	for _, bits := range [][]byte{x.Native, x.Compat} {
 		b = le.AppendUint64(b, o.add(bits))
 	}
-	for _, v := range []uint32{uint32(8 * len(native)), uint32(8 * len(compat)), w.MS, attr.Reserved2} {
+	for _, v := range []uint32{uint32(8 * len(x.Native)), uint32(8 * len(x.Compat)), x.WaitMS, attr.Reserved2} {
+		b = le.AppendUint32(b, v)
+	}
+	b = le.AppendUint64(b, o.addIf(pins))
+	for _, v := range []uint32{uint32(len(x.Pins)), attr.Reserved3} {
 		b = le.AppendUint32(b, v)
 	}
 	o.install(FlagExtended, b)
@@ -99,6 +106,14 @@ func (o *StageOrder) add(data []byte) uint64 {
 		o.data = append(o.data, 0)
 	}
 	return at
+}
+
+// addIf is add, or a null pointer for no data.
+func (o *StageOrder) addIf(data []byte) uint64 {
+	if len(data) == 0 {
+		return 0
+	}
+	return o.add(data)
 }
 
 // Message is what to send to the stage; the error is an *OrderError.

@@ -155,13 +155,13 @@ func TestOrderIsBounded(t *testing.T) {
 	var full, many, long StageOrder
 	full.Classic(insns, 0) // the largest of each, and all bitmaps
 	for i := 1; i < maxInstalls; i++ {
-		full.Extended(i, make([]byte, 64), make([]byte, 64))
+		full.Extended(i, Extension{Native: make([]byte, 64), Compat: make([]byte, 64)})
 	}
 	if m, err := full.Message(); err != nil || len(m) > 200<<10 {
 		t.Errorf("%d bytes, %v: a message that a socket takes expected", len(m), err)
 	}
 	many = full
-	many.Extended(maxInstalls, nil, nil)
+	many.Extended(maxInstalls, Extension{})
 	for i := 0; i < 3; i++ {
 		long.Classic(insns, 0)
 	}

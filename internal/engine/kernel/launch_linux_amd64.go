@@ -40,25 +40,24 @@ func (l *loaded) execute(guards cbpf.Program, path string, argv, env []string) e
 func (l *loaded) config(guards cbpf.Program) launch.Config {
 	cfg := launch.Config{Filter: classic(guards)}
 	for i, fd := range l.progs {
-		p := launch.Program{Name: l.names[i], Native: l.bitmaps[i].native, Compat: l.bitmaps[i].compat}
+		p := launch.Program{Name: l.names[i], Extension: l.extensions[i]}
 		p.File = os.NewFile(uintptr(fd), p.Name)
-		p.Waits = l.order(i)
+		l.order(i, &p.Extension)
 		cfg.Programs = append(cfg.Programs, p)
 	}
 	l.progs = nil // the files own them
 	return cfg
 }
 
-// order is how the i-th program orders calls: together with those before it.
-func (l *loaded) order(i int) (w sys.Waits) {
+// order sets how the i-th program orders calls: together with those before it.
+func (l *loaded) order(i int, x *sys.Extension) {
 	if !l.waits {
-		return w
+		return
 	}
-	w.MS = uint32((l.limit + time.Millisecond - 1) / time.Millisecond)
+	x.WaitMS = uint32((l.limit + time.Millisecond - 1) / time.Millisecond)
 	if i > 0 {
-		w.Flags = sys.JoinWaits
+		x.Flags |= sys.JoinWaits
 	}
-	return w
 }
 
 func closePrograms(cfg launch.Config) {

@@ -17,6 +17,10 @@ import (
 // levelFile is the sysctl that says who may load filters.
 const levelFile = "/proc/sys/kernel/seccomp/ebpf"
 
+// scopeFile is Yama's, which says who may trace: at 2 and 3 installing a filter takes
+// the same.
+const scopeFile = "/proc/sys/kernel/yama/ptrace_scope"
+
 // confined runs f on a thread of its own that has given up gaining privileges,
 // the price at which kernel.seccomp.ebpf=3 lets everybody load filters. That
 // cannot be taken back, so the thread ends with f: the goroutine does not unlock it.
@@ -53,13 +57,34 @@ func Probe() error {
 		{Op: prog.ClassALU | prog.OpMov | prog.SrcK, Imm: int32(abi.Allow)},
 		{Op: prog.OpExitInsn},
 	})
-	fd, err := confined(func() (int, error) {
-		return sys.ProgLoad(sys.ProgAttr{Type: sys.ProgTypeSeccomp, Insns: insns, License: "GPL", Name: "probe"})
+	_, err := confined(func() (struct{}, error) {
+		fd, err := sys.ProgLoad(sys.ProgAttr{Type: sys.ProgTypeSeccomp, Insns: insns, License: "GPL", Name: "probe"})
+		if err != nil {
+			return struct{}{}, err
+		}
+		defer syscall.Close(fd)
+		attr := sys.NewExtendedAttr(fd, 0)
+		if _, err := sys.InstallExtended(&attr, 0); err != nil { // on a thread that ends
+			return struct{}{}, notInstalled(err)
+		}
+		return struct{}{}, nil
 	})
-	if err != nil {
+	var u *UnavailableError
+	if err != nil && !errors.As(err, &u) {
 		return unavailable(err)
 	}
-	return syscall.Close(fd)
+	return err
+}
+
+// notInstalled explains why a trivial filter that is loaded is not installed.
+func notInstalled(err error) error {
+	u := &UnavailableError{Reason: "a trivial filter is not installed", Remedy: "use the agent engine", Cause: err}
+	scope, _ := os.ReadFile(scopeFile)
+	if s := strings.TrimSpace(string(scope)); err == syscall.EPERM && s >= "2" {
+		u.Reason = "this process may not install filters (kernel.yama.ptrace_scope is " + s + ")"
+		u.Remedy = "CAP_SYS_PTRACE lets it where the scope is 2, a scope below 2 every user, or use the agent engine"
+	}
+	return u
 }
 
 // unavailable explains why a trivial filter is not loaded.
@@ -97,29 +122,42 @@ func knowsBitmaps() bool {
 	return err != syscall.E2BIG // EBADF, or EACCES without no_new_privs
 }
 
-// knowsWaits tells whether filters of the kernel order calls.
-func knowsWaits() bool {
-	attr := sys.NewExtendedAttr(-1, sys.JoinWaits)
+// knows tells whether the kernel takes a flag, as one with what the flag is about does.
+func knows(flag uint32) bool {
+	attr := sys.NewExtendedAttr(-1, flag)
 	_, err := sys.InstallExtended(&attr, 0)
 	return err != syscall.EINVAL // EBADF, or EACCES without no_new_privs
 }
 
-func noWaits(p *prog.Program) error {
-	return &UnsupportedError{
-		What:   "program " + p.Name + ": bpf_wait_syscall",
-		Remedy: "boot the kernel that linux/build makes, or use the agent engine",
+// needs refuses a filter for which the kernel is too old.
+func (f *filter) needs() error {
+	for _, n := range []struct {
+		needed bool
+		flag   uint32
+		what   string
+	}{
+		{f.waits, sys.JoinWaits, "bpf_wait_syscall"},
+		{f.reads, sys.NoPins, "bpf_safe_read_user and bpf_safe_read_user_str"},
+	} {
+		if n.needed && !knows(n.flag) {
+			return &UnsupportedError{
+				What:   "program " + f.program.Name + ": " + n.what,
+				Remedy: "boot the kernel that linux/build makes, or use the agent engine",
+			}
+		}
 	}
+	return nil
 }
 
 // loaded is a stack in the kernel: descriptors, all closed on exec.
 type loaded struct {
-	progs   []int
-	names   []string  // of each of progs
-	bitmaps []bitmaps // likewise
-	maps    map[*prog.Map]int
-	tails   []int // programs that tail calls go on in
-	waits   bool  // whether any of them orders calls
-	limit   time.Duration
+	progs      []int
+	names      []string        // of each of progs
+	extensions []sys.Extension // likewise
+	maps       map[*prog.Map]int
+	tails      []int // programs that tail calls go on in
+	waits      bool  // whether any of them orders calls
+	limit      time.Duration
 }
 
 // load loads filters in their order. Maps are shared by their identity. On an
@@ -129,19 +167,17 @@ func load(filters []filter) (*loaded, error) {
 		l := &loaded{maps: make(map[*prog.Map]int)}
 		cache := knowsBitmaps()
 		for _, f := range filters {
-			if l.waits = l.waits || f.waits; f.waits && !knowsWaits() {
-				l.close()
-				return nil, noWaits(f.program)
+			l.waits = l.waits || f.waits
+			err := f.needs()
+			if err == nil {
+				err = l.addFilter(f)
 			}
-			if err := l.addFilter(f); err != nil {
+			if err != nil {
 				l.close()
 				return nil, err
 			}
-			if !cache {
-				f.bitmaps = bitmaps{}
-			}
 			l.names = append(l.names, f.program.Name)
-			l.bitmaps = append(l.bitmaps, f.bitmaps)
+			l.extensions = append(l.extensions, f.extension(cache))
 		}
 		return l, nil
 	})

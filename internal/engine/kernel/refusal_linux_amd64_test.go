@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -47,12 +48,14 @@ func TestGuestBadAttributes(t *testing.T) {
 		{"short size", attr(func(e *extended) { e.Size = 8 }), 0, syscall.EINVAL},
 		{"huge size", attr(func(e *extended) { e.Size = 1 << 20 }), 0, syscall.E2BIG},
 		{"unknown field", attr(func(e *extended) { e.Size += 16; e.tail[1] = 1 }), 0, syscall.E2BIG},
-		{"unknown flag", attr(func(e *extended) { e.Flags = 1 << 2 }), 0, syscall.EINVAL},
+		{"unknown flag", attr(func(e *extended) { e.Flags = 1 << 3 }), 0, syscall.EINVAL},
 		{"last flag", attr(func(e *extended) { e.Flags = 1 << 31 }), 0, syscall.EINVAL},
 		{"reserved", attr(func(e *extended) { e.Reserved = 1 }), 0, syscall.EINVAL},
 		{"second reserved", attr(func(e *extended) { e.Reserved2 = 1 }), 0, syscall.EINVAL},
 		{"longest wait", attr(func(e *extended) { e.WaitMS = 86_400_000 }), 0, 0},
 		{"longer wait", attr(func(e *extended) { e.WaitMS = 86_400_001 }), 0, syscall.EINVAL},
+		{"third reserved", attr(func(e *extended) { e.Reserved3 = 1 }), 0, syscall.EINVAL},
+		{"without pins", attr(func(e *extended) { e.Size = 48 }), 0, 0},
 		{"without waits", attr(func(e *extended) { e.Size = 40 }), 0, 0},
 		{"no descriptor", attr(func(e *extended) { e.ProgFD = 9999 }), 0, syscall.EBADF},
 		{"a file", attr(func(e *extended) { e.ProgFD = uint32(null.Fd()) }), 0, syscall.EINVAL},
@@ -183,28 +186,67 @@ func TestGuestSysctl(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("runs as root, who alone sets the sysctl")
 	}
-	defer setLevel(t, "3")
+	defer set(t, levelFile, "3")
 	for _, c := range []struct {
 		level        string
 		root, nobody bool
 	}{{"0", false, false}, {"1", true, false}, {"2", true, false}, {"3", true, true}} {
-		setLevel(t, c.level)
-		var u *UnavailableError
-		if err := Probe(); (err == nil) != c.root || (err != nil && !errors.As(err, &u)) {
-			t.Errorf("level %s: root: %v", c.level, err)
-		}
-		cmd := victim("probe")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
-		out, err := cmd.Output()
-		if err != nil || strings.HasPrefix(string(out), "ok") != c.nobody {
-			t.Errorf("level %s: nobody: %s%v", c.level, out, err)
-		}
+		set(t, levelFile, c.level)
+		whoMay(t, "level "+c.level, c.root, c.nobody)
 	}
 }
 
-func setLevel(t *testing.T, level string) {
+// Yama's scope decides who may install: at 2 nobody without CAP_SYS_PTRACE.
+func TestGuestYama(t *testing.T) {
+	inGuest(t)
+	if os.Getuid() != 0 {
+		t.Skip("runs as root, who alone sets the sysctl")
+	}
+	defer set(t, scopeFile, "1")
+	for scope, nobody := range []bool{true, true, false} {
+		set(t, scopeFile, strconv.Itoa(scope))
+		whoMay(t, "scope "+strconv.Itoa(scope), true, nobody)
+	}
+}
+
+// TestNoAttach has a guest of its own: a scope of 3 is for ever.
+func TestNoAttach(t *testing.T) {
+	guest.TestIn(t, guest.Config{}, 0, "-test.run=^TestInsideNoAttach$")
+}
+
+func TestInsideNoAttach(t *testing.T) {
+	if !guest.Inside() {
+		t.Skip("runs in the guest that TestNoAttach boots")
+	}
+	set(t, scopeFile, "3")
+	whoMay(t, "scope 3", false, false)
+	if err := Probe(); err == nil || !strings.Contains(err.Error(), "kernel.yama.ptrace_scope is 3") {
+		t.Errorf("%v: the sysctl's name and value expected", err)
+	}
+	if _, err := load(plain(constant("allow", abi.Allow))); err != nil {
+		t.Errorf("%v: loading is not installing", err)
+	}
+}
+
+// whoMay tells whether root and nobody may use the engine.
+func whoMay(t *testing.T, when string, root, nobody bool) {
 	t.Helper()
-	if err := os.WriteFile(levelFile, []byte(level), 0); err != nil {
+	var u *UnavailableError
+	if err := Probe(); (err == nil) != root || (err != nil && !errors.As(err, &u)) {
+		t.Errorf("%s: root: %v", when, err)
+	}
+	cmd := victim("probe")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
+	out, err := cmd.Output()
+	if err != nil || strings.HasPrefix(string(out), "ok") != nobody {
+		t.Errorf("%s: nobody: %s%v", when, out, err)
+	}
+}
+
+// set writes a sysctl.
+func set(t *testing.T, path, value string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(value), 0); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"portcullis/internal/helper"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
+	"portcullis/internal/sys"
 	"portcullis/internal/verify"
 )
 
@@ -62,7 +63,8 @@ func newFilters(stack []*split.Tree) ([]filter, error) {
 			if err := supported(v.Program()); err != nil {
 				return nil, err
 			}
-			filters[i].waits = filters[i].waits || asksFor(v.Program(), helper.Waits) >= 0
+			filters[i].waits = filters[i].waits || asksFor(v.Program(), helper.Waits)
+			filters[i].reads = filters[i].reads || asksFor(v.Program(), helper.Pins)
 		}
 		if err := holdsArrays(t.Verified()); err != nil {
 			return nil, err
@@ -77,19 +79,32 @@ type filter struct {
 	program *prog.Program
 	// verified is what program is of; nil if it has no tail calls.
 	verified *verify.Verified
-	// waits tells that it orders calls, or what it goes on in does.
-	waits bool
-	bitmaps
+	// waits tells that it orders calls, or what it goes on in does; reads likewise,
+	// that it pins arguments.
+	waits, reads bool
+	// native and compat are bitmaps of what it always allows, pins what it reads of
+	// which calls; see sys.ExtendedAttr. The kernel believes them.
+	native, compat []byte
+	pins           []sys.Pin
 }
 
-// bitmaps are those of sys.ExtendedAttr.
-type bitmaps struct{ native, compat []byte }
-
 func newFilter(t *split.Tree) filter {
+	native := t.Ranges(abi.ArchX86_64)
 	return filter{
 		program: t.Verified().Program(), verified: t.Verified(),
-		bitmaps: bitmaps{allowed(t.Ranges(abi.ArchX86_64)), allowed(t.Ranges(abi.ArchI386))},
+		native: allowed(native), compat: allowed(t.Ranges(abi.ArchI386)), pins: pinned(native),
 	}
+}
+
+// extension is how it is installed, on a kernel that takes bitmaps or does not.
+func (f *filter) extension(cache bool) (x sys.Extension) {
+	if cache {
+		x.Native, x.Compat = f.native, f.compat
+	}
+	if x.Pins = f.pins; f.reads && len(f.pins) == 0 {
+		x.Flags = sys.NoPins
+	}
+	return x
 }
 
 // tableSize is above every number of the kernel's two tables; it ignores the excess.
@@ -109,13 +124,20 @@ func allowed(ranges []split.Range) []byte {
 	return bits
 }
 
+// pinned are the calls whose arguments a filter may read.
+func pinned(ranges []split.Range) (pins []sys.Pin) {
+	for _, r := range ranges {
+		for nr := r.From; r.Leaf.Pins && nr <= r.To && nr < tableSize; nr++ {
+			pins = append(pins, sys.Pin{Nr: nr, Args: sys.PinAll})
+		}
+	}
+	return pins
+}
+
 // supported refuses what the patch series does not have, in better words than
 // the kernel's verifier.
 func supported(p *prog.Program) error {
-	pc := asksFor(p, helper.Pins)
-	if pc < 0 {
-		pc = callOf(p, func(sig *helper.Signature) bool { return sig.ID == helper.TracePrintk })
-	}
+	pc := callOf(p, func(sig *helper.Signature) bool { return sig.ID == helper.TracePrintk })
 	if pc < 0 {
 		return nil
 	}
@@ -130,9 +152,9 @@ func supported(p *prog.Program) error {
 	}
 }
 
-// asksFor is the first call of a helper with an effect, or -1.
-func asksFor(p *prog.Program, effect helper.Effect) int {
-	return callOf(p, func(sig *helper.Signature) bool { return sig.Effect&effect != 0 })
+// asksFor tells whether a helper with an effect is called.
+func asksFor(p *prog.Program, effect helper.Effect) bool {
+	return callOf(p, func(sig *helper.Signature) bool { return sig.Effect&effect != 0 }) >= 0
 }
 
 // callOf is the first call of a helper that is so, or -1.

@@ -36,7 +36,7 @@ const (
 func needWaits(t *testing.T) {
 	t.Helper()
 	inGuest(t)
-	if known, err := confined(func() (bool, error) { return knowsWaits(), nil }); err != nil || !known {
+	if known, err := confined(func() (bool, error) { return knows(sys.JoinWaits), nil }); err != nil || !known {
 		t.Skip("needs a kernel whose filters order calls")
 	}
 }

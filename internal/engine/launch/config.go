@@ -40,11 +40,8 @@ type Program struct {
 	Name string
 	// File is the program's; it stays the caller's.
 	File *os.File
-	// Native and Compat are bitmaps of what it always allows; see
-	// sys.ExtendedAttr.
-	Native, Compat []byte
-	// Waits is for a program that orders calls.
-	Waits sys.Waits
+	// Extension is how it is installed.
+	Extension sys.Extension
 }
 
 func (c *Config) files() []*os.File {

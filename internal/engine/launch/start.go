@@ -254,7 +254,7 @@ func sendOrder(sock int, cfg *Config, order sys.StageOrder, fd func(i int) int) 
 		order.Classic(cfg.Filter, cfg.Listen.flags())
 	}
 	for i, p := range cfg.Programs {
-		order.Ordering(fd(i), p.Native, p.Compat, p.Waits)
+		order.Extended(fd(i), p.Extension)
 	}
 	message, err := order.Message()
 	if err == nil {
