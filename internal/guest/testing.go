@@ -92,6 +92,8 @@ func TestIn(t TB, cfg Config, uid int, args ...string) {
 		t.Fatalf("%s: %+v", user(uid), err)
 	case !log.passed:
 		t.Fatalf("%s: no test of the guest passed: check the arguments %q", user(uid), args)
+	case !log.ended:
+		t.Fatalf("%s: the tests of the guest ended in their midst: did one of them execute something in its place?", user(uid))
 	}
 	for _, line := range cmd.Complaints() {
 		t.Errorf("%s: the guest's kernel complained: %s", user(uid), line)
@@ -109,7 +111,7 @@ func user(uid int) string {
 	return "user"
 }
 
-// logWriter logs whole lines, and notices that a test passed.
+// logWriter logs whole lines, and notices that a test passed, and that all did.
 type logWriter struct {
 	t      TB
 	prefix string
@@ -117,6 +119,7 @@ type logWriter struct {
 	mu      sync.Mutex
 	partial []byte
 	passed  bool
+	ended   bool
 }
 
 func (w *logWriter) Write(p []byte) (int, error) {
@@ -136,6 +139,7 @@ func (w *logWriter) Write(p []byte) (int, error) {
 // log logs one line. Only a test at the top of the binary counts as passed.
 func (w *logWriter) log(line string) {
 	w.passed = w.passed || strings.HasPrefix(line, "--- PASS: ")
+	w.ended = w.ended || line == "PASS"
 	w.t.Logf("%s: %s", w.prefix, line)
 }
 
