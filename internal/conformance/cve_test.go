@@ -53,8 +53,10 @@ def waits_in(tid, nr):
         asleep = sleep_of(tid)
         return asleep and open("/proc/self/task/%d/syscall" % tid).read().split()[0] == str(nr) and sleep_of(tid) == asleep
     except OSError: return False # it has ended
-def beside(hold, nr, make, release):
+def beside(hold, holds, make, makes, release):
+    # A tracer has a thread wait in poll (7), the kernel in the call.
     import threading
+    def waits(tid): return waits_in(tid, 7) or waits_in(tid, makes)
     tids, ended = {}, []
     def run(call):
         tids[call] = threading.get_native_id()
@@ -62,9 +64,9 @@ def beside(hold, nr, make, release):
         ended.append(call)
     one, two = [threading.Thread(target=run, args=(c,)) for c in (hold, make)]
     one.start()
-    while not (hold in tids and waits_in(tids[hold], nr)): os.sched_yield()
+    while not (hold in tids and waits_in(tids[hold], holds)): os.sched_yield()
     two.start()
-    while not (make in ended or make in tids and waits_in(tids[make], 7)): os.sched_yield()
+    while not (make in ended or make in tids and waits(tids[make])): os.sched_yield()
     got = "together" if make in ended else "apart"
     release()
     one.join(); two.join()
@@ -162,7 +164,7 @@ tell(call(202, at[0], 12, 1, 0, at[1], 0), call(202, at[0], 12, 1, 0, at[1] + 64
 m, at = page()
 r, w = os.pipe()
 libc.fcntl(w, 1031, 4096)
-tell(beside(lambda: os.write(w, bytes(4097)), 1, lambda: raw(28, at, 4096, 4), lambda: os.read(r, 4096)))`,
+tell(beside(lambda: os.write(w, bytes(4097)), 1, lambda: raw(28, at, 4096, 4), 28, lambda: os.read(r, 4096)))`,
 		want: "apart", ordinary: threads,
 	},
 	{
@@ -205,7 +207,7 @@ tell(call(82, b"foobar", b"foobar_long"), call(264, -100, b"foobar", -100, b"foo
 os.chdir(os.environ["HOME"])
 os.mkfifo("f")
 m, at = page()
-tell(beside(lambda: os.close(os.open("f", os.O_WRONLY | os.O_TRUNC)), 257, lambda: raw(25, at, 4096, 4096, 1),
+tell(beside(lambda: os.close(os.open("f", os.O_WRONLY | os.O_TRUNC)), 257, lambda: raw(25, at, 4096, 4096, 1), 25,
     lambda: os.open("f", os.O_RDONLY | os.O_NONBLOCK)))`,
 		want: "apart", ordinary: threads,
 	},
@@ -390,7 +392,6 @@ func TestMitigations(t *testing.T) {
 	for _, m := range mitigations {
 		m := m
 		t.Run(m.filter, func(t *testing.T) {
-			needTracer(t, m.filter)
 			for _, way := range m.ways() {
 				cmd := command(t, one(m.filter), python, "-ISc", prelude+m.spread(way.text))
 				cmd.Env = append(cmd.Env, "PRELUDE="+prelude)
@@ -416,36 +417,6 @@ func TestMitigationsSpare(t *testing.T) {
 	}
 }
 
-// needTracer skips where a filter takes a tracer that this engine has not.
-func needTracer(t *testing.T, filter string) {
-	t.Helper()
-	if *engine == "kernel" && needsTracer(t, filter) {
-		t.Skip("needs the agent engine: the kernel's neither pins nor waits")
-	}
-}
-
-// enforced are the mitigations that this engine can enforce.
-func enforced(t *testing.T) (ms []mitigation) {
-	t.Helper()
-	for _, m := range mitigations {
-		if *engine != "kernel" || !needsTracer(t, m.filter) {
-			ms = append(ms, m)
-		}
-	}
-	return ms
-}
-
-// needsTracer tells whether calls are held for a filter.
-func needsTracer(t *testing.T, filter string) bool {
-	t.Helper()
-	words := strings.Fields(filter)
-	r, err := load(t, words[0], words[1:]).Check()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.Traced
-}
-
 // eachApart runs the programs that its arguments are, each in a child that has a
 // directory of its own, and prints what each printed and its status, one line of JSON.
 const eachApart = `
@@ -468,9 +439,8 @@ for i, program in enumerate(sys.argv[1:]):
 // one has to be the filter, and not the kernel.
 func TestMitigationsMatter(t *testing.T) {
 	need(t, python)
-	ms := enforced(t)
 	cmd := exec.Command(python, "-ISc", prelude+eachApart)
-	for _, m := range ms {
+	for _, m := range mitigations {
 		cmd.Args = append(cmd.Args, m.spread(inOne))
 	}
 	cmd.Env = []string{"HOME=" + t.TempDir()}
@@ -481,7 +451,7 @@ func TestMitigationsMatter(t *testing.T) {
 		t.Fatalf("%v: %s", err, errs.String())
 	}
 	answers := json.NewDecoder(bytes.NewReader(out))
-	for _, m := range ms {
+	for _, m := range mitigations {
 		var got struct {
 			Out    string
 			Status int
@@ -509,7 +479,7 @@ func (m *mitigation) spread(way string) string {
 func TestMitigationsTogether(t *testing.T) {
 	need(t, python)
 	var all []string
-	for _, m := range enforced(t) {
+	for _, m := range mitigations {
 		all = append(all, m.name())
 	}
 	for _, c := range []struct{ needs, name, script, want string }{

@@ -58,3 +58,14 @@ func TestDebuggersAreRefused(t *testing.T) {
 		})
 	}
 }
+
+// needsTracer tells whether calls are held for a filter.
+func needsTracer(t *testing.T, filter string) bool {
+	t.Helper()
+	words := strings.Fields(filter)
+	r, err := load(t, words[0], words[1:]).Check()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Traced
+}

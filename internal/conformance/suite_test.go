@@ -180,7 +180,7 @@ func TestAsNobody(t *testing.T) {
 		t.Skip("needs root: to become nobody")
 	}
 	t.Parallel()
-	cmd := exec.Command(made.File("suite"), "-test.v", "-test.short", "-test.skip=^Test(AsNobody|Kernel|"+sameForAll+")$",
+	cmd := exec.Command(made.File("suite"), "-test.v", "-test.short", "-test.skip=^Test(AsNobody|Kernel.*|"+sameForAll+")$",
 		made.Flag(), "-engine="+*engine)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
 	cmd.Dir = made.Dir()
@@ -196,7 +196,17 @@ func TestAsNobody(t *testing.T) {
 // are started by other tests there, too.
 func TestKernel(t *testing.T) {
 	t.Parallel()
+	onKernel(t, guest.Nobody, "-test.skip=^Test(AsNobody|Kernel.*|Audited.*)$|^TestPrograms$/^gcc$")
+}
+
+// TestKernelAsRoot runs what root alone can make of calls.
+func TestKernelAsRoot(t *testing.T) {
+	t.Parallel()
+	onKernel(t, 0, "-test.run=^TestPinnedCalls$")
+}
+
+func onKernel(t *testing.T, uid int, which string) {
+	t.Helper()
 	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{made.Dir()}, Append: []string{"norandmaps"}}
-	guest.TestIn(t, cfg, guest.Nobody, "-test.short",
-		"-test.skip=^Test(AsNobody|Kernel|Audited.*)$|^TestPrograms$/^gcc$", made.Flag(), "-engine=kernel")
+	guest.TestIn(t, cfg, uid, "-test.short", which, made.Flag(), "-engine=kernel")
 }

@@ -333,8 +333,8 @@ static void *makes(void *number)
 	return NULL;
 }
 
-/* What ends a round: enough calls were made, or all who make them wait in poll, which is
- * where a tracer has them wait. */
+/* What ends a round: enough calls were made, or all who make them sleep: none of their
+ * calls does by itself. A tracer has them wait in poll, the kernel in the call. */
 static int decided(void)
 {
 	int i, waiting = 0;
@@ -342,7 +342,7 @@ static int decided(void)
 	if (beside >= ENOUGH)
 		return 1;
 	for (i = 0; i < MAKERS; i++)
-		waiting += waits_in(makers[i], SYS_poll);
+		waiting += sleep_of(makers[i]) >= 0;
 	return waiting == MAKERS;
 }
 
