@@ -43,7 +43,7 @@ func limited(t *testing.T, limit, stack string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", "ulimit "+limit+` && exec "$@"`, "bash",
-		made.File("suite"), supervise, stack, attacker(t), "calls", "limited", "1")
+		made.File("suite"), supervise, *engine, stack, attacker(t), "calls", "limited", "1")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, io.Discard
 	_ = cmd.Run() // whatever it is, it must not have been let through
@@ -72,7 +72,7 @@ func TestLaunchLosesItsSupervisor(t *testing.T) {
 // beheaded is what the attacker wrote whose supervisor is killed after so long.
 func beheaded(t *testing.T, stack string, after time.Duration) string {
 	t.Helper()
-	cmd := exec.Command(made.File("suite"), supervise, stack, attacker(t), "calls", "beheaded", "1")
+	cmd := exec.Command(made.File("suite"), supervise, *engine, stack, attacker(t), "calls", "beheaded", "1")
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

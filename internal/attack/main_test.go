@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -20,6 +21,7 @@ import (
 	"portcullis"
 	"portcullis/filters/testdata"
 	"portcullis/internal/engine/target"
+	"portcullis/internal/guest"
 	"portcullis/internal/kit"
 )
 
@@ -27,16 +29,23 @@ import (
 // this binary again, told where.
 var made = kit.New()
 
+var (
+	engine = flag.String("engine", "agent", "engine that is attacked")
+	asked  = flag.Int("attempts", 0, "attempts to get around pinned reads; 0: what PORTCULLIS_ATTEMPTS says")
+)
+
 // The first argument of this binary where it is not a test: a supervisor that
-// may die, or a process that becomes the attacker.
+// may die, or a process that becomes the attacker. The second is the engine.
 const (
 	supervise = "supervise"
 	become    = "become"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 3 && (os.Args[1] == supervise || os.Args[1] == become) {
-		os.Exit(supervisor(os.Args[1], os.Args[2], os.Args[3:]))
+	guest.MaybeInit()
+	if len(os.Args) > 4 && (os.Args[1] == supervise || os.Args[1] == become) {
+		*engine = os.Args[2]
+		os.Exit(supervisor(os.Args[1], os.Args[3], os.Args[4:]))
 	}
 	os.Exit(made.Main(m, fill))
 }
@@ -97,7 +106,7 @@ func command(t *testing.T, stack, name string, args ...string) *portcullis.Cmd {
 func commandUntil(ctx context.Context, t *testing.T, stack, name string, args ...string) *portcullis.Cmd {
 	t.Helper()
 	cmd := portcullis.CommandContext(ctx, name, args...)
-	cmd.Engine = portcullis.Agent
+	cmd.Engine = portcullis.Engine(*engine)
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL=C"}
 	cmd.Log = &testLog{t: t, lines: 10}
 	// A group of its own, so that a hanging attack ends with all it started.
@@ -112,6 +121,14 @@ func commandUntil(ctx context.Context, t *testing.T, stack, name string, args ..
 		t.Fatal(err)
 	}
 	return cmd
+}
+
+// by is what is expected of the engine that is attacked.
+func by[T any](agent, kernel T) T {
+	if *engine == "kernel" {
+		return kernel
+	}
+	return agent
 }
 
 func ignore(stop func() bool) func() { return func() { stop() } }
@@ -222,7 +239,7 @@ func apart(t *testing.T, how, stack string, args ...string) result {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, made.File("suite"),
-		append([]string{how, stack, attacker(t)}, args...)...)
+		append([]string{how, *engine, stack, attacker(t)}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, io.Discard // a killed Go program prints its stacks
 	err := cmd.Run()
@@ -240,7 +257,7 @@ func supervisor(how, stack string, args []string) int {
 		return 125
 	}
 	cmd := portcullis.Command(args[0], args[1:]...)
-	cmd.Engine, cmd.Filters, cmd.Log = portcullis.Agent, fs, io.Discard
+	cmd.Engine, cmd.Filters, cmd.Log = portcullis.Engine(*engine), fs, io.Discard
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	start := cmd.Start
 	if how == become {

@@ -63,8 +63,9 @@ func TestExecStorm(t *testing.T) {
 // the caller, and no other, whatever it does against signals.
 func TestCondemned(t *testing.T) {
 	needNamespaces(t)
+	dead := by(" 137", " 159") // SIGKILL, SIGSYS
 	expect(t, "dynamic-kill limit=0", "condemned",
-		"thread 137", "ignoring 137", "vfork 137", "traced 137", "first 137")
+		"thread"+dead, "ignoring"+dead, "vfork"+dead, "traced"+dead, "first"+dead)
 }
 
 // TestExecIdentified attacks the promise that the death of a thread while it is

@@ -241,7 +241,9 @@ static void extend(struct area *found, const char *line)
 {
 	char *start, *end;
 
-	if (!strstr(line, "memfd:portcullis-") || sscanf(line, "%p-%p", (void **)&start, (void **)&end) != 2)
+	if (!strstr(line, "memfd:portcullis-") && !strstr(line, "[seccomp]"))
+		return;
+	if (sscanf(line, "%p-%p", (void **)&start, (void **)&end) != 2)
 		return;
 	if (!found->start)
 		found->start = start;

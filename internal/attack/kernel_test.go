@@ -1,0 +1,27 @@
+//go:build linux && amd64
+
+package attack
+
+import (
+	"fmt"
+	"testing"
+
+	"portcullis/internal/guest"
+)
+
+// alsoTheKernels are the attacks that the kernel engine is open to, too: not those on
+// supervisors, their listeners and tokens, and on what reads files alone.
+const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|InheritedRing|RingWorks|" +
+	"OwnFilters|OwnListener|OwnTracer|LaunchIsOnce|FilterCannotBeRead|NoDescriptorIsInherited|" +
+	"ParallelLaunches|StateOfTheTarget|SetuidGainsNothing|FailedLaunch|BrokenProgram|OneGuardLifted|" +
+	"Crowd|Alarms|StopStorm|KillStorm|ExecStorm|Condemned|ExecIdentified|ShortLives|ReusedNumbers|" +
+	"Namespaces|Daemon|FullHash|NestedSandboxes|PinnedReads"
+
+// TestKernel makes them in a guest, as nobody.
+func TestKernel(t *testing.T) {
+	attacker(t)
+	t.Parallel()
+	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{made.Dir()}, Append: []string{"norandmaps"}}
+	guest.TestIn(t, cfg, guest.Nobody, "-test.run=^Test("+alsoTheKernels+")$",
+		made.Flag(), "-engine=kernel", fmt.Sprint("-attempts=", attempts(t)/10))
+}
