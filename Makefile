@@ -52,7 +52,7 @@ fuzz:
 # a kernel takes once in thousands of programs, and filters that begin and end by the
 # hundred thousand; and the suites that race, over and over: what fails once in a hundred runs.
 soak:
-	PORTCULLIS_ATTEMPTS=$(ATTEMPTS) $(GO) test -v -run TestPinnedReads -timeout 24h ./internal/attack
+	PORTCULLIS_ATTEMPTS=$(ATTEMPTS) $(GO) test -v -run '^Test(PinnedReads|Kernel)$$' -timeout 48h ./internal/attack
 	PORTCULLIS_LIVES=$(LIVES) $(GO) test -v -run TestShortLives -timeout 4h ./internal/conformance
 	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
 	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel

@@ -5,6 +5,7 @@ package attack
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"portcullis/internal/guest"
 )
@@ -17,11 +18,14 @@ const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|Inher
 	"Crowd|Alarms|StopStorm|KillStorm|ExecStorm|Condemned|ExecIdentified|ShortLives|ReusedNumbers|" +
 	"Namespaces|Daemon|FullHash|NestedSandboxes|PinnedReads"
 
-// TestKernel makes them in a guest, as nobody.
+// TestKernel makes them in a guest, as nobody. It is slower there: half of the attempts
+// will do.
 func TestKernel(t *testing.T) {
 	attacker(t)
 	t.Parallel()
 	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{made.Dir()}, Append: []string{"norandmaps"}}
-	guest.TestIn(t, cfg, guest.Nobody, "-test.run=^Test("+alsoTheKernels+")$",
-		made.Flag(), "-engine=kernel", fmt.Sprint("-attempts=", attempts(t)/10))
+	n := attempts(t) / 2
+	cfg.Timeout = 5*time.Minute + time.Duration(n)*10*time.Millisecond
+	guest.TestIn(t, cfg, guest.Nobody, fmt.Sprint("-test.timeout=", cfg.Timeout), "-test.run=^Test("+alsoTheKernels+")$",
+		made.Flag(), "-engine=kernel", fmt.Sprint("-attempts=", n))
 }
