@@ -64,6 +64,12 @@ func TraceCall(tid int, sig syscall.Signal) error {
 	return ptrace(unix.PTRACE_SYSCALL, tid, 0, uintptr(sig))
 }
 
+// What a debugger changes to have a call made again, or none.
+const (
+	SyscallSize = 2          // bytes of the syscall instruction, 0f 05
+	NoCall      = ^uint64(0) // OrigRax where no call is being made
+)
+
 // Regs is the kernel's struct user_regs_struct of x86-64.
 type Regs struct {
 	R15, R14, R13, R12, Rbp, Rbx, R11, R10, R9, R8 uint64

@@ -45,11 +45,7 @@ type thread struct {
 	rejoin bool // it ran on through a stop
 }
 
-const (
-	syscallSize = 2 // bytes of the instruction, 0f 05
-	noCall      = ^uint64(0)
-	allSignals  = ^uint64(0)
-)
+const allSignals = ^uint64(0)
 
 // newThread looks at a thread that has come to a stop, and changes nothing.
 func newThread(stop sys.Stop) (*thread, error) {
@@ -71,8 +67,8 @@ func newThread(stop sys.Stop) (*thread, error) {
 		return nil, t.failed("PTRACE_GETSIGMASK", err)
 	}
 	t.user = t.found
-	t.user.Rip -= syscallSize
-	t.user.Rax, t.user.OrigRax = t.found.OrigRax, noCall
+	t.user.Rip -= sys.SyscallSize
+	t.user.Rax, t.user.OrigRax = t.found.OrigRax, sys.NoCall
 	if t.origin == afterCall {
 		t.user.Rax = abi.RequestCall // harmless, should it ever be made
 	}
@@ -97,7 +93,7 @@ func place(stop sys.Stop, info *sys.CallInfo) (origin, error) {
 // instruction checks that the thread came by a syscall instruction: not by the
 // vsyscall page, which the kernel emulates, and not from anywhere in user mode.
 func (t *thread) instruction() error {
-	var code [syscallSize]byte
+	var code [sys.SyscallSize]byte
 	n, err := sys.ReadProcess(t.tid, code[:], t.user.Rip)
 	switch {
 	case err == syscall.EFAULT, err == nil && (n != len(code) || code != [...]byte{0x0f, 0x05}):

@@ -69,7 +69,7 @@ func (v *victim) decide(allowed string, allow func(path []byte)) {
 		allow(path)
 		return
 	}
-	r.OrigRax, r.Rax = noCall, negative(syscall.EACCES)
+	r.OrigRax, r.Rax = sys.NoCall, negative(syscall.EACCES)
 	v.must(sys.TraceSetRegs(v.pid, &r))
 }
 

@@ -149,8 +149,8 @@ func (t *Tracer) waited(th *thread) error {
 // again sends a thread to user mode to make its own call once more.
 func (t *Tracer) again(th *thread) error {
 	regs := th.hold.regs
-	regs.Rip -= syscallSize
-	regs.Rax, regs.OrigRax = regs.OrigRax, noCall
+	regs.Rip -= sys.SyscallSize
+	regs.Rax, regs.OrigRax = regs.OrigRax, sys.NoCall
 	if err := sys.TraceSetRegs(th.tid, &regs); err != nil {
 		return err
 	}
@@ -185,9 +185,6 @@ func (t *Tracer) expired(th *thread, p *pending) {
 }
 
 const (
-	syscallSize = 2 // bytes of the instruction, 0f 05
-	noCall      = ^uint64(0)
-
 	// Results that user mode never sees (linux/errno.h): the call is made again after
 	// a signal, if its handler has SA_RESTART; or only if there is no handler.
 	restartSys    = -512
