@@ -21,7 +21,7 @@ type console struct {
 	faults  []string
 	panic   string
 
-	stamp, complaint *regexp.Regexp
+	stamp, complaint, alarm *regexp.Regexp
 }
 
 // Write takes console output in any pieces. An error of the tee is not the guest's.
@@ -56,7 +56,7 @@ func (c *console) line(raw string) {
 	if c.panic == "" && strings.HasPrefix(text, "Kernel panic - not syncing") {
 		c.panic = text
 	}
-	if c.complaint.MatchString(text) {
+	if c.complaint.MatchString(text) && !c.alarm.MatchString(text) {
 		c.faults = append(c.faults, text)
 	}
 }
@@ -66,9 +66,12 @@ func newConsole(tee io.Writer) *console {
 	return &console{
 		tee:   tee,
 		stamp: regexp.MustCompile(`^\[ *[0-9.]+\]( *\[ *[A-Z][0-9]+\])? `),
-		// The first lines of the kernel's own reports. Lockup and stall detectors
-		// are left out: under emulation on a busy host they cry wolf.
-		complaint: regexp.MustCompile(`^(WARNING: |BUG: (KASAN|KCSAN|KFENCE|KMSAN|UBSAN|kernel|unable|sleeping|scheduling|Bad|spinlock|using)|kernel BUG at|Oops|general protection fault|UBSAN: |possible (recursive|circular) locking|suspicious RCU)`),
+		// The first lines of the kernel's own reports.
+		complaint: regexp.MustCompile(`^(WARNING: |BUG[: ]|kernel BUG at|Oops|general protection fault|UBSAN: |ODEBUG: |` +
+			`DEBUG_LOCKS_WARN_ON|possible (recursive|circular) locking|suspicious RCU|INFO: trying to register non-static key|` +
+			`list_(add|del) corruption|refcount_t: |kmemleak: [0-9]+ new )`),
+		// Detectors of lockups and stalls, which under emulation on a busy host cry wolf.
+		alarm: regexp.MustCompile(`lockup|stall`),
 	}
 }
 

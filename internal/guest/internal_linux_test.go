@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -82,6 +83,24 @@ func TestConsole(t *testing.T) {
 	}
 	if got := c.tail(); len(got) != tailLines+1 || got[0] != "line" || got[tailLines] != "unfinished" {
 		t.Errorf("tail of %d lines, from %q to %q", len(got), got[0], got[len(got)-1])
+	}
+}
+
+func TestComplaints(t *testing.T) {
+	for line, want := range map[string]int{
+		"BUG: KASAN: slab-use-after-free in seccomp_turn_give": 1, "BUG kmalloc-64 (Not tainted): Poison overwritten": 1,
+		"BUG: sleeping function called from invalid context": 1, "BUG: scheduling while atomic: x/1/0x00000002": 1,
+		"kernel BUG at mm/slub.c:500!": 1, "Oops: int3: 0000 [#1] SMP": 1, "refcount_t: underflow; use-after-free.": 1,
+		"kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)": 1, "list_del corruption, x": 1,
+		"INFO: trying to register non-static key.": 1, "ODEBUG: free active (active state 0)": 1,
+		"BUG: workqueue lockup - pool cpus=0": 0, "rcu: INFO: rcu_sched self-detected stall on CPU": 0,
+		"kmemleak: Kernel memory leak detector initialized": 0, "audit: type=1326": 0, "DEBUG: x": 0,
+	} {
+		c := newConsole(nil)
+		fmt.Fprintf(c, "[    1.0] %s\n", line)
+		if got := c.complaints(); len(got) != want {
+			t.Errorf("%q: complaints %q, %d expected", line, got, want)
+		}
 	}
 }
 
