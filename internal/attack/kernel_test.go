@@ -18,13 +18,13 @@ const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|Inher
 	"Crowd|Alarms|StopStorm|KillStorm|ExecStorm|Condemned|ExecIdentified|ShortLives|ReusedNumbers|" +
 	"Namespaces|Daemon|FullHash|NestedSandboxes|PinnedReads"
 
-// TestKernel makes them in a guest, as nobody. It is slower there: half of the attempts
+// TestKernel makes them in a guest, as nobody. It is slower there: a fifth of the attempts
 // will do.
 func TestKernel(t *testing.T) {
 	attacker(t)
 	t.Parallel()
 	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{made.Dir()}, Append: []string{"norandmaps"}}
-	n := attempts(t) / 2
+	n := attempts(t) / 5
 	cfg.Timeout = 5*time.Minute + time.Duration(n)*10*time.Millisecond
 	guest.TestIn(t, cfg, guest.Nobody, fmt.Sprint("-test.timeout=", cfg.Timeout), "-test.run=^Test("+alsoTheKernels+")$",
 		made.Flag(), "-engine=kernel", fmt.Sprint("-attempts=", n))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"portcullis/internal/guest"
+	"portcullis/internal/kit"
 )
 
 // scenario is one victim under one stack, and what both engines must make of it.
@@ -196,11 +197,18 @@ func TestAsNobody(t *testing.T) {
 // are started by other tests there, too.
 func TestKernel(t *testing.T) {
 	t.Parallel()
-	onKernel(t, guest.Nobody, "-test.skip=^Test(AsNobody|Kernel.*|Audited.*)$|^TestPrograms$/^gcc$")
+	skip := "^Test(AsNobody|Kernel.*|Audited.*)$|^TestPrograms$/^gcc$"
+	if !kit.Long() {
+		skip += "|^TestPinnedPrograms$/^(git|gcc|files)$"
+	}
+	onKernel(t, guest.Nobody, "-test.skip="+skip)
 }
 
 // TestKernelAsRoot runs what root alone can make of calls.
 func TestKernelAsRoot(t *testing.T) {
+	if !kit.Long() {
+		t.Skip("runs in make soak")
+	}
 	t.Parallel()
 	onKernel(t, 0, "-test.run=^TestPinnedCalls$")
 }

@@ -69,6 +69,10 @@ func (k *Kit) Compiled(t TB, name string) string {
 	return k.File(name)
 }
 
+// Long tells whether tests may take long, as make soak has them: what ./test has no time
+// for is left out otherwise.
+func Long() bool { return os.Getenv("PORTCULLIS_LONG") != "" }
+
 // Compile makes a static program of C sources and further arguments of gcc. Without a
 // compiler it does nothing.
 func Compile(program string, args ...string) error {
