@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -109,6 +110,22 @@ func TestGuestPinnedPath(t *testing.T) {
 	want := "a 0\ndenied 5\nmissing 2\nunreadable 33\nnull 33\nlong 33"
 	if got := underPathFilter(t, "opens"); got != want {
 		t.Errorf("the victim says\n%s\nexpected\n%s", got, want)
+	}
+}
+
+// What is read of which calls is what the splitter found, and nothing where there is no
+// such call in the table that has copies.
+func TestPinsOfCallsThatRead(t *testing.T) {
+	f := splitted(t, pathFilter())
+	if want := []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: sys.PinAll}}; !reflect.DeepEqual(f.pins, want) {
+		t.Errorf("%v, expected %v", f.pins, want)
+	}
+	if f := splitted(t, constant("none", abi.Allow)); len(f.pins) != 0 {
+		t.Errorf("%v of a filter that reads nothing", f.pins)
+	}
+	f = filter{reads: true}
+	if x := f.extension(true); x.Flags != sys.NoPins {
+		t.Errorf("flags %#x of a filter that may read nothing there: all would be copied", x.Flags)
 	}
 }
 
