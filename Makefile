@@ -56,7 +56,7 @@ soak:
 	PORTCULLIS_LIVES=$(LIVES) $(GO) test -v -run TestShortLives -timeout 4h ./internal/conformance
 	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
 	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
-	PORTCULLIS_LONG=1 $(GO) test -count=$(SOAK) -p 1 -failfast -timeout 4h ./filters ./internal/attack ./internal/conformance ./internal/engine/...
+	PORTCULLIS_LONG=1 $(GO) test -count=$(SOAK) -p 1 -failfast -timeout 24h ./filters ./internal/attack ./internal/conformance ./internal/engine/...
 
 # The kernel's own tests of seccomp, in the guest.
 selftests:

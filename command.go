@@ -137,7 +137,7 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 // Start verifies the filters where that was not done and starts the command
 // under them. On failure nothing runs.
 //
-// If the agent has decisions to make, this process becomes non-dumpable and the
+// If an agent has decisions to make, this process becomes non-dumpable and the
 // parent of orphans (PR_SET_DUMPABLE and PR_SET_CHILD_SUBREAPER of prctl(2)). It
 // reaps those that it traces, or that a filter ever asked about. Another, that ended
 // without a call to be decided, looks like a command that this process started by
@@ -145,7 +145,7 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 // ends: a long-lived program whose commands leave many of these behind starts the
 // commands from a process of their own.
 //
-// Filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall), follow
+// On the agent engine, filters that pin memory (bpf_safe_read_user), order calls (bpf_wait_syscall), follow
 // forks (BPF_F_CLONE), or by their state answer with what only the kernel can carry out
 // (TRAP, TRACE, KILL_THREAD), make this process trace the command and all that it
 // starts, by ptrace(2). Nobody else can trace or debug those then. What this process

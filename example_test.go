@@ -135,8 +135,8 @@ func ExampleCmd_events() {
 }
 
 // A filter that looks at what pointers point to: the kernel then uses what it saw,
-// whatever the command's other threads write there meanwhile. For that, the command is
-// traced.
+// whatever the command's other threads write there meanwhile. On the agent engine the
+// command is traced for that.
 func ExampleCommand_pinned() {
 	f, err := portcullis.Load("exec-list")
 	if err != nil {
@@ -149,7 +149,7 @@ func ExampleCommand_pinned() {
 	cmd.Filters = []*portcullis.Filter{f}
 	out, err := cmd.Output()
 	fmt.Printf("%s%v\n", out, err)
-	// This prints, where ptrace is not denied:
+	// This prints, unless the agent engine is denied ptrace:
 	// listed
 	// exit status 126
 }

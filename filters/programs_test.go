@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"portcullis"
 	"portcullis/internal/guest"
@@ -35,10 +36,11 @@ func TestMain(m *testing.M) {
 
 // TestKernel runs the programs on the kernel engine: in a guest, as nobody.
 func TestKernel(t *testing.T) {
+	t.Parallel()
 	cfg := guest.Config{CPUs: 2, Memory: 1024, Append: []string{"norandmaps"}}
 	skip := "^TestProgramsBelowPaths$/^(git|gcc|make|trees)|^TestClientsReachListedAddresses$/^(curl|python)$"
 	if kit.Long() {
-		skip = "^$"
+		skip, cfg.Timeout = "^$", time.Hour
 	}
 	guest.TestIn(t, cfg, guest.Nobody, "-engine=kernel", "-test.skip="+skip, "-test.run=^Test(ProgramsBelowPaths|PathsAreNotEvaded|"+
 		"NginxBelowPaths|NginxReloads|RedisBelowPaths|ExecListOfCommands|SerializeHolds|SerializeLosesNothing|"+

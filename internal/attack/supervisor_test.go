@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"portcullis/internal/guest"
 )
 
 // TestSupervisorOutOfReach attacks the promise that the supervisor's memory,
@@ -142,7 +144,7 @@ func TestLesserUser(t *testing.T) {
 	needRoot(t, "to start a target of another user")
 	lesser := func(args ...string) []string {
 		cmd := command(t, "global-count limit=2", attacker(t), args...)
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}
 		return strings.Split(run(t, cmd).out, "\n")
 	}
 	want := []string{"kill EPERM", "stop EPERM", "pidfd_send_signal EPERM", "prlimit EPERM", "sched_setscheduler EPERM", "counted ok"}
@@ -241,16 +243,13 @@ func nestStates(t *testing.T, nest func(outer, inner string, args ...string) str
 	}
 }
 
-// nobody is a user and group without any rights.
-const nobody = 65534
-
 // TestAsNobody runs the suite once more without privilege. A fifth of the attempts will do:
 // what is attacked is the same.
 func TestAsNobody(t *testing.T) {
 	needRoot(t, "to become nobody")
 	t.Parallel()
 	cmd := exec.Command(made.File("suite"), "-test.v", "-test.skip=^Test(Hostile|I386|Numbers|Vsyscall)", made.Flag(), fmt.Sprint("-attempts=", attempts(t)/5))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
 	cmd.Dir = made.Dir()
 	out, err := cmd.CombinedOutput()
 	if err != nil {

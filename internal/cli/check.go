@@ -112,9 +112,9 @@ func asked(r *portcullis.Report) string {
 
 // tracing says what comes with a tracer.
 func tracing(r *portcullis.Report) string {
-	why := "the command is traced"
+	why := "the agent traces the command"
 	if r.Clones {
-		why += ", and its forks copy storage"
+		why += ", and copies storage at its forks"
 	}
 	return why + ": no debugger can attach to it; guards: " + strings.Join(r.Guards, ", ")
 }

@@ -240,5 +240,5 @@ func printTraced(w io.Writer, all []portcullis.Decision, r *portcullis.Report) {
 			held++
 		}
 	}
-	fmt.Fprintf(w, "%d of %d calls are held for a tracer\n%s\n", held, len(all), tracing(r))
+	fmt.Fprintf(w, "%d of %d calls are held for the agent's tracer\n%s\n", held, len(all), tracing(r))
 }

@@ -14,7 +14,9 @@ def waits(tid, nr):
     if status(tid, "State")[0] != "S": return False
     return open("/proc/%d/task/%d/syscall" % (me, tid)).read().split()[0] in (str(nr), "7")
 def until(what, *args):
+    signal.alarm(60) # a wait that is never over
     while not what(*args): os.sched_yield()
+    signal.alarm(0)
 def taken(): return int(status(me, "SigPnd")[0], 16) == 0
 def disturb(how):
     until(waits, me, 121)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"portcullis/internal/guest"
 	"portcullis/internal/kit"
@@ -216,5 +217,8 @@ func TestKernelAsRoot(t *testing.T) {
 func onKernel(t *testing.T, uid int, which string) {
 	t.Helper()
 	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{made.Dir()}, Append: []string{"norandmaps"}}
+	if kit.Long() {
+		cfg.Timeout = time.Hour
+	}
 	guest.TestIn(t, cfg, uid, "-test.short", which, made.Flag(), "-engine=kernel")
 }

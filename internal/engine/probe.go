@@ -122,7 +122,7 @@ func sealing() Feature {
 }
 
 func kernelEngine() Feature {
-	f := Feature{Engine: Kernel, Name: "eBPF filters in the kernel", Needed: true, Have: true, Detail: "BPF_PROG_TYPE_SECCOMP can be loaded"}
+	f := Feature{Engine: Kernel, Name: "eBPF filters in the kernel", Needed: true, Have: true, Detail: "BPF_PROG_TYPE_SECCOMP can be loaded and installed"}
 	err := kernel.Probe()
 	var ue *kernel.UnavailableError
 	switch {

@@ -71,7 +71,7 @@ func newConsole(tee io.Writer) *console {
 			`DEBUG_LOCKS_WARN_ON|possible (recursive|circular) locking|suspicious RCU|INFO: trying to register non-static key|` +
 			`list_(add|del) corruption|refcount_t: |kmemleak: [0-9]+ new )`),
 		// Detectors of lockups and stalls, which under emulation on a busy host cry wolf.
-		alarm: regexp.MustCompile(`lockup|stall`),
+		alarm: regexp.MustCompile(`lockup|\bstall`),
 	}
 }
 

@@ -93,7 +93,8 @@ func TestComplaints(t *testing.T) {
 		"kernel BUG at mm/slub.c:500!": 1, "Oops: int3: 0000 [#1] SMP": 1, "refcount_t: underflow; use-after-free.": 1,
 		"kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)": 1, "list_del corruption, x": 1,
 		"INFO: trying to register non-static key.": 1, "ODEBUG: free active (active state 0)": 1,
-		"BUG: workqueue lockup - pool cpus=0": 0, "rcu: INFO: rcu_sched self-detected stall on CPU": 0,
+		"BUG: KASAN: slab-use-after-free in _install_special_mapping": 1,
+		"BUG: workqueue lockup - pool cpus=0":                         0, "rcu: INFO: rcu_sched self-detected stall on CPU": 0,
 		"kmemleak: Kernel memory leak detector initialized": 0, "audit: type=1326": 0, "DEBUG: x": 0,
 	} {
 		c := newConsole(nil)

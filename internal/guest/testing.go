@@ -111,7 +111,7 @@ func user(uid int) string {
 	return "user"
 }
 
-// logWriter logs whole lines, and notices that a test passed, and that all did.
+// logWriter logs whole lines, and notices that a test passed, and that the run came to its end.
 type logWriter struct {
 	t      TB
 	prefix string

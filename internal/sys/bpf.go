@@ -23,8 +23,8 @@ const (
 	// JoinWaits is SECCOMP_EXTENDED_JOIN: the filter counts calls together with the
 	// eBPF filter that the same launch installed before it.
 	JoinWaits = 1 << 1
-	// NoPins is SECCOMP_EXTENDED_NO_PINS: the filter reads no arguments of calls
-	// that Pins does not name. Without both, all of every call can be read.
+	// NoPins is SECCOMP_EXTENDED_NO_PINS: the filter reads no arguments. It goes
+	// with no Pins; without either, all of every call can be read.
 	NoPins = 1 << 2
 	// PinAll is what a Pin says of a call of which all may be read.
 	PinAll = 1<<18 - 1
@@ -37,7 +37,8 @@ type Pin struct{ Nr, Args uint32 }
 // ExtendedAttr is the kernel's struct seccomp_extended_attr. Size is its size.
 // The bitmaps name the calls of x86-64 and of i386 that the filter always
 // allows and need not see: call nr is bit nr%8 of byte nr/8. WaitMS limits how long
-// a call waits because the filter asks for it; 0 is the kernel's 10 seconds.
+// a call waits because the filter asks for it; 0 is the kernel's 10 seconds. Pins,
+// PinCount of them, say what it reads.
 type ExtendedAttr struct {
 	Size       uint32
 	ProgFD     uint32

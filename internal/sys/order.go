@@ -9,7 +9,8 @@ import (
 )
 
 // What an order has room for: classic filters of BPF_MAXINSNS instructions,
-// eBPF ones with bitmaps of both tables, and less than a socket takes at once.
+// eBPF ones with bitmaps of both tables and what is read of some calls, and less than a
+// socket takes at once.
 const (
 	maxInstalls  = 64
 	maxOrderData = 64 << 10

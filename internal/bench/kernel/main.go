@@ -50,7 +50,7 @@ Measures what filters cost in the kernel engine's guest. The subjects, all witho
   servers    instructions of a request to nginx and redis
   wall       nanoseconds of a call
 
-Needs what a guest needs, and gcc; for servers nginx and redis.
+Needs the kernel of linux/build --measure, what a guest needs, and gcc; for servers nginx and redis.
 
   kernel                    as make bench-kernel does
   kernel -json >out.json    for a program to read
@@ -103,7 +103,7 @@ func main() {
 	o := options{text: os.Stdout, flavour: guest.Measure}
 	flag.IntVar(&o.rounds, "rounds", 20, "in how many rounds a call is made")
 	flag.IntVar(&o.calls, "calls", 1000, "how often in each of them")
-	flag.StringVar(&o.against, "against", "", "an unpatched kernel's `IMAGE` to compare with")
+	flag.StringVar(&o.against, "against", "", "an unpatched kernel's `IMAGE` to compare with, built alike")
 	asJSON := flag.Bool("json", false, "print one JSON object in place of text")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)

@@ -63,8 +63,11 @@ func Probe() error {
 			return struct{}{}, err
 		}
 		defer syscall.Close(fd)
+		// A bitmap that is nowhere is looked for when everybody has agreed. Nothing is
+		// installed: the kernel would be slower for ever, and Go may park the thread.
 		attr := sys.NewExtendedAttr(fd, 0)
-		if _, err := sys.InstallExtended(&attr, 0); err != nil { // on a thread that ends
+		attr.NativeBits = 8
+		if _, err := sys.InstallExtended(&attr, 0); err != syscall.EFAULT && err != syscall.E2BIG {
 			return struct{}{}, notInstalled(err)
 		}
 		return struct{}{}, nil
@@ -122,7 +125,7 @@ func knowsBitmaps() bool {
 	return err != syscall.E2BIG // EBADF, or EACCES without no_new_privs
 }
 
-// knows tells whether the kernel takes a flag, as one with what the flag is about does.
+// knows tells whether the kernel takes a flag: one that does has what the flag is about.
 func knows(flag uint32) bool {
 	attr := sys.NewExtendedAttr(-1, flag)
 	_, err := sys.InstallExtended(&attr, 0)
@@ -165,7 +168,7 @@ type loaded struct {
 func load(filters []filter) (*loaded, error) {
 	return confined(func() (*loaded, error) {
 		l := &loaded{maps: make(map[*prog.Map]int)}
-		cache := knowsBitmaps()
+		bitmaps, pins := knowsBitmaps(), knows(sys.NoPins)
 		for _, f := range filters {
 			l.waits = l.waits || f.waits
 			err := f.needs()
@@ -177,7 +180,14 @@ func load(filters []filter) (*loaded, error) {
 				return nil, err
 			}
 			l.names = append(l.names, f.program.Name)
-			l.extensions = append(l.extensions, f.extension(cache))
+			x := f.extension
+			if !bitmaps {
+				x.Native, x.Compat = nil, nil
+			}
+			if !pins {
+				x.Flags &^= sys.NoPins
+			}
+			l.extensions = append(l.extensions, x)
 		}
 		return l, nil
 	})

@@ -429,9 +429,9 @@ func TestGuestAllowedCallsAreCached(t *testing.T) {
 func TestGuestWrongBitmap(t *testing.T) {
 	needBitmaps(t)
 	wrong := plain(constant("deny", abi.Errno(edom), getppid))[0]
-	wrong.native = make([]byte, tableSize/8)
-	for i := range wrong.native {
-		wrong.native[i] = 0xff
+	wrong.extension.Native = make([]byte, tableSize/8)
+	for i := range wrong.extension.Native {
+		wrong.extension.Native[i] = 0xff
 	}
 	expect(t, "ok", []filter{wrong}, "ppid")
 	right := plain(constant("deny", abi.Errno(edom), getppid))[0]

@@ -116,16 +116,20 @@ func TestGuestPinnedPath(t *testing.T) {
 // What is read of which calls is what the splitter found, and nothing where there is no
 // such call in the table that has copies.
 func TestPinsOfCallsThatRead(t *testing.T) {
-	f := splitted(t, pathFilter())
-	if want := []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: sys.PinAll}}; !reflect.DeepEqual(f.pins, want) {
-		t.Errorf("%v, expected %v", f.pins, want)
-	}
-	if f := splitted(t, constant("none", abi.Allow)); len(f.pins) != 0 {
-		t.Errorf("%v of a filter that reads nothing", f.pins)
-	}
-	f = filter{reads: true}
-	if x := f.extension(true); x.Flags != sys.NoPins {
-		t.Errorf("flags %#x of a filter that may read nothing there: all would be copied", x.Flags)
+	reads := newAssembler().copy(1, 10).add(1, -8).mov(2, 8).mov(3, 0).call(helper.SafeReadUser).answer(abi.Allow)
+	for _, c := range []struct {
+		program *prog.Program
+		pins    []sys.Pin
+		flags   uint32
+	}{
+		{pathFilter(), []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: sys.PinAll}}, 0},
+		{constant("none", abi.Allow), nil, sys.NoPins},
+		{reads.program("all"), nil, 0},
+	} {
+		x := splitted(t, c.program).extension
+		if !reflect.DeepEqual(x.Pins, c.pins) || x.Flags != c.flags {
+			t.Errorf("%s: %v, flags %#x: expected %v, %#x", c.program.Name, x.Pins, x.Flags, c.pins, c.flags)
+		}
 	}
 }
 
@@ -136,15 +140,18 @@ func TestGuestPinsAreSaid(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
 		pins       []sys.Pin
+		flags      uint32
 	}{
-		{"the path", read, []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: 1 << 1}}},
-		{"in two pins", read, []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: 1}, {Nr: syscall.SYS_OPENAT, Args: 2}}},
-		{"another argument", unread, []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: 1}}},
-		{"another call", unread, []sys.Pin{{Nr: syscall.SYS_OPEN, Args: sys.PinAll}}},
-		{"the last call", unread, []sys.Pin{{Nr: 511, Args: sys.PinAll}}},
-		{"nothing", unread, nil},
+		{"the path", read, []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: 1 << 1}}, 0},
+		{"in two pins", read, []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: 1}, {Nr: syscall.SYS_OPENAT, Args: 2}}, 0},
+		{"another argument", unread, []sys.Pin{{Nr: syscall.SYS_OPENAT, Args: 1}}, 0},
+		{"another call", unread, []sys.Pin{{Nr: syscall.SYS_OPEN, Args: sys.PinAll}}, 0},
+		{"the last call", unread, []sys.Pin{{Nr: 511, Args: sys.PinAll}}, 0},
+		{"nothing", unread, nil, sys.NoPins},
+		{"silence", read, nil, 0},
 	} {
-		if got := underFilter(t, filter{program: pathFilter(), reads: true, pins: c.pins}, "opens"); got != c.want {
+		f := filter{program: pathFilter(), extension: sys.Extension{Pins: c.pins, Flags: c.flags}}
+		if got := underFilter(t, f, "opens"); got != c.want {
 			t.Errorf("%s: the victim says\n%s\nexpected\n%s", c.name, got, c.want)
 		}
 	}

@@ -82,29 +82,23 @@ type filter struct {
 	// waits tells that it orders calls, or what it goes on in does; reads likewise,
 	// that it pins arguments.
 	waits, reads bool
-	// native and compat are bitmaps of what it always allows, pins what it reads of
-	// which calls; see sys.ExtendedAttr. The kernel believes them.
-	native, compat []byte
-	pins           []sys.Pin
+	// extension says what it always allows, and of which calls it may read something.
+	// The kernel believes that.
+	extension sys.Extension
 }
 
 func newFilter(t *split.Tree) filter {
 	native := t.Ranges(abi.ArchX86_64)
-	return filter{
-		program: t.Verified().Program(), verified: t.Verified(),
-		native: allowed(native), compat: allowed(t.Ranges(abi.ArchI386)), pins: pinned(native),
+	f := filter{program: t.Verified().Program(), verified: t.Verified()}
+	f.extension.Native, f.extension.Compat = allowed(native), allowed(t.Ranges(abi.ArchI386))
+	switch pins := pinned(native); len(pins) {
+	case 0:
+		f.extension.Flags = sys.NoPins
+	case tableSize: // which is what the kernel takes silence for
+	default:
+		f.extension.Pins = pins
 	}
-}
-
-// extension is how it is installed, on a kernel that takes bitmaps or does not.
-func (f *filter) extension(cache bool) (x sys.Extension) {
-	if cache {
-		x.Native, x.Compat = f.native, f.compat
-	}
-	if x.Pins = f.pins; f.reads && len(f.pins) == 0 {
-		x.Flags = sys.NoPins
-	}
-	return x
+	return f
 }
 
 // tableSize is above every number of the kernel's two tables; it ignores the excess.
