@@ -22,7 +22,6 @@ const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|Inher
 // will do.
 func TestKernel(t *testing.T) {
 	attacker(t)
-	t.Parallel()
 	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{made.Dir()}, Append: []string{"norandmaps"}}
 	n := attempts(t) / 5
 	cfg.Timeout = 5*time.Minute + time.Duration(n)*10*time.Millisecond

