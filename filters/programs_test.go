@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 // TestKernel runs the programs on the kernel engine: in a guest, as nobody.
 func TestKernel(t *testing.T) {
 	t.Parallel()
-	cfg := guest.Config{CPUs: 2, Memory: 1024, Append: []string{"norandmaps"}}
+	cfg := guest.Suite()
 	skip := "^TestProgramsBelowPaths$/^(git|gcc|make|trees)|^TestClientsReachListedAddresses$/^(curl|python)$"
 	if kit.Long() {
 		skip, cfg.Timeout = "^$", time.Hour

@@ -22,9 +22,9 @@ const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|Inher
 // will do.
 func TestKernel(t *testing.T) {
 	attacker(t)
-	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{made.Dir()}, Append: []string{"norandmaps"}}
+	cfg := guest.Suite(made.Dir())
 	n := attempts(t) / 5
 	cfg.Timeout = 5*time.Minute + time.Duration(n)*10*time.Millisecond
-	guest.TestIn(t, cfg, guest.Nobody, fmt.Sprint("-test.timeout=", cfg.Timeout), "-test.run=^Test("+alsoTheKernels+")$",
+	guest.TestIn(t, cfg, guest.Nobody, "-test.run=^Test("+alsoTheKernels+")$",
 		made.Flag(), "-engine=kernel", fmt.Sprint("-attempts=", n))
 }

@@ -31,7 +31,7 @@ var made = kit.New()
 
 var (
 	engine = flag.String("engine", "agent", "engine that is attacked")
-	asked  = flag.Int("attempts", 0, "attempts to get around pinned reads; 0: what PORTCULLIS_ATTEMPTS says")
+	asked  = flag.String("attempts", os.Getenv("PORTCULLIS_ATTEMPTS"), "attempts to get around pinned reads")
 )
 
 // The first argument of this binary where it is not a test: a supervisor that
@@ -124,7 +124,7 @@ func commandUntil(ctx context.Context, t *testing.T, stack, name string, args ..
 }
 
 // by is what is expected of the engine that is attacked.
-func by[T any](agent, kernel T) T {
+func by(agent, kernel string) string {
 	if *engine == "kernel" {
 		return kernel
 	}

@@ -53,10 +53,10 @@ def waits_in(tid, nr):
         asleep = sleep_of(tid)
         return asleep and open("/proc/self/task/%d/syscall" % tid).read().split()[0] == str(nr) and sleep_of(tid) == asleep
     except OSError: return False # it has ended
+def waits(tid, nr): # in poll (7), where a tracer has a thread wait, or in the call, where the kernel does
+    return waits_in(tid, 7) or waits_in(tid, nr)
 def beside(hold, holds, make, makes, release):
-    # A tracer has a thread wait in poll (7), the kernel in the call.
     import threading
-    def waits(tid): return waits_in(tid, 7) or waits_in(tid, makes)
     tids, ended = {}, []
     def run(call):
         tids[call] = threading.get_native_id()
@@ -66,7 +66,7 @@ def beside(hold, holds, make, makes, release):
     one.start()
     while not (hold in tids and waits_in(tids[hold], holds)): os.sched_yield()
     two.start()
-    while not (make in ended or make in tids and waits(tids[make])): os.sched_yield()
+    while not (make in ended or make in tids and waits(tids[make], makes)): os.sched_yield()
     got = "together" if make in ended else "apart"
     release()
     one.join(); two.join()

@@ -192,10 +192,8 @@ func TestAsNobody(t *testing.T) {
 	}
 }
 
-// TestKernel runs the suite on the kernel engine: in a guest, as nobody. Programs lie at
-// the same addresses there whenever they are started: an emulator that has translated one
-// need not do so again, which is what most of the time would go to. Servers and compilers
-// are started by other tests there, too.
+// TestKernel runs the suite on the kernel engine: in a guest, as nobody. Servers and
+// compilers are started by other tests there, too.
 func TestKernel(t *testing.T) {
 	t.Parallel()
 	skip := "^Test(AsNobody|Kernel.*|Audited.*)$|^TestPrograms$/^gcc$"
@@ -216,10 +214,10 @@ func TestKernelAsRoot(t *testing.T) {
 
 func onKernel(t *testing.T, uid int, which string) {
 	t.Helper()
-	cfg := guest.Config{CPUs: 2, Memory: 1024, Share: []string{made.Dir()}, Append: []string{"norandmaps"}}
+	cfg := guest.Suite(made.Dir())
 	cfg.Timeout = 20 * time.Minute // beside other guests on a busy machine
 	if kit.Long() {
 		cfg.Timeout = time.Hour
 	}
-	guest.TestIn(t, cfg, uid, "-test.short", "-test.timeout="+cfg.Timeout.String(), which, made.Flag(), "-engine=kernel")
+	guest.TestIn(t, cfg, uid, "-test.short", which, made.Flag(), "-engine=kernel")
 }

@@ -31,14 +31,18 @@ const (
 	MeasureKernelEnv = "PORTCULLIS_KERNEL_MEASURE"
 )
 
-// flavours are what the script and users call them.
+// flavours are what the script and users call them, and what their machines have by
+// default: an accelerator of QEMU, and memory in MiB. KASAN takes an eighth of that, and as
+// much again for what was freed.
 var flavours = [...]struct {
-	env  string
-	args []string
+	env    string
+	args   []string
+	accel  string
+	memory int
 }{
-	Plain:   {KernelEnv, nil},
-	Debug:   {DebugKernelEnv, []string{"--debug"}},
-	Measure: {MeasureKernelEnv, []string{"--measure"}},
+	Plain:   {KernelEnv, nil, "tcg", 512},
+	Debug:   {DebugKernelEnv, []string{"--debug"}, "tcg", 2048},
+	Measure: {MeasureKernelEnv, []string{"--measure"}, "tcg,thread=single", 512},
 }
 
 func (f Flavour) env() string { return flavours[f].env }
@@ -46,26 +50,9 @@ func (f Flavour) env() string { return flavours[f].env }
 // BuildArgs are the arguments of linux/build that make f.
 func (f Flavour) BuildArgs() []string { return flavours[f].args }
 
-// accelerator is what QEMU executes f with.
-func (f Flavour) accelerator() string {
-	if f == Measure {
-		return "tcg,thread=single"
-	}
-	return "tcg"
-}
-
 // command is the build script's command line as a person types it.
 func (f Flavour) command() string {
 	return strings.Join(append([]string{"linux/build"}, f.BuildArgs()...), " ")
-}
-
-// memory is what a machine has by default, in MiB: KASAN takes an eighth of it, and
-// as much again for what was freed.
-func (f Flavour) memory() int {
-	if f == Debug {
-		return 2048
-	}
-	return 512
 }
 
 // Image is Plain's.

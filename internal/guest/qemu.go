@@ -30,8 +30,8 @@ const (
 // console, the port, and the host's file system.
 func qemuArgs(cfg Config, shares []string) []string {
 	args := []string{
-		"-accel", cfg.Flavour.accelerator(), "-cpu", "max",
-		"-m", strconv.Itoa(orDefault(cfg.Memory, cfg.Flavour.memory())),
+		"-accel", flavours[cfg.Flavour].accel, "-cpu", "max",
+		"-m", strconv.Itoa(orDefault(cfg.Memory, flavours[cfg.Flavour].memory)),
 		"-smp", strconv.Itoa(orDefault(cfg.CPUs, 1)),
 		"-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
 		"-chardev", "stdio,id=console", "-serial", "chardev:console",

@@ -66,6 +66,13 @@ func Test(t TB, args ...string) {
 	}
 }
 
+// Suite is a machine for a suite of programs, which sees the directories of share.
+// Programs lie at the same addresses whenever they are started: an emulator that has
+// translated one need not do so again, which is what most of the time would go to.
+func Suite(share ...string) Config {
+	return Config{CPUs: 2, Memory: 1024, Share: share, Append: []string{"norandmaps"}}
+}
+
 // TestIn runs this test binary in a guest made from cfg, as uid, with args. What
 // it prints is logged as it comes. The test fails when the guest's tests fail,
 // when none of them ran to its end, when the machine failed and when the kernel

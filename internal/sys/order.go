@@ -88,7 +88,7 @@ func (o *StageOrder) Extended(fd int, x Extension) {
 	for _, v := range []uint32{uint32(8 * len(x.Native)), uint32(8 * len(x.Compat)), x.WaitMS, attr.Reserved2} {
 		b = le.AppendUint32(b, v)
 	}
-	b = le.AppendUint64(b, o.addIf(pins))
+	b = le.AppendUint64(b, o.add(pins))
 	for _, v := range []uint32{uint32(len(x.Pins)), attr.Reserved3} {
 		b = le.AppendUint32(b, v)
 	}
@@ -99,22 +99,17 @@ func (o *StageOrder) install(flags uint, arg []byte) {
 	o.installs = append(o.installs, stageInstall{uint64(flags), o.add(arg)})
 }
 
-// add is the address data will have in the stage.
+// add is the address data will have in the stage; 0 for no data.
 func (o *StageOrder) add(data []byte) uint64 {
+	if len(data) == 0 {
+		return 0
+	}
 	at := stageBlockAt + uint64(unsafe.Offsetof(stageBlock{}.order)+unsafe.Offsetof(stageOrder{}.data)) + uint64(len(o.data))
 	o.data = append(o.data, data...)
 	for len(o.data)%8 != 0 {
 		o.data = append(o.data, 0)
 	}
 	return at
-}
-
-// addIf is add, or a null pointer for no data.
-func (o *StageOrder) addIf(data []byte) uint64 {
-	if len(data) == 0 {
-		return 0
-	}
-	return o.add(data)
 }
 
 // Message is what to send to the stage; the error is an *OrderError.

@@ -132,17 +132,23 @@ func knows(flag uint32) bool {
 	return err != syscall.EINVAL // EBADF, or EACCES without no_new_privs
 }
 
-// needs refuses a filter for which the kernel is too old.
-func (f *filter) needs() error {
+// features are what the kernel takes with a filter.
+type features struct{ bitmaps, waits, pins bool }
+
+func kernelFeatures() features {
+	return features{knowsBitmaps(), knows(sys.JoinWaits), knows(sys.NoPins)}
+}
+
+// check refuses a filter for which the kernel is too old.
+func (k features) check(f *filter) error {
 	for _, n := range []struct {
-		needed bool
-		flag   uint32
-		what   string
+		lacks bool
+		what  string
 	}{
-		{f.waits, sys.JoinWaits, "bpf_wait_syscall"},
-		{f.reads, sys.NoPins, "bpf_safe_read_user and bpf_safe_read_user_str"},
+		{f.waits && !k.waits, "bpf_wait_syscall"},
+		{f.reads && !k.pins, "bpf_safe_read_user and bpf_safe_read_user_str"},
 	} {
-		if n.needed && !knows(n.flag) {
+		if n.lacks {
 			return &UnsupportedError{
 				What:   "program " + f.program.Name + ": " + n.what,
 				Remedy: "boot the kernel that linux/build makes, or use the agent engine",
@@ -150,6 +156,19 @@ func (f *filter) needs() error {
 		}
 	}
 	return nil
+}
+
+// extension is how a filter is installed there: what the kernel does not take makes it
+// faster, and is left out.
+func (k features) extension(f *filter) sys.Extension {
+	x := f.extension
+	if !k.bitmaps {
+		x.Native, x.Compat = nil, nil
+	}
+	if !k.pins {
+		x.Flags &^= sys.NoPins
+	}
+	return x
 }
 
 // loaded is a stack in the kernel: descriptors, all closed on exec.
@@ -168,10 +187,10 @@ type loaded struct {
 func load(filters []filter) (*loaded, error) {
 	return confined(func() (*loaded, error) {
 		l := &loaded{maps: make(map[*prog.Map]int)}
-		bitmaps, pins := knowsBitmaps(), knows(sys.NoPins)
+		k := kernelFeatures()
 		for _, f := range filters {
 			l.waits = l.waits || f.waits
-			err := f.needs()
+			err := k.check(&f)
 			if err == nil {
 				err = l.addFilter(f)
 			}
@@ -180,14 +199,7 @@ func load(filters []filter) (*loaded, error) {
 				return nil, err
 			}
 			l.names = append(l.names, f.program.Name)
-			x := f.extension
-			if !bitmaps {
-				x.Native, x.Compat = nil, nil
-			}
-			if !pins {
-				x.Flags &^= sys.NoPins
-			}
-			l.extensions = append(l.extensions, x)
+			l.extensions = append(l.extensions, k.extension(&f))
 		}
 		return l, nil
 	})

@@ -228,7 +228,7 @@ func TestInsideNoAttach(t *testing.T) {
 	}
 }
 
-// whoMay tells whether root and nobody may use the engine.
+// whoMay checks whether root and nobody may use the engine.
 func whoMay(t *testing.T, when string, root, nobody bool) {
 	t.Helper()
 	var u *UnavailableError
