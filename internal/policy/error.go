@@ -1,0 +1,41 @@
+package policy
+
+import "fmt"
+
+// Error says what is wrong with a policy, and where.
+type Error struct {
+	Pos Pos
+	// Reason is what was expected and what was found, Remedy what to do, if that is not
+	// plain.
+	Reason, Remedy string
+	// Err is the cause, if another package found it.
+	Err error
+}
+
+// Error is one line.
+func (e *Error) Error() string {
+	s := e.Reason
+	if at := e.Pos.String(); at != "" {
+		s = at + ": " + s
+	}
+	if e.Remedy != "" {
+		s += ": " + e.Remedy
+	}
+	return s
+}
+
+// Unwrap is the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func wrong(at Pos, remedy, format string, args ...any) *Error {
+	return &Error{Pos: at, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
+}
+
+// shown is a text of a policy as a message has it: quoted, and not too long.
+func shown(s string) string {
+	const most = 60
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}

@@ -1,0 +1,264 @@
+package policy
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// MaxSize is the largest file of a policy, in bytes.
+const MaxSize = 1 << 20
+
+// maxDepth is how deep conditions may be nested.
+const maxDepth = 16
+
+// maxItems is how many entries one list may have.
+const maxItems = 4096
+
+// Parse reads one file of a policy, without what it includes. File stands in positions.
+// Errors are of type *Error.
+func Parse(file string, data []byte) (*Model, error) {
+	d := &decoder{file: file}
+	if len(data) > MaxSize {
+		return nil, wrong(Pos{File: file}, "split it by include", "%d bytes: expected a policy of at most %d", len(data), MaxSize)
+	}
+	n := d.document(data)
+	m := &Model{}
+	if d.err == nil {
+		m.Pos = d.pos(n)
+		d.model(n, m)
+	}
+	if d.err != nil {
+		return nil, d.err
+	}
+	return m, nil
+}
+
+// Recognise tells whether data can be meant as a policy: its first line of YAML that says
+// anything begins a mapping with a known key.
+func Recognise(data []byte) bool {
+	for _, l := range bytes.SplitN(data, []byte("\n"), 1000) {
+		l = bytes.TrimRight(l, " \t\r")
+		if len(l) == 0 || l[0] == '#' || bytes.Equal(l, []byte("---")) || l[0] == '%' {
+			continue
+		}
+		key, _, ok := bytes.Cut(l, []byte(":"))
+		return ok && topLevel[string(key)]
+	}
+	return false
+}
+
+// topLevel are the keys that a policy can begin with.
+var topLevel = map[string]bool{
+	"version": true, "name": true, "include": true, "default": true, "unknown": true, "links": true, "groups": true,
+	"rules": true, "phases": true, "order": true, "flow": true, "limits": true, "serialize": true,
+}
+
+// decoder turns YAML into a Model. After the first error its methods do nothing.
+type decoder struct {
+	file string
+	err  *Error
+}
+
+func (d *decoder) pos(n *yaml.Node) Pos { return Pos{File: d.file, Line: n.Line, Col: n.Column} }
+
+func (d *decoder) fail(n *yaml.Node, remedy, format string, args ...any) {
+	if d.err == nil {
+		d.err = wrong(d.pos(n), remedy, format, args...)
+	}
+}
+
+// document is the mapping of the only document of data.
+func (d *decoder) document(data []byte) *yaml.Node {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, more yaml.Node
+	if err := dec.Decode(&doc); err != nil {
+		d.syntax(err)
+		return nil
+	}
+	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+		if err != nil {
+			d.syntax(err)
+		} else {
+			d.fail(&more, "put it into a file of its own and include that", "a second document: expected one policy in a file")
+		}
+		return nil
+	}
+	return doc.Content[0]
+}
+
+var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// syntax takes over what the YAML parser says.
+func (d *decoder) syntax(err error) {
+	if errors.Is(err, io.EOF) {
+		d.err = wrong(Pos{File: d.file}, "begin with \"version: 1\"", "an empty file: expected a policy")
+		return
+	}
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	at := Pos{File: d.file}
+	if m := yamlError.FindStringSubmatch(text); m != nil {
+		text = text[len(m[0]):]
+		if at.Line, _ = strconv.Atoi(m[1]); at.Line > 0 {
+			at.Col = 1
+		}
+	}
+	d.err = &Error{Pos: at, Reason: "not YAML: " + text, Err: err}
+}
+
+// check refuses forms of YAML that no policy needs: what is written is what is meant.
+func (d *decoder) check(n *yaml.Node) bool {
+	switch {
+	case d.err != nil:
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		d.fail(n, "write it out, or name calls once under groups", "anchors and aliases are not part of policies")
+	case n.Style&yaml.TaggedStyle != 0:
+		d.fail(n, "leave the tag out", "tag %s is not part of policies", shown(n.Tag))
+	}
+	return d.err == nil
+}
+
+// field is one key of a mapping.
+type field struct {
+	key  string
+	read func(*yaml.Node)
+}
+
+func kind(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.ScalarNode:
+		if n.Tag == "!!null" {
+			return "nothing"
+		}
+		return shown(n.Value)
+	}
+	return "something else"
+}
+
+// mapping calls each for the entries of a mapping, none of them twice.
+func (d *decoder) mapping(n *yaml.Node, what string, each func(key, value *yaml.Node)) {
+	if !d.check(n) {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.fail(n, "", "%s: expected a mapping, found %s", what, kind(n))
+		return
+	}
+	seen := map[string]int{}
+	for i := 0; i+1 < len(n.Content) && d.err == nil; i += 2 {
+		key := n.Content[i]
+		if !d.check(key) {
+			return
+		}
+		if key.Kind != yaml.ScalarNode {
+			d.fail(key, "", "%s: expected a word as key, found %s", what, kind(key))
+		} else if line := seen[key.Value]; line > 0 {
+			d.fail(key, "write it once", "%s is there twice, also in line %d", shown(key.Value), line)
+		} else {
+			seen[key.Value] = key.Line
+			each(key, n.Content[i+1])
+		}
+	}
+}
+
+// fields reads a mapping with known keys.
+func (d *decoder) fields(n *yaml.Node, what string, fs ...field) {
+	d.mapping(n, what, func(key, value *yaml.Node) {
+		for _, f := range fs {
+			if f.key == key.Value {
+				f.read(value)
+				return
+			}
+		}
+		keys := make([]string, len(fs))
+		for i, f := range fs {
+			keys[i] = f.key
+		}
+		d.fail(key, "write one of "+strings.Join(keys, ", "), "%s has no field %s", what, shown(key.Value))
+	})
+}
+
+// list calls each for the elements of a list.
+func (d *decoder) list(n *yaml.Node, what string, each func(*yaml.Node)) {
+	if !d.check(n) {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		d.fail(n, "", "%s: expected a list, found %s", what, kind(n))
+		return
+	}
+	if len(n.Content) > maxItems {
+		d.fail(n, "split it", "%s: %d entries, expected at most %d", what, len(n.Content), maxItems)
+	}
+	for _, e := range n.Content {
+		if d.err == nil {
+			each(e)
+		}
+	}
+}
+
+// either calls each for the elements of a list, or for a scalar that stands for one.
+func (d *decoder) either(n *yaml.Node, what string, each func(*yaml.Node)) {
+	if n.Kind == yaml.ScalarNode {
+		each(n)
+		return
+	}
+	d.list(n, what, each)
+}
+
+// scalar is the text of a scalar; "" after an error.
+func (d *decoder) scalar(n *yaml.Node, what string) string {
+	switch {
+	case !d.check(n):
+	case n.Kind != yaml.ScalarNode || n.Tag == "!!null" || n.Value == "":
+		d.fail(n, "", "expected %s, found %s", what, kind(n))
+	case len(n.Value) > 4096:
+		d.fail(n, "", "expected %s, found %d bytes", what, len(n.Value))
+	case strings.ContainsRune(n.Value, 0):
+		d.fail(n, "", "expected %s, found a NUL in it", what)
+	default:
+		return n.Value
+	}
+	return ""
+}
+
+// number is a number that fits 64 bits, decimal or in another base as in C.
+func (d *decoder) number(n *yaml.Node, what string) uint64 {
+	s := d.scalar(n, what)
+	if d.err != nil {
+		return 0
+	}
+	v, err := strconv.ParseUint(s, 0, 64)
+	if err != nil {
+		d.fail(n, "", "expected %s, found %s", what, shown(s))
+	}
+	return v
+}
+
+func (d *decoder) names(n *yaml.Node, to *[]Name) {
+	*to = []Name{}
+	d.either(n, "calls", func(e *yaml.Node) {
+		*to = append(*to, Name{d.pos(e), d.scalar(e, "the name of a call or of a group")})
+	})
+	if len(*to) == 0 {
+		d.fail(n, "name at least one", "calls: the list is empty")
+	}
+}
+
+// comment is what stands in front of a node, without "#".
+func comment(n *yaml.Node) string {
+	lines := strings.Split(n.HeadComment, "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimPrefix(strings.TrimLeft(l, "#"), " ")
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
+}

@@ -1,0 +1,156 @@
+// Package symbol knows the arguments of system calls by name, and the constants that may be
+// written for them.
+//
+// Both are tables of text that say where they are from. A name counts only where it
+// belongs: AF_INET is no flag of openat.
+package symbol
+
+import (
+	_ "embed"
+	"strconv"
+	"strings"
+
+	"portcullis/internal/abi/args"
+	"portcullis/internal/abi/syscalls"
+)
+
+//go:embed arguments.txt
+var arguments string
+
+//go:embed constants.txt
+var constants string
+
+// Argument is one argument of a call.
+type Argument struct {
+	// Index is its register, from 0.
+	Index int
+	// Name is its name, Set that of the constants which may be written for it; "" without.
+	Name, Set string
+	// Arg is what it holds.
+	Arg args.Arg
+}
+
+// Bits is how many bits of the register the kernel looks at, 32 or 64. It is 64 where the
+// table says less than that, as for modes of 16 bits: what is compared is then more than
+// what matters, or as much.
+func (a Argument) Bits() int {
+	if a.Arg.Shape == args.Value && a.Arg.Size == 4 {
+		return 32
+	}
+	return 64
+}
+
+// Arguments are those of the call with that number, in order; nil if it has none, or none
+// that are known.
+func Arguments(nr uint32) []Argument {
+	name, ok := syscalls.Name(nr)
+	if !ok {
+		return nil
+	}
+	line, ok := after(arguments, "\n"+name+" ")
+	if !ok {
+		return nil
+	}
+	call, _ := args.Of(nr)
+	words := strings.Fields(line)
+	all := make([]Argument, len(words))
+	for i, w := range words {
+		name, set, _ := strings.Cut(w, ":")
+		all[i] = Argument{Index: i, Name: name, Set: set, Arg: call.Args[i]}
+	}
+	return all
+}
+
+// after is the rest of the line that begins with prefix.
+func after(text, prefix string) (string, bool) {
+	i := strings.Index(text, prefix)
+	if i < 0 {
+		return "", false
+	}
+	line, _, _ := strings.Cut(text[i+len(prefix):], "\n")
+	return line, true
+}
+
+// Argument is the argument of a call by its name, or as arg0 to arg5.
+func Find(nr uint32, name string) (Argument, bool) {
+	all := Arguments(nr)
+	for _, a := range all {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	if len(name) == 4 && name[:3] == "arg" && name[3] >= '0' && name[3] <= '5' {
+		i := int(name[3] - '0')
+		if i < len(all) {
+			return all[i], true
+		}
+		call, _ := args.Of(nr)
+		return Argument{Index: i, Name: name, Arg: call.Args[i]}, true
+	}
+	return Argument{}, false
+}
+
+// Constant is the number of a name of a set.
+func Constant(set, name string) (uint64, bool) {
+	if set == "" || name == "" || strings.ContainsAny(name, " \n=") {
+		return 0, false
+	}
+	for rest := constants; ; {
+		i := strings.Index(rest, "\n= "+set+" ")
+		if i < 0 {
+			return 0, false
+		}
+		rest = rest[i+1:]
+		block, _, _ := strings.Cut(rest, "\n= ")
+		if text, ok := after(block, "\n"+name+" "); ok {
+			v, err := strconv.ParseUint(text, 0, 64)
+			return v, err == nil
+		}
+	}
+}
+
+// Sets are those to which a name belongs, for messages.
+func Sets(name string) []string {
+	var sets []string
+	set := ""
+	for _, l := range strings.Split(constants, "\n") {
+		if w := strings.Fields(l); len(w) == 3 && w[0] == "=" {
+			set = w[1]
+		} else if len(w) == 2 && w[0] == name {
+			sets = append(sets, set)
+		}
+	}
+	return sets
+}
+
+// Names are the names of a set, in the order of the table.
+func Names(set string) []string {
+	var names []string
+	in := false
+	for _, l := range strings.Split(constants, "\n") {
+		if w := strings.Fields(l); len(w) == 3 && w[0] == "=" {
+			in = w[1] == set
+		} else if in && len(w) == 2 {
+			names = append(names, w[0])
+		}
+	}
+	return names
+}
+
+// Evaluate is the number that a text stands for: a number as in C, a name of the set, or
+// several with | between them. What is not known is returned.
+func Evaluate(set, text string) (v uint64, unknown string) {
+	for _, part := range strings.Split(text, "|") {
+		part = strings.TrimSpace(part)
+		if n, err := strconv.ParseUint(part, 0, 64); err == nil {
+			v |= n
+		} else if n, err := strconv.ParseInt(part, 0, 64); err == nil {
+			v |= uint64(n)
+		} else if n, ok := Constant(set, part); ok {
+			v |= n
+		} else {
+			return 0, part
+		}
+	}
+	return v, ""
+}
