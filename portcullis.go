@@ -24,6 +24,7 @@ import (
 
 	"portcullis/filters"
 	"portcullis/internal/object"
+	"portcullis/internal/policy"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
@@ -60,19 +61,24 @@ func (e *LoadError) Error() string {
 	if errors.As(e.Err, &in) && in.Path == e.Spec { // it begins with the path
 		return "filter " + in.Error()
 	}
+	var of *policy.Error
+	if errors.As(e.Err, &of) && of.Pos.File != "" { // it begins with that of a file
+		return "policy " + of.Error()
+	}
 	return fmt.Sprintf("filter %q: %v", e.Spec, e.Err)
 }
 
 // Unwrap gives the cause.
 func (e *LoadError) Unwrap() error { return e.Err }
 
-// maxObject is the largest object file read, in bytes; larger ones are refused
+// maxObject is the largest file of a filter read, in bytes; larger ones are refused
 // so that a hostile path cannot exhaust memory.
 const maxObject = 16 << 20
 
 // Load finds a filter by its SPEC: the bare name of a built-in filter (see
-// Builtins), or the path of an ELF object, which contains a slash or ends in
-// ".o"; ":PROG" after either selects one of several programs.
+// Builtins), or the path of an ELF object or a policy, which contains a slash or ends in
+// ".o", ".yaml" or ".yml"; ":PROG" after it selects one of several programs. What a
+// file holds tells what it is, not its name.
 func Load(spec string) (*Filter, error) {
 	name, program := splitSpec(spec)
 	if program == "" && !isPath(name) {
@@ -81,6 +87,9 @@ func Load(spec string) (*Filter, error) {
 	data, err := read(name)
 	if err != nil {
 		return nil, &LoadError{Spec: spec, Err: err}
+	}
+	if policy.Recognise(data) && program == "" {
+		return LoadPolicy(name, data)
 	}
 	return LoadObject(name, data, program)
 }
@@ -125,7 +134,7 @@ func read(name string) ([]byte, error) {
 }
 
 func isPath(name string) bool {
-	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, ".o")
+	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, ".o") || isPolicyPath(name)
 }
 
 func readFile(name string) ([]byte, error) {
@@ -134,9 +143,9 @@ func readFile(name string) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("expected an ELF object, found a %s", kindOf(info.Mode()))
+		return nil, fmt.Errorf("expected %s, found a %s", kindOfFilter(name), kindOf(info.Mode()))
 	case info.Size() > maxObject:
-		return nil, fmt.Errorf("%d bytes: expected an object of at most %d", info.Size(), maxObject)
+		return nil, fmt.Errorf("%d bytes: expected a filter of at most %d", info.Size(), maxObject)
 	}
 	return os.ReadFile(name)
 }

@@ -64,6 +64,8 @@ type Model struct {
 	Limits []Limit
 	// Serialize says which calls are not made at the same time.
 	Serialize []Serialize
+	// Lines are the lines of each file that it was read from, for messages.
+	Lines map[string][]string
 }
 
 // Include names another policy by its path, which is relative to the file's directory.

@@ -28,7 +28,7 @@ func Parse(file string, data []byte) (*Model, error) {
 		return nil, wrong(Pos{File: file}, "split it by include", "%d bytes: expected a policy of at most %d", len(data), MaxSize)
 	}
 	n := d.document(data)
-	m := &Model{}
+	m := &Model{Lines: map[string][]string{file: lines(data)}}
 	if d.err == nil {
 		m.Pos = d.pos(n)
 		d.model(n, m)

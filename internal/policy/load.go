@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"bytes"
+	"path"
+	"strings"
+)
+
+// Reader gives the contents of a file that a policy includes. Its path is that of the
+// including file's directory with what was written behind it.
+type Reader func(file string) ([]byte, error)
+
+// Bounds of inclusion: hostile policies may name each other, and themselves.
+const (
+	maxIncludes     = 64
+	maxIncludeDepth = 8
+)
+
+// Load parses a policy and what it includes, and makes one Model of them. What a policy says
+// outdoes what those that it includes say: its rules are in front of theirs; its default,
+// and its groups, limits, orders, flows and serializations take the place of those of the
+// same name. The rest is added.
+func Load(file string, data []byte, read Reader) (*Model, error) {
+	l := &loader{read: read, open: map[string]bool{}}
+	return l.load(file, data, 0)
+}
+
+type loader struct {
+	read  Reader
+	open  map[string]bool // the files that are being read, from the first on
+	count int
+}
+
+func (l *loader) load(file string, data []byte, depth int) (*Model, error) {
+	m, err := Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	l.open[path.Clean(file)] = true
+	defer delete(l.open, path.Clean(file))
+	for _, i := range m.Include {
+		base, err := l.include(file, i, depth)
+		if err != nil {
+			return nil, err
+		}
+		m.add(base)
+	}
+	m.Include = nil
+	return m, nil
+}
+
+func (l *loader) include(from string, i Include, depth int) (*Model, error) {
+	file := i.Path
+	if !strings.HasPrefix(file, "/") {
+		file = path.Join(path.Dir(from), file)
+		if !strings.Contains(file, "/") {
+			file = "./" + file
+		}
+	}
+	l.count++
+	switch {
+	case l.open[path.Clean(file)]:
+		return nil, wrong(i.Pos, "leave one of them out", "%s includes itself, at last", shown(i.Path))
+	case depth >= maxIncludeDepth:
+		return nil, wrong(i.Pos, "", "policies include each other more than %d deep", maxIncludeDepth)
+	case l.count > maxIncludes:
+		return nil, wrong(i.Pos, "", "more than %d policies are included", maxIncludes)
+	case l.read == nil:
+		return nil, wrong(i.Pos, "give it as a file", "a policy that is no file includes nothing")
+	}
+	data, err := l.read(file)
+	if err != nil {
+		return nil, &Error{Pos: i.Pos, Reason: "including " + shown(i.Path) + ": " + err.Error(), Err: err}
+	}
+	return l.load(file, data, depth+1)
+}
+
+// add takes over from a policy that is included what this one does not say.
+func (m *Model) add(base *Model) {
+	if m.Default.Kind == NoAction {
+		m.Default = base.Default
+	}
+	if m.Unknown.Kind == NoAction {
+		m.Unknown = base.Unknown
+	}
+	if base.Links == LinksTrusted {
+		m.Links = LinksTrusted
+	}
+	m.Rules = append(m.Rules, base.Rules...)
+	if m.Phases == nil {
+		m.Phases = base.Phases
+	}
+	m.Groups = merge(m.Groups, base.Groups, func(g Group) string { return g.Name })
+	m.Order = merge(m.Order, base.Order, func(o Order) string { return o.Name })
+	m.Flows = merge(m.Flows, base.Flows, func(f Flow) string { return f.Name })
+	m.Limits = merge(m.Limits, base.Limits, func(l Limit) string { return l.Name })
+	m.Serialize = merge(m.Serialize, base.Serialize, func(s Serialize) string { return s.Name })
+	for file, lines := range base.Lines {
+		m.Lines[file] = lines
+	}
+}
+
+// merge adds those of base that have no name, or one of their own.
+func merge[T any](own, base []T, name func(T) string) []T {
+	seen := map[string]bool{"": false}
+	for _, t := range own {
+		seen[name(t)] = name(t) != ""
+	}
+	for _, t := range base {
+		if !seen[name(t)] {
+			own = append(own, t)
+		}
+	}
+	return own
+}
+
+// lines are those of a file, for messages.
+func lines(data []byte) []string {
+	var all []string
+	for _, l := range bytes.Split(data, []byte("\n")) {
+		all = append(all, string(bytes.TrimRight(l, "\r")))
+	}
+	return all
+}

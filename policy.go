@@ -1,0 +1,50 @@
+package portcullis
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+
+	"portcullis/internal/policy"
+	"portcullis/internal/prog"
+)
+
+// LoadPolicy takes a filter from a policy, as docs/POLICIES.md describes them. Name is the
+// path in messages, and that of the directory from which it includes others.
+func LoadPolicy(name string, data []byte) (*Filter, error) {
+	p, sum, err := compile(name, data)
+	if err != nil {
+		return nil, &LoadError{Spec: name, Err: err}
+	}
+	return &Filter{spec: name, hash: sum, program: p, programs: []*prog.Program{p}}, nil
+}
+
+// compile makes the program of a policy, and the hash of all that it was read from.
+func compile(name string, data []byte) (*prog.Program, string, error) {
+	sum := sha256.New()
+	sum.Write(data)
+	m, err := policy.Load(name, data, func(file string) ([]byte, error) {
+		data, err := readFile(file)
+		of := sha256.Sum256(data)
+		sum.Write(of[:])
+		return data, err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	p, err := policy.Compile(m)
+	return p, hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// isPolicyPath tells names of files that need no slash to be told from built-in filters.
+func isPolicyPath(name string) bool {
+	return strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+// kindOfFilter is what a file is taken for by its name, where it cannot be read.
+func kindOfFilter(name string) string {
+	if isPolicyPath(name) {
+		return "a policy"
+	}
+	return "an ELF object"
+}
