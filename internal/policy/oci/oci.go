@@ -1,0 +1,223 @@
+// Package oci reads and writes seccomp profiles of containers: the "seccomp" object of the
+// OCI runtime specification, and the files that Docker and Podman take, which are the same
+// with conditions on capabilities, architectures and kernels.
+//
+// A profile means what runc makes of it by libseccomp. docs/CONVERT.md says what that is,
+// and what is lost on the way.
+package oci
+
+import (
+	"sort"
+	"strings"
+
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/policy"
+	"portcullis/internal/policy/group"
+	"portcullis/internal/policy/oci/static"
+)
+
+// Loss is one thing that is not in what Read or Write makes.
+type Loss = static.Loss
+
+// Options are what a profile may ask about the container.
+type Options struct {
+	// Capabilities are those of the container's bounding set, such as CAP_SYS_ADMIN.
+	Capabilities []string
+}
+
+// Recognise tells whether data look like JSON, and so like a profile.
+func Recognise(data []byte) bool {
+	return strings.HasPrefix(strings.TrimLeft(string(data[:min(len(data), 512)]), " \t\r\n"), "{")
+}
+
+// Read is the policy of a profile for a process without capabilities, and what the policy
+// does not say. Errors are of type *policy.Error.
+func Read(file string, data []byte) (*policy.Model, []Loss, error) {
+	return Options{}.Read(file, data)
+}
+
+// Read is the policy of a profile under the options.
+func (o Options) Read(file string, data []byte) (*policy.Model, []Loss, error) {
+	v, err := parse(file, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &reader{options: o}
+	p := r.profile(r.seccomp(v))
+	if r.err != nil {
+		return nil, nil, r.err
+	}
+	m := p.model()
+	if p.err != nil {
+		return nil, nil, p.err
+	}
+	m.Pos = policy.Pos{File: file, Line: 1, Col: 1}
+	return m, append(r.losses, p.losses...), nil
+}
+
+// profile is a profile as far as it is about x86-64.
+type profile struct {
+	comment     string
+	deflt       policy.Action
+	listed      bool // whether the profile names x86-64 as its architecture
+	rules       []rule
+	defaultOCI  string
+	largest     uint32
+	defaultData int64
+	losses      []Loss
+	err         error
+}
+
+// rule is one rule of libseccomp: a call, conditions all of which hold, and what is done.
+type rule struct {
+	pos     policy.Pos
+	comment string
+	nr      uint32
+	when    static.Cube
+	action  policy.Action
+}
+
+// model orders the rules so that the first that matches decides as libseccomp does, and
+// puts calls with equal rules together.
+func (p *profile) model() *policy.Model {
+	m := &policy.Model{Comment: p.comment, Default: p.deflt, Unknown: p.deflt}
+	p.newer(m)
+	byCall := map[uint32][]rule{}
+	var order []uint32
+	for _, r := range p.rules {
+		if byCall[r.nr] == nil {
+			order = append(order, r.nr)
+		}
+		byCall[r.nr] = append(byCall[r.nr], r)
+	}
+	made := map[string]int{}
+	for _, nr := range order {
+		name, _ := syscalls.Name(nr)
+		for _, r := range p.decide(nr, byCall[nr]) {
+			key := r.key()
+			i, ok := made[key]
+			if !ok {
+				i = len(m.Rules)
+				made[key] = i
+				m.Rules = append(m.Rules, r.Rule)
+			}
+			m.Rules[i].Calls = append(m.Rules[i].Calls, policy.Name{Pos: r.Pos, Text: name})
+		}
+	}
+	return m
+}
+
+// newer adds what runc puts in front of a filter whose default is no permission: calls
+// behind the last that the profile names fail with ENOSYS, so that programs fall back to
+// older ones. Without x86-64 among its architectures it does not, nor if the profile
+// names no call of it.
+func (p *profile) newer(m *policy.Model) {
+	if p.deflt.Permits() || p.defaultOCI == "SCMP_ACT_TRACE" || p.defaultData == enosys || !p.listed || p.largest == 0 {
+		return
+	}
+	m.Unknown = policy.Action{Kind: policy.Errno, Data: enosys}
+	r := policy.Rule{Comment: "newer than all that the profile names", Action: m.Unknown}
+	for _, c := range syscalls.All() {
+		if c.Nr > p.largest {
+			r.Calls = append(r.Calls, policy.Name{Text: c.Name})
+		}
+	}
+	if len(r.Calls) > 0 {
+		m.Rules = append(m.Rules, r)
+	}
+}
+
+// made is a rule of the policy that is about one call yet.
+type made struct{ policy.Rule }
+
+// key tells rules apart that more calls may have.
+func (r made) key() string {
+	if r.If == nil {
+		return r.Action.String() + "\x00" + r.Comment
+	}
+	return r.Action.String() + "\x00" + r.Comment + "\x00" + r.If.String()
+}
+
+// decide makes ordered rules of those that a profile has for one call. A rule without
+// conditions takes the place of all others of its call, and of two the first counts. Of
+// rules with conditions the strictest comes first: where only one can match at a time,
+// the order is of no meaning.
+func (p *profile) decide(nr uint32, rules []rule) []made {
+	for _, r := range rules {
+		if len(r.when) == 0 {
+			return []made{{policy.Rule{Pos: r.pos, Comment: r.comment, Action: r.action}}}
+		}
+	}
+	p.overlaps(rules)
+	sort.SliceStable(rules, func(i, j int) bool { return stricter(rules[i].action, rules[j].action) })
+	var all []made
+	for i := 0; i < len(rules); {
+		j := i + 1
+		for j < len(rules) && same(rules[j].action, rules[i].action) {
+			j++
+		}
+		all = append(all, p.union(nr, rules[i:j]))
+		i = j
+	}
+	return all
+}
+
+// union is one rule for rules with the same action.
+func (p *profile) union(nr uint32, rules []rule) made {
+	m := made{policy.Rule{Pos: rules[0].pos, Comment: rules[0].comment, Action: rules[0].action}}
+	var any []policy.Condition
+	seen := map[string]bool{}
+	for _, r := range rules {
+		c, ok := r.when.Condition(nr, r.pos)
+		if !ok && p.err == nil {
+			name, _ := syscalls.Name(nr)
+			p.err = wrong(r.pos, "leave the rule out", "a policy has no name for one of the arguments of %s that are compared", name)
+		}
+		if text := c.String(); !seen[text] {
+			seen[text] = true
+			any = append(any, c)
+		}
+	}
+	m.If = &policy.Condition{Pos: m.Pos, Op: policy.Any, Sub: any}
+	if len(any) == 1 {
+		m.If = &any[0]
+	}
+	return m
+}
+
+// overlaps notes rules of one call for which libseccomp may do otherwise than it says: it
+// makes a tree of them in which one can hide another, and of two that match and say
+// different things it takes either, or refuses them.
+func (p *profile) overlaps(rules []rule) {
+	const most = 64
+	for i, a := range rules {
+		for _, b := range rules[:min(i, most)] {
+			why := ""
+			switch equal := same(a.action, b.action); {
+			case !equal && !a.when.Disjoint(b.when):
+				why = "the stricter one counts; libseccomp takes either, or refuses them"
+			case a.when.Tangled(b.when):
+				why = "all of them count, as libseccomp says they do; its program may miss one"
+			default:
+				continue
+			}
+			name, _ := syscalls.Name(a.nr)
+			p.losses = append(p.losses, Loss{Pos: a.pos, What: "rules of " + name + " that overlap", Why: why})
+			return
+		}
+	}
+}
+
+func same(a, b policy.Action) bool { return a.Kind == b.Kind && a.Data == b.Data }
+
+// stricter tells whether a comes before b: by the kernel's precedence, then the smaller
+// errno, so that the order does not depend on the profile's.
+func stricter(a, b policy.Action) bool {
+	if a.Kind != b.Kind {
+		return a.Kind > b.Kind
+	}
+	return a.Data < b.Data
+}
+
+// foreign tells whether name is a call of other architectures only.
+func foreign(name string) bool { return group.Known(name) }

@@ -1,0 +1,142 @@
+package static
+
+import "sort"
+
+// union is cubes of which one has to hold; none of them never holds.
+type union []Cube
+
+// always holds for every call.
+func always() union { return union{nil} }
+
+// maxCubes bounds a union: rules that people write have a few.
+const maxCubes = 1024
+
+// work counts cubes that are made, so that conditions of a hostile policy end.
+type work struct {
+	left int
+	over bool
+}
+
+// spend tells whether n more cubes can be made.
+func (w *work) spend(n int) bool {
+	if w.left -= n; w.left < 0 || n > maxCubes {
+		w.over = true
+	}
+	return !w.over
+}
+
+// join is where c holds and a does, as cubes.
+func (c Cube) join(a Atom) union {
+	if a.Op == Masked && a.Mask == 0 {
+		return union{c}
+	}
+	for i, b := range c {
+		if b.Arg != a.Arg {
+			continue
+		}
+		var out union
+		for _, m := range both(b, a) {
+			d := append(append(Cube(nil), c[:i]...), c[i+1:]...)
+			out = append(out, append(d, m).sorted())
+		}
+		return out
+	}
+	return union{append(append(Cube(nil), c...), a).sorted()}
+}
+
+func (c Cube) sorted() Cube {
+	c = c.Simplify()
+	sort.SliceStable(c, func(i, j int) bool { return c[i].Arg < c[j].Arg })
+	return c
+}
+
+// and is where u and v hold both.
+func (u union) and(v union, w *work) union {
+	var out union
+	for _, c := range u {
+		for _, d := range v {
+			part := union{c}
+			for _, a := range d {
+				var next union
+				for _, e := range part {
+					next = append(next, e.join(a)...)
+				}
+				if part = next; !w.spend(len(part) + 1) {
+					return nil
+				}
+			}
+			out = append(out, part...)
+		}
+		if !w.spend(len(out)) {
+			return nil
+		}
+	}
+	return out.compact()
+}
+
+// not is where no cube of u holds.
+func (u union) not(w *work) union {
+	out := always()
+	for _, c := range u {
+		var none union
+		for _, a := range c {
+			for _, n := range a.not() {
+				none = append(none, Cube{n}.Simplify())
+			}
+		}
+		out = out.and(none, w)
+	}
+	return out
+}
+
+// compact drops cubes that hold only where another does.
+func (u union) compact() union {
+	if len(u) > 128 {
+		return u // it costs the square
+	}
+	var out union
+	for i, c := range u {
+		needed := true
+		for j, d := range u {
+			if i != j && d.covers(c) && (j < i || !c.covers(d)) {
+				needed = false
+			}
+		}
+		if needed {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// covers tells whether every condition of c is one of d, or follows from it: then c holds
+// where d does.
+func (c Cube) covers(d Cube) bool {
+	for _, a := range c {
+		found := false
+		for _, b := range d {
+			if a.Arg == b.Arg {
+				found = follows(a, b)
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}
+
+// follows tells whether a holds wherever b does.
+func follows(a, b Atom) bool {
+	switch {
+	case a == b:
+		return true
+	case b.Op == Equal:
+		return a.Holds(b.Value)
+	case a.Op == Masked && b.Op == Masked:
+		return a.Mask&^b.Mask == 0 && b.Value&a.Mask == a.Value
+	}
+	s, sa := a.spans()
+	t, sb := b.spans()
+	return sa && sb && len(meet(outside(s, full), t)) == 0
+}
