@@ -29,7 +29,6 @@ type writer struct {
 	types     typeTable
 	btf       []byte
 	funcIDs   map[*body]btf.TypeID
-	lined     bool // some function has lines
 }
 
 // codeSection is a section of instructions and the functions in it.

@@ -106,7 +106,7 @@ func (w *writer) functionTypes(b *btf.Builder) (map[*body]btf.TypeID, error) {
 
 // Sizes of the records of .BTF.ext, and of its header, struct btf_ext_header.
 const (
-	extHeaderSize = 24
+	extHeaderSize = 32
 	funcInfoSize  = 8
 	lineInfoSize  = 16
 )
@@ -124,7 +124,7 @@ func (w *writer) addLines() error {
 	}
 	le := binary.LittleEndian
 	ext := append(le.AppendUint16(nil, btfMagic), 1, 0)
-	for _, n := range []int{extHeaderSize, 0, len(funcs), len(funcs), len(lines)} {
+	for _, n := range []int{extHeaderSize, 0, len(funcs), len(funcs), len(lines), len(funcs) + len(lines), 0} {
 		ext = le.AppendUint32(ext, uint32(n))
 	}
 	ext = append(append(ext, funcs...), lines...)
@@ -134,9 +134,9 @@ func (w *writer) addLines() error {
 }
 
 // info is one table of .BTF.ext: the size of its records, then for each section its
-// name, the number of records and the records. Without any it is empty.
+// name, the number of records and the records.
 func (w *writer) info(size uint32, strs *btfText, of func(*body, *btfText) [][]uint32) []byte {
-	le, table, some := binary.LittleEndian, binary.LittleEndian.AppendUint32(nil, size), false
+	le, table := binary.LittleEndian, binary.LittleEndian.AppendUint32(nil, size)
 	for _, s := range w.code {
 		var records []byte
 		for _, b := range s.bodies {
@@ -146,15 +146,8 @@ func (w *writer) info(size uint32, strs *btfText, of func(*body, *btfText) [][]u
 				}
 			}
 		}
-		if len(records) == 0 {
-			continue
-		}
-		some = true
 		table = le.AppendUint32(le.AppendUint32(table, strs.add(s.name)), uint32(len(records))/size)
 		table = append(table, records...)
-	}
-	if !some {
-		return nil
 	}
 	return table
 }
@@ -165,11 +158,12 @@ func (w *writer) funcInfo(b *body, _ *btfText) [][]uint32 {
 }
 
 // lineInfo is a struct bpf_line_info for each line. The kernel wants one of the first
-// instruction of every function if it is given any, and none of the second half of an
-// instruction. Line 0 is of nobody's source, as with compilers.
+// instruction of every function if it is given any, other readers want some, and none
+// may be of the second half of an instruction. Line 0 is of nobody's source, as with
+// compilers.
 func (w *writer) lineInfo(b *body, strs *btfText) [][]uint32 {
 	var all [][]uint32
-	if w.lined && (len(b.lines) == 0 || b.lines[0].Insn > 0) {
+	if len(b.lines) == 0 || b.lines[0].Insn > 0 {
 		all = append(all, []uint32{uint32(b.start) * prog.Size, 0, 0, 0})
 	}
 	for _, l := range b.lines {

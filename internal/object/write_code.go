@@ -218,7 +218,7 @@ func (c *cutter) cutLines(start, end int) ([]prog.Line, error) {
 			continue
 		}
 		l.File, l.Text = visible(l.File), strings.TrimSpace(visible(strings.TrimSpace(l.Text)))
-		lines, c.lined = append(lines, l), true
+		lines = append(lines, l)
 	}
 	return lines, nil
 }
