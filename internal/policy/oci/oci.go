@@ -179,10 +179,23 @@ func (p *profile) union(nr uint32, rules []rule) made {
 		}
 	}
 	m.If = &policy.Condition{Pos: m.Pos, Op: policy.Any, Sub: any}
-	if len(any) == 1 {
-		m.If = &any[0]
+	if one, ok := alternatives(any); ok {
+		m.If = &one
 	}
 	return m
+}
+
+// alternatives is one condition for several if all they do is compare one argument with a
+// value each.
+func alternatives(any []policy.Condition) (policy.Condition, bool) {
+	one := any[0]
+	for _, c := range any[1:] {
+		if one.Op != policy.Test || one.Compare != policy.Is || c.Op != policy.Test || c.Compare != policy.Is || c.Arg != one.Arg {
+			return one, false
+		}
+		one.Values = append(one.Values[:len(one.Values):len(one.Values)], c.Values...)
+	}
+	return one, true
 }
 
 // overlaps notes rules of one call for which libseccomp may do otherwise than it says: it

@@ -289,6 +289,9 @@ func (r *reader) entry(v *value, p *profile) {
 			if nr > p.largest {
 				p.largest = nr
 			}
+			if names[i].text == "io_uring_setup" && a.Permits() {
+				r.lose(names[i].pos, "the permission of io_uring_setup", "a guard fails it with ENOSYS, unless io_uring is lifted")
+			}
 			if same(a, p.deflt) && p.defaultOCI != "SCMP_ACT_TRACE" {
 				continue // runc adds no rule that does what is done anyway
 			}
@@ -406,10 +409,19 @@ func (r *reader) applies(v *value) bool {
 		arch, caps, kernel := r.filter(i, "includes")
 		included = (arch == unasked || arch == some || arch == every) && (caps == unasked || caps == every) && kernel != none
 		if !included && caps != unasked && caps != every && r.err == nil {
-			r.lose(i.pos, "an entry of syscalls for containers with capabilities", "the policy is for a process without them")
+			r.lose(i.pos, "an entry of syscalls for containers with "+list(i.get("caps")), "the policy is for a process without")
 		}
 	}
 	return included && !excluded
+}
+
+// list is texts with commas between them.
+func list(v *value) string {
+	var all []string
+	for i := range v.items {
+		all = append(all, v.items[i].text)
+	}
+	return shown(strings.Join(all, ", "))
 }
 
 // answer is how much of a list holds.

@@ -79,7 +79,7 @@ func (f *finder) test(c *policy.Condition, want bool) union {
 	}
 	u := t.masks(c.Compare, f.number(a, c.Mask))
 	if !want {
-		return u.not(f.work)
+		return always().minus(u, f.work)
 	}
 	return u
 }

@@ -105,7 +105,7 @@ func either(a policy.Action, errno uint16) policy.Action {
 
 // maxWork bounds how many cubes are made for one call, maxTotal for all.
 const (
-	maxWork  = 20_000
+	maxWork  = 100_000
 	maxTotal = 2_000_000
 )
 
@@ -180,8 +180,12 @@ func (d *decider) call(c syscalls.Call) Call {
 		f.work.left = 0
 	}
 	left := always()
-	for _, r := range d.rules[c.Nr] {
-		if left = f.rule(r, left); len(left) == 0 {
+	for i, r := range d.rules[c.Nr] {
+		rest := f.rule(r, left)
+		if i == len(d.rules[c.Nr])-1 && !f.restMatters() {
+			break // what is left can be hard to say, and is the default's
+		}
+		if left = f.leave(r, left, rest); len(left) == 0 {
 			break
 		}
 	}
@@ -198,29 +202,52 @@ type finder struct {
 	work *work
 }
 
-// rule adds what r decides of left, and is what it leaves.
+// rule adds what r decides of left, and is where r may match.
 func (f *finder) rule(r *policy.Rule, left union) union {
 	if r.If == nil {
 		f.add(r.Pos, r.Action, left)
-		return nil
+		return always()
 	}
 	may, must := f.condition(r.If, true, true), f.condition(r.If, true, false)
 	mine, open := left.and(must, f.work), union(nil)
 	if f.dynamic(r.If) {
-		open = left.and(may, f.work).and(must.not(f.work), f.work)
+		open = left.and(may, f.work).minus(must, f.work)
 	}
-	rest := left.and(may.not(f.work), f.work)
 	if f.work.over {
-		f.note(r.Pos, "a rule whose conditions are too many")
-		f.open(r.Pos, left)
-		return nil
+		f.tooMuch(r)
+		return always()
 	}
 	if len(open) > 0 {
 		f.note(r.Pos, "a rule that asks for more than numbers")
 		f.open(r.Pos, open)
 	}
 	f.add(r.Pos, r.Action, mine)
+	return may
+}
+
+// leave is what a rule that may match where may holds leaves to those behind it.
+func (f *finder) leave(r *policy.Rule, left, may union) union {
+	rest := left.minus(may, f.work)
+	if f.work.over {
+		f.tooMuch(r)
+		return nil
+	}
 	return rest
+}
+
+// tooMuch leaves open what cannot be said in a bounded number of cubes. What has been
+// said of it is taken back: no two cases hold at the same time.
+func (f *finder) tooMuch(r *policy.Rule) {
+	f.note(r.Pos, "a rule for "+f.call.Name+" whose conditions are too many")
+	f.call.Cases = nil
+	f.open(r.Pos, always())
+}
+
+// restMatters tells whether the default needs state for this call.
+func (f *finder) restMatters() bool {
+	_, watched := f.state(f.table.Default)
+	p := f.phased[f.nr]
+	return f.table.Default.Permits() && (len(watched) > 0 || p.depends || p.denied)
 }
 
 // open leaves a part of a call to who can decide it.
@@ -233,7 +260,7 @@ func (f *finder) open(at policy.Pos, when union) {
 func (f *finder) add(at policy.Pos, a policy.Action, when union) {
 	a, watched := f.state(a)
 	asked := when.and(watched, f.work)
-	free := when.and(watched.not(f.work), f.work)
+	free := when.minus(watched, f.work)
 	if f.work.over {
 		asked, free = when, nil
 	}

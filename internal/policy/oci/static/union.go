@@ -9,7 +9,7 @@ type union []Cube
 func always() union { return union{nil} }
 
 // maxCubes bounds a union: rules that people write have a few.
-const maxCubes = 1024
+const maxCubes = 2048
 
 // work counts cubes that are made, so that conditions of a hostile policy end.
 type work struct {
@@ -74,19 +74,28 @@ func (u union) and(v union, w *work) union {
 	return out.compact()
 }
 
-// not is where no cube of u holds.
-func (u union) not(w *work) union {
-	out := always()
-	for _, c := range u {
-		var none union
-		for _, a := range c {
-			for _, n := range a.not() {
-				none = append(none, Cube{n}.Simplify())
+// minus is where u holds and no cube of v does. Cubes that have nothing in common stay
+// as they are: rules of policies mostly do not.
+func (u union) minus(v union, w *work) union {
+	for _, d := range v {
+		var out union
+		for _, c := range u {
+			if c.Disjoint(d) {
+				out = append(out, c)
+				continue
+			}
+			for _, a := range d {
+				for _, n := range a.not() {
+					out = append(out, c.join(n)...)
+				}
+			}
+			if !w.spend(len(out)) {
+				return nil
 			}
 		}
-		out = out.and(none, w)
+		u = out.compact()
 	}
-	return out
+	return u
 }
 
 // compact drops cubes that hold only where another does.
