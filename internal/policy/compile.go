@@ -350,7 +350,7 @@ func (c *compiler) spans() []span {
 func (c *compiler) dispatch() {
 	spans := c.spans()
 	table, short := c.table()
-	if searched(spans) <= searched(short)+tableInsns {
+	if c.looks() || searched(spans) <= searched(short)+tableInsns {
 		c.search(regNr, spans)
 		return
 	}
@@ -431,4 +431,40 @@ func (c *compiler) search(r asm.Reg, spans []span) {
 	c.search(r, spans[:n/2])
 	c.b.Bind(right)
 	c.search(r, spans[n/2:])
+}
+
+// looks tells whether a rule looks at memory. Then a search is better than a table: who
+// follows the program for all numbers at once, as the splitter does, is told by each test of
+// the number which are left, and does not go through that code for others.
+func (c *compiler) looks() bool {
+	for _, r := range c.rules {
+		if r.If.memory() {
+			return true
+		}
+	}
+	for _, l := range c.m.Limits {
+		if l.If.memory() {
+			return true
+		}
+	}
+	for _, p := range c.m.Phases {
+		for _, n := range p.Next {
+			if n.If.memory() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *Condition) memory() bool {
+	if c == nil {
+		return false
+	}
+	for i := range c.Sub {
+		if c.Sub[i].memory() {
+			return true
+		}
+	}
+	return c.Op == Test && (c.Subject == Path || c.Subject == Address || c.Subject == Arguments || c.Subject == Text)
 }

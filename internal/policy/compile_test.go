@@ -77,3 +77,27 @@ serialize:
 `)
 	t.Logf("%d insns\n%s", len(p.Insns), listing(p))
 }
+
+func TestMemoryVerifies(t *testing.T) {
+	p := compile(t, `
+version: 1
+default: EACCES
+rules:
+  - allow: [openat]
+    if:
+      path: [/usr/, /etc, /tmp/x*, ./]
+      flags: {mask: O_ACCMODE, is: O_RDONLY}
+  - allow: [open]
+    if: {path: [/usr/, ""]}
+  - allow: connect
+    if: {address: {address: ["127.0.0.0/8:80", "[::1]:*", "unix:/run/x", "unix:@foo*", none, "*:53"]}}
+  - allow: execve
+    if:
+      path: [/usr/bin/git]
+      argv: [[status], [log, "--oneline"], ["*", x]]
+  - kill: mount
+    if: {type: {text: [nfs, "fuse*"]}}
+  - allow: ["@basic-io"]
+`)
+	t.Logf("%d insns\n%s", len(p.Insns), listing(p))
+}

@@ -78,7 +78,7 @@ func resolveTest(c *Condition, nr uint32) (*test, error) {
 	case Arguments:
 		return t, t.argument(c, a)
 	case Text:
-		return t, t.text(c, a)
+		return t, t.text(c, nr, a)
 	}
 	if t.bits = a.Bits(); c.Width != 0 {
 		t.bits = c.Width

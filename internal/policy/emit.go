@@ -49,8 +49,8 @@ func (c *compiler) test(t *test, to exits, in registers) (yes, no registers) {
 		in = c.path(t, to, in)
 		return in, in
 	case Address, Arguments, Text:
-		c.memory(t, to)
-		return registers{}, registers{}
+		in = c.memory(t, to, in)
+		return in, in
 	}
 	c.load(t)
 	c.compare(t, to)

@@ -93,8 +93,11 @@ func (d *decoder) caller(n *yaml.Node) []Condition {
 func (d *decoder) argument(key, value *yaml.Node, c *Condition) {
 	c.Arg = d.word(key, "the name of an argument")
 	if value.Kind != yaml.MappingNode {
-		if d.values(value, &c.Values); d.err == nil && isPath(c.Values[0].Text) {
+		d.either(value, "values", func(e *yaml.Node) { c.Values = append(c.Values, d.maybeEmpty(e)) })
+		if len(c.Values) > 0 && isPath(c.Values[0].Text) {
 			c.Subject = Path
+		} else {
+			d.written(value, c.Values)
 		}
 		return
 	}
@@ -102,7 +105,10 @@ func (d *decoder) argument(key, value *yaml.Node, c *Condition) {
 		switch value.Content[i].Value {
 		case "path", "address", "text":
 			d.fields(value, "a test of memory",
-				field{"path", func(v *yaml.Node) { c.Subject = Path; d.values(v, &c.Values) }},
+				field{"path", func(v *yaml.Node) {
+					c.Subject = Path
+					d.either(v, "paths", func(e *yaml.Node) { c.Values = append(c.Values, d.maybeEmpty(e)) })
+				}},
 				field{"address", func(v *yaml.Node) { c.Subject = Address; d.values(v, &c.Values) }},
 				field{"text", func(v *yaml.Node) { c.Subject = Text; d.values(v, &c.Values) }},
 			)
@@ -115,15 +121,26 @@ func (d *decoder) argument(key, value *yaml.Node, c *Condition) {
 	d.test(value, c)
 }
 
-func isPath(s string) bool { return strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./") }
+func isPath(s string) bool { return s == "" || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./") }
 
 func (d *decoder) values(n *yaml.Node, to *[]Value) {
-	d.either(n, "values", func(e *yaml.Node) {
-		*to = append(*to, Value{Pos: d.pos(e), Text: d.scalar(e, "a value")})
-	})
-	if d.err == nil && len(*to) == 0 {
+	d.either(n, "values", func(e *yaml.Node) { *to = append(*to, d.value(e)) })
+	d.written(n, *to)
+}
+
+// written refuses an empty list.
+func (d *decoder) written(n *yaml.Node, vs []Value) {
+	if d.err == nil && len(vs) == 0 {
 		d.fail(n, "", "expected a value, found an empty list")
 	}
+}
+
+// maybeEmpty is a value of a list of paths, in which "" stands for no path at all.
+func (d *decoder) maybeEmpty(n *yaml.Node) Value {
+	if d.check(n) && n.Kind == yaml.ScalarNode && n.Tag == "!!str" && n.Value == "" {
+		return Value{Pos: d.pos(n)}
+	}
+	return d.value(n)
 }
 
 func (d *decoder) value(n *yaml.Node) Value {

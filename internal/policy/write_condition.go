@@ -61,7 +61,7 @@ func (c *Condition) entry() string {
 	case Text:
 		return fmt.Sprintf("%s: {text: [%s]}", c.Arg, texts(c.Values))
 	case Path:
-		return c.Arg + ": [" + texts(c.Values) + "]"
+		return c.Arg + ": [" + quoted(c.Values) + "]"
 	case Address:
 		return fmt.Sprintf("%s: {address: [%s]}", c.Arg, texts(c.Values))
 	}
@@ -101,6 +101,15 @@ func texts(vs []Value) string {
 	all := make([]string, len(vs))
 	for i, v := range vs {
 		all[i] = v.String()
+	}
+	return strings.Join(all, ", ")
+}
+
+// quoted is texts where "" is one.
+func quoted(vs []Value) string {
+	all := make([]string, len(vs))
+	for i, v := range vs {
+		all[i] = quote(v.Text)
 	}
 	return strings.Join(all, ", ")
 }

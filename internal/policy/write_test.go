@@ -44,7 +44,7 @@ func whole() *Model {
 				{Op: All, Sub: []Condition{arg(Condition{Compare: Less, Values: values("1")}), arg(Condition{Compare: Greater, Values: values("1")})}},
 				{Op: All, Sub: []Condition{arg(Condition{Compare: NoBit, Values: values("1")}), {Subject: UID, Values: values("0")}}},
 			}}},
-			{Action: Action{Kind: Log}, Calls: names("open"), If: &Condition{Subject: Path, Arg: "path", Values: values("/usr/", "./")}},
+			{Action: Action{Kind: Log}, Calls: names("open"), If: &Condition{Subject: Path, Arg: "path", Values: values("/usr/", "./", "")}},
 			{Action: Action{Kind: Allow}, Calls: names("connect"), If: &Condition{Subject: Address, Arg: "address", Values: values("127.0.0.0/8:80")}},
 			{Action: Action{Kind: Allow}, Calls: names("execve"), If: &Condition{Subject: Arguments, Arg: "argv", Argv: [][]Value{values("git", "a b\n\"\\é")}}},
 			{Action: Action{Kind: Trap, Data: 7}, Calls: names("mount"), If: &Condition{Subject: Text, Arg: "type", Values: values("nfs")}},
