@@ -1,0 +1,173 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"portcullis"
+)
+
+// form is a file format that a filter can be written in.
+type form struct {
+	// ext is how names of such files end.
+	ext string
+	// what names it in messages.
+	what string
+	// binary files are not for terminals.
+	binary bool
+	write  func(*portcullis.Filter) ([]byte, error)
+}
+
+// forms are the formats of convert. The first is that of standard output.
+func forms() []form {
+	return []form{
+		{ext: ".o", what: "an ELF object", binary: true, write: (*portcullis.Filter).Object},
+	}
+}
+
+func (a *app) convert() *cobra.Command {
+	var s specFlags
+	var file string
+	cmd := &cobra.Command{
+		Use:   "convert [flags] SPEC -o FILE",
+		Short: "Write a filter to a file",
+		Long: "Write a filter to FILE, in the format that its name says:\n\n" +
+			"  .o   an ELF object, with source lines, for portcullis, libbpf and bpftool\n\n" +
+			"Variables have the values that --set gives them, and can be set again. Other programs of the\n" +
+			"same object are left out, unless the filter goes on in them by tail calls. FILE is replaced\n" +
+			"when all of it is written. The filter is not verified: check does that. The exit status is 0 if\n" +
+			"the filter was written, 1 if the format cannot hold it, 2 if it is unreadable or FILE cannot be\n" +
+			"written.",
+		Example: examples("portcullis convert count-exec --set max=3 -o three.o", "portcullis convert ./my-filter.o:main -o main.o"),
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(_ *cobra.Command, specs []string) error { return a.convertTo(&s, specs, file) },
+	}
+	cmd.Flags().StringArrayVar(&s.set, "set", nil, "`[FILTER.]NAME=VALUE` of a filter's variable; repeat for more")
+	cmd.Flags().StringVarP(&file, "output", "o", "", "the `FILE` to write; - is standard output")
+	return cmd
+}
+
+func (a *app) convertTo(s *specFlags, specs []string, file string) error {
+	to, err := formOf(file)
+	if err != nil {
+		return exit(exitUsage, err)
+	}
+	if file == stdout && to.binary && isTerminal(a.Out) {
+		return exit(exitUsage, fmt.Errorf("-o -: %s is not for a terminal: expected a file or a pipe", to.what))
+	}
+	fs, err := s.load(specs)
+	if err != nil {
+		return exit(exitUsage, err)
+	}
+	data, err := to.write(fs[0])
+	if err != nil {
+		return exit(exitNo, fmt.Errorf("%s: %w", specs[0], err))
+	}
+	if file == stdout {
+		_, err = a.Out.Write(data)
+	} else {
+		err = replaceFile(file, data)
+	}
+	if err != nil {
+		return exit(exitUsage, fmt.Errorf("-o %s: %w", file, err))
+	}
+	return nil
+}
+
+// stdout is the name of standard output.
+const stdout = "-"
+
+// formOf finds the format of a file by its name.
+func formOf(file string) (form, error) {
+	var known []string
+	for _, f := range forms() {
+		if file == stdout || strings.HasSuffix(file, f.ext) {
+			return f, nil
+		}
+		known = append(known, fmt.Sprintf("%s (%s)", f.ext, f.what))
+	}
+	if file == "" {
+		return form{}, errors.New("no -o: expected a file to write, such as -o filter.o")
+	}
+	return form{}, fmt.Errorf("-o %s: expected a name that ends in %s", file, strings.Join(known, ", "))
+}
+
+// isTerminal tells whether w may be a terminal: a character device, and not the one
+// that nobody reads.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	null, nullErr := os.Stat(os.DevNull)
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && (nullErr != nil || !os.SameFile(info, null))
+}
+
+// replaceFile has file hold data, all of it or what it held before: data is written to
+// a file beside it, which then takes its name.
+func replaceFile(file string, data []byte) error {
+	file, mode, err := replaceable(file)
+	if err != nil {
+		return err
+	}
+	tmp, err := createBeside(file)
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err == nil && mode != 0 {
+		err = tmp.Chmod(mode)
+	}
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if closed := tmp.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+	}
+	return err
+}
+
+// replaceable is the file that a name stands for, behind links, and its permissions; 0
+// where there is none yet. A device or a pipe must not become a file.
+func replaceable(file string) (path string, mode os.FileMode, err error) {
+	if _, err := os.Lstat(file); errors.Is(err, os.ErrNotExist) {
+		return file, 0, nil
+	}
+	if path, err = filepath.EvalSymlinks(file); err != nil {
+		return "", 0, err
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", 0, err
+	case !info.Mode().IsRegular():
+		return "", 0, errors.New("there is something that is no regular file: expected a file, or - for standard output")
+	}
+	return path, info.Mode().Perm(), nil
+}
+
+// createBeside creates a file in the same directory as file, with the permissions
+// that the umask leaves.
+func createBeside(file string) (*os.File, error) {
+	for try := 0; ; try++ {
+		name := filepath.Join(filepath.Dir(file), fmt.Sprintf(".%s.%08x", filepath.Base(file), rand.Uint32()))
+		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, os.ErrExist) || try == 100 {
+			return f, err
+		}
+	}
+}
