@@ -173,6 +173,20 @@ func (a Atom) spans() ([]span, bool) {
 	return nil, false
 }
 
+// within are the numbers of so many bits that pass a; false if other bits matter, or they
+// are no range.
+func (a Atom) within(bits uint64) ([]span, bool) {
+	if a.Op != Masked {
+		spans, ok := a.spans()
+		return spans, ok && bits == full
+	}
+	free := bits &^ a.Mask
+	if a.Mask&^bits != 0 || free&(free+1) != 0 {
+		return nil, false
+	}
+	return []span{{a.Value, a.Value | free}}, true
+}
+
 // outside is what is in none of the spans, up to the largest number.
 func outside(spans []span, largest uint64) []span {
 	sort.Slice(spans, func(i, j int) bool { return spans[i].lo < spans[j].lo })

@@ -77,6 +77,9 @@ func (u union) and(v union, w *work) union {
 // minus is where u holds and no cube of v does. Cubes that have nothing in common stay
 // as they are: rules of policies mostly do not.
 func (u union) minus(v union, w *work) union {
+	if rest, ok := v.opposite(); ok {
+		return u.and(rest, w)
+	}
 	for _, d := range v {
 		var out union
 		for _, c := range u {
@@ -96,6 +99,31 @@ func (u union) minus(v union, w *work) union {
 		u = out.compact()
 	}
 	return u
+}
+
+// opposite is where no cube of u holds, if they are about one argument and are ranges of
+// it, or of its lower half: cubes one after the other would take the detour over bits.
+func (u union) opposite() (union, bool) {
+	if len(u) < 2 {
+		return nil, false
+	}
+	t := tester{within: full}
+	if len(u[0]) == 1 && u[0][0].Op == Masked && u[0][0].Mask <= word {
+		t.within = word
+	}
+	var all []span
+	for _, c := range u {
+		if len(c) != 1 || c[0].Arg != u[0][0].Arg {
+			return nil, false
+		}
+		spans, ok := c[0].within(t.within)
+		if !ok {
+			return nil, false
+		}
+		all = append(all, spans...)
+	}
+	t.arg = u[0][0].Arg
+	return t.cubes(outside(all, t.within)), true
 }
 
 // compact drops cubes that hold only where another does.
@@ -148,4 +176,19 @@ func follows(a, b Atom) bool {
 	s, sa := a.spans()
 	t, sb := b.spans()
 	return sa && sb && len(meet(outside(s, full), t)) == 0
+}
+
+// SameCubes tells whether a and b hold for the same arguments; false, too, where that is too
+// much to find out.
+func SameCubes(a, b []Cube) bool {
+	w := &work{left: maxWork}
+	more, fewer := union(a).minus(b, w), union(b).minus(a, w)
+	return !w.over && len(more) == 0 && len(fewer) == 0
+}
+
+// Others are cubes of which one holds where none of cubes does; false if they are too many.
+func Others(cubes []Cube) ([]Cube, bool) {
+	w := &work{left: maxWork}
+	rest := always().minus(cubes, w)
+	return rest, !w.over
 }
