@@ -66,7 +66,7 @@ func (c *container) symbol(s *symbol) *symbol {
 	return s
 }
 
-// section is the symbol that stands for a section.
+// sectionSymbol appends the symbol that stands for a section.
 func (c *container) sectionSymbol(s *outSection) *symbol {
 	return c.symbol(&symbol{kind: elf.STT_SECTION, section: s})
 }

@@ -153,6 +153,7 @@ func TestOddPrograms(t *testing.T) {
 			m.ValueSize, m.SpinLock = 64, 12
 		}),
 		"lock in data": with(data(12), func(m *prog.Map) { m.SpinLock, m.Vars = 4, []prog.Var{{Name: "l", Offset: 4, Size: 4, Count: 1}} }),
+		"rodata":       with(data(8), func(m *prog.Map) { m.Name, m.Frozen, m.Flags = ".rodata", true, prog.FlagRdonlyProg }),
 		"full bss":     with(data(8), func(m *prog.Map) { m.Name = ".bss" }),
 		"empty bss":    with(data(8), func(m *prog.Map) { m.Name, m.Contents = ".bss.x", make([]byte, 8) }),
 		"wide variable": with(data(64), func(m *prog.Map) {

@@ -65,14 +65,14 @@ func (w *writer) collectMap(m *prog.Map) error {
 // checkSection wants of a section of variables what Read makes of one.
 func checkSection(m *prog.Map) error {
 	constant := strings.HasPrefix(m.Name, ".rodata")
-	flags := uint32(0)
-	if constant {
-		flags = prog.FlagRdonlyProg
+	flags := m.Flags
+	if constant { // Read gives the flag to all that is frozen
+		flags &^= prog.FlagRdonlyProg
 	}
 	switch {
 	case checkPlain(m.Name) != nil || !isGlobals(&section{name: m.Name, size: 1, flags: elf.SHF_ALLOC, kind: elf.SHT_PROGBITS}):
 		return unwritable(m.Name, "not a section of variables: expected .rodata, .data or .bss", "rename it")
-	case m.Type != prog.Array || m.KeySize != 4 || m.MaxEntries != 1 || m.Flags != flags || m.Frozen != constant:
+	case m.Type != prog.Array || m.KeySize != 4 || m.MaxEntries != 1 || flags != 0 || m.Frozen != constant:
 		return unwritable(m.Name, "not a section of variables: expected an array of one element, constant if it is .rodata",
 			"check the program")
 	case len(m.Contents) == 0 || uint64(len(m.Contents)) != uint64(m.ValueSize):
