@@ -18,12 +18,12 @@ const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|Inher
 	"Crowd|Alarms|StopStorm|KillStorm|ExecStorm|Condemned|ExecIdentified|ShortLives|ReusedNumbers|" +
 	"Namespaces|Daemon|FullHash|NestedSandboxes|PinnedReads"
 
-// TestKernel makes them in a guest, as nobody. It is slower there: a fifth of the attempts
-// will do.
+// TestKernel makes them in a guest, as nobody. It is slower there: a twentieth of the
+// attempts will do.
 func TestKernel(t *testing.T) {
 	attacker(t)
 	cfg := guest.Suite(made.Dir())
-	n := attempts(t) / 5
+	n := attempts(t) / 20
 	cfg.Timeout = 5*time.Minute + time.Duration(n)*10*time.Millisecond
 	guest.TestIn(t, cfg, guest.Nobody, "-test.run=^Test("+alsoTheKernels+")$",
 		made.Flag(), "-engine=kernel", fmt.Sprint("-attempts=", n))

@@ -198,7 +198,7 @@ func TestKernel(t *testing.T) {
 	t.Parallel()
 	skip := "^Test(AsNobody|Kernel.*|Audited.*)$|^TestPrograms$/^gcc$"
 	if !kit.Long() {
-		skip += "|^TestPinnedPrograms$|^TestPinnedSleepers$"
+		skip += "|^TestPinned(Programs|Sleepers|Servers)$|^TestAuditChangesNothing$|^TestMitigationsTogether$/^(gcc|git|ip|python)$"
 	}
 	onKernel(t, guest.Nobody, "-test.skip="+skip)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,6 +42,7 @@ func run(t *testing.T, cmd *guest.Cmd) error {
 func shell(script string) *guest.Cmd { return guest.Command(guest.Config{}, "sh", "-c", script) }
 
 func TestOutputsAndStatus(t *testing.T) {
+	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	cmd := shell(`cat; echo "$GREETING" from $(id -u) in $PWD >&2; exit 7`)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "GREETING=hello"}
@@ -68,6 +70,7 @@ func TestOutputsAndStatus(t *testing.T) {
 // The world of the guest: the host's files, none of them writable; /tmp its own,
 // the share the host's; loopback up.
 func TestWorld(t *testing.T) {
+	t.Parallel()
 	share := t.TempDir()
 	if err := os.Chmod(share, 0o755); err != nil {
 		t.Fatal(err)
@@ -116,6 +119,7 @@ func ownBelow(t *testing.T, dir string) string {
 
 // A directory below one that the guest hides, closed to the user from above.
 func TestHiddenDirectory(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "deep")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -133,6 +137,7 @@ func TestHiddenDirectory(t *testing.T) {
 }
 
 func TestSignalledAndLeftBehind(t *testing.T) {
+	t.Parallel()
 	// The sleeper holds the outputs open; the guest must end all the same.
 	cmd := shell(`sleep 100000 & kill -SEGV $$`)
 	err := run(t, cmd)
@@ -143,6 +148,7 @@ func TestSignalledAndLeftBehind(t *testing.T) {
 }
 
 func TestNotFound(t *testing.T) {
+	t.Parallel()
 	err := run(t, guest.Command(guest.Config{}, "no-such-command"))
 	var start *guest.StartError
 	if !errors.As(err, &start) || !errors.Is(err, fs.ErrNotExist) {
@@ -151,12 +157,14 @@ func TestNotFound(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
+	t.Parallel()
 	cmd := shell(`echo alive >/dev/console; exec sleep 100000`)
 	cmd.Config.Timeout = 5 * time.Second
 	wantFault(t, run(t, cmd), guest.TimedOut, "limit of 5s")
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	cmd := guest.CommandContext(ctx, guest.Config{}, "sh", "-c", "echo up; exec sleep 100000")
@@ -169,12 +177,14 @@ func TestCancel(t *testing.T) {
 }
 
 func TestPanic(t *testing.T) {
+	t.Parallel()
 	// SIGQUIT ends a Go program, and the end of init is a panic.
 	err := run(t, shell(`kill -QUIT 1; exec sleep 100000`))
 	wantFault(t, err, guest.Panicked, "Attempted to kill init")
 }
 
 func TestNoBoot(t *testing.T) {
+	t.Parallel()
 	cmd := shell(`true`)
 	cmd.Config.Append = []string{"rdinit=/missing", "init=/missing"}
 	err := run(t, cmd)
@@ -210,30 +220,31 @@ func (f writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A busy loop takes the same time in two guests, whatever else the host does.
+// An instruction takes a nanosecond, whatever else the host does: so a turn of a loop
+// takes a whole number of them.
 func TestCountedClock(t *testing.T) {
-	var took [2]time.Duration
-	for i := range took {
-		cmd := guest.Command(guest.Config{Clock: guest.Counted}, guest.Self, "-test.run=^TestLoop$", "-test.v")
-		out := new(bytes.Buffer)
-		cmd.Stdout = out
-		if err := run(t, cmd); err != nil {
-			t.Fatalf("%s%+v", out, err)
-		}
-		_, text, _ := strings.Cut(out.String(), "loop took ")
-		text, _, _ = strings.Cut(text, "\n")
-		var err error
-		if took[i], err = time.ParseDuration(text); err != nil {
-			t.Fatalf("%v in %q", err, out)
-		}
+	t.Parallel()
+	cmd := guest.Command(guest.Config{Clock: guest.Counted}, guest.Self, "-test.run=^TestLoop$", "-test.v")
+	out := new(bytes.Buffer)
+	cmd.Stdout = out
+	if err := run(t, cmd); err != nil {
+		t.Fatalf("%s%+v", out, err)
 	}
-	if diff := (took[0] - took[1]).Abs(); diff > took[0]/50 {
-		t.Errorf("%v and %v: equal times expected", took[0], took[1])
+	_, text, _ := strings.Cut(out.String(), "loop took ")
+	text, _, _ = strings.Cut(text, "\n")
+	took, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("%v in %q", err, out)
+	}
+	turn := float64(took) / turns
+	if whole := math.Round(turn); whole < 2 || whole > 20 || math.Abs(turn-whole) > 0.02*whole {
+		t.Errorf("a turn took %.3f ns: expected some whole nanoseconds, one for each instruction", turn)
 	}
 }
 
-// TestLoop times a loop in the guest of TestCountedClock; the fastest of some
-// runs is the one that no interrupt lengthened.
+// turns is how often TestLoop's loop turns.
+const turns = 100_000
+
 func TestLoop(t *testing.T) {
 	if !guest.Inside() {
 		t.Skip("runs in the guest that TestCountedClock boots")
@@ -242,7 +253,7 @@ func TestLoop(t *testing.T) {
 	for i := 0; i < 20; i++ {
 		start := time.Now()
 		sum := 0
-		for j := 0; j < 100_000; j++ {
+		for j := 0; j < turns; j++ {
 			sum += j ^ sum<<1
 		}
 		runtime.KeepAlive(sum)
@@ -253,6 +264,7 @@ func TestLoop(t *testing.T) {
 
 // The running program is found by its name in the guest.
 func TestSelfByName(t *testing.T) {
+	t.Parallel()
 	cmd := guest.Command(guest.Config{}, filepath.Base(os.Args[0]), "-test.run=^TestInside$", "-test.v")
 	out := new(bytes.Buffer)
 	cmd.Stdout = out
@@ -263,6 +275,7 @@ func TestSelfByName(t *testing.T) {
 
 // Test re-runs this binary; what it runs there is TestInside.
 func TestTest(t *testing.T) {
+	t.Parallel()
 	guest.Test(t, "-test.run=^TestInside$")
 }
 
@@ -291,6 +304,7 @@ func (r *recorder) Fatalf(f string, a ...any) { r.failed = true }
 func (r *recorder) Skipf(f string, a ...any)  { r.skipped = fmt.Sprintf(f, a...) }
 
 func TestTestFails(t *testing.T) {
+	t.Parallel()
 	for name, pattern := range map[string]string{"failure": "^TestFailing$", "nothing ran": "^TestNone$"} {
 		r := new(recorder)
 		guest.TestIn(r, guest.Config{}, 0, "-test.run="+pattern)

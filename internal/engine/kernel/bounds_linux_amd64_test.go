@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,6 +56,9 @@ func TestGuestGlobalFunctions(t *testing.T) {
 		loops int32
 		want  error
 	}{{10, nil}, {400, syscall.E2BIG}} {
+		if c.want != nil && os.Getuid() == 0 {
+			continue // the same for everybody, and the verifier needs long to come to it
+		}
 		insns, starts := nestedLoops(3, c.loops)
 		fd, err := confined(func() (int, error) { return loadGlobal(insns, starts) })
 		if err != c.want {

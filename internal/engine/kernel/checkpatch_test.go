@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"portcullis/internal/kit"
 )
 
 // sourceTarball is where Debian's linux-source-6.12 puts the kernel's source.
@@ -18,11 +20,15 @@ func TestSeriesIsCleanUnderCheckpatch(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a long run: half a minute to unpack the checker")
 	}
-	script := checkpatch(t)
 	patches, err := filepath.Glob("../../../linux/patches/*.patch")
 	if err != nil || len(patches) == 0 {
 		t.Fatalf("%d patches, %v: a series expected", len(patches), err)
 	}
+	needChecker(t)
+	if kit.Passed(t, append(patches, sourceTarball, "checkpatch_test.go")...) {
+		return
+	}
+	script := checkpatch(t)
 	for _, patch := range patches {
 		cmd := exec.Command("perl", script, "--no-tree", "--strict", "--terse", "--show-types",
 			"--ignore", "FILE_PATH_CHANGES", patch)
@@ -32,8 +38,7 @@ func TestSeriesIsCleanUnderCheckpatch(t *testing.T) {
 	}
 }
 
-// checkpatch unpacks the checker, and what it reads.
-func checkpatch(t *testing.T) string {
+func needChecker(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat(sourceTarball); err != nil {
 		t.Skip("needs linux-source-6.12")
@@ -43,6 +48,11 @@ func checkpatch(t *testing.T) string {
 			t.Skipf("needs %s", tool)
 		}
 	}
+}
+
+// checkpatch unpacks the checker, and what it reads.
+func checkpatch(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	const scripts = "linux-source-6.12/scripts/"
 	cmd := exec.Command("tar", "--occurrence=1", "-xf", sourceTarball, "-C", dir,
