@@ -14,8 +14,10 @@ import (
 
 // Limits of what Read takes: the largest profile that is in use has 20 KiB.
 const (
-	maxSize  = 4 << 20
+	maxSize  = 1 << 20
 	maxDepth = 32
+	maxRules = 50_000
+	maxArgs  = 64
 )
 
 // kind is what a JSON value is.

@@ -284,6 +284,10 @@ func (r *reader) entry(v *value, p *profile) {
 	if c := v.get("comment"); r.want(c, text, "comment") {
 		comment = c.text
 	}
+	if len(p.rules)+len(names)*len(cubes) > maxRules {
+		r.fail(v.pos, "", "the profile has more than %d rules", maxRules)
+		return
+	}
 	for i := range names {
 		if nr, ok := r.call(&names[i], a); ok {
 			if nr > p.largest {
@@ -342,6 +346,10 @@ func (r *reader) names(v *value) []value {
 func (r *reader) cubes(v *value) []static.Cube {
 	if v == nil || !r.want(v, array, "args") || len(v.items) == 0 {
 		return []static.Cube{nil}
+	}
+	if len(v.items) > maxArgs {
+		r.fail(v.pos, "make entries of it", "args has %d conditions: expected at most %d", len(v.items), maxArgs)
+		return nil
 	}
 	var all static.Cube
 	seen, twice := map[int]bool{}, false

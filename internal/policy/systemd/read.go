@@ -46,7 +46,7 @@ func Read(file string, data []byte) (*policy.Model, []Loss, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	u := &unit{switches: map[string]*line{}, spaces: -1}
+	u := &unit{switches: map[string]*line{}, groups: map[string][]string{}, spaces: -1}
 	for i := range all {
 		u.assign(&all[i])
 	}
@@ -94,6 +94,8 @@ type unit struct {
 	foreign     []string // directives that are about other things
 	foreignAt   policy.Pos
 	any         bool
+	count       int // of words
+	groups      map[string][]string
 	losses      []Loss
 	err         error
 }
@@ -180,7 +182,7 @@ func (u *unit) systemCallFilter(l *line) {
 		u.filter = nil
 		return
 	}
-	words, inverted := l.words()
+	words, inverted := u.words(l)
 	if u.filter == nil {
 		u.filter = &set{calls: map[uint32]entry{}, allow: !inverted}
 		if !inverted {
@@ -194,6 +196,28 @@ func (u *unit) systemCallFilter(l *line) {
 		}
 		u.put(u.filter, word{w.pos, name}, errno, inverted)
 	}
+}
+
+// words are those of a line, as many as a file may have.
+func (u *unit) words(l *line) (words []word, inverted bool) {
+	words, inverted = l.words()
+	if u.count += len(words); u.count > maxWords {
+		u.fail(l.pos, "", "the file has more than %d words", maxWords)
+		return nil, inverted
+	}
+	return words, inverted
+}
+
+// lookup is the calls of a group, which are looked for once.
+func (u *unit) lookup(name string) ([]string, bool) {
+	if calls, ok := u.groups[name]; ok {
+		return calls, true
+	}
+	calls, ok := group.Lookup(name)
+	if ok {
+		u.groups[name] = calls
+	}
+	return calls, ok
 }
 
 // nameAndErrno takes "name:EPERM" apart.
@@ -240,7 +264,7 @@ func (u *unit) put(s *set, w word, errno int, inverted bool) {
 // calls are the numbers of a call or group. What does not exist is passed over, as systemd
 // does, unless that is a group that is to be denied: its calls would be let through.
 func (u *unit) calls(w word, inverted bool) []uint32 {
-	names, isGroup := group.Lookup(w.text)
+	names, isGroup := u.lookup(w.text)
 	if !isGroup {
 		names = []string{w.text}
 	}
@@ -274,7 +298,7 @@ func (u *unit) systemCallLog(l *line) {
 		u.log = nil
 		return
 	}
-	words, inverted := l.words()
+	words, inverted := u.words(l)
 	if u.log == nil {
 		u.log = &set{calls: map[uint32]entry{}, allow: !inverted}
 	}
@@ -285,7 +309,7 @@ func (u *unit) systemCallLog(l *line) {
 
 // architectures only notes those of this machine that are let in: a guard keeps them out.
 func (u *unit) architectures(l *line) {
-	words, _ := l.words()
+	words, _ := u.words(l)
 	for _, w := range words {
 		switch w.text {
 		case "x86", "x32":
@@ -309,7 +333,7 @@ func (u *unit) addressFamilies(l *line) {
 		u.families, u.allowed = nil, true
 		return
 	}
-	words, inverted := l.words()
+	words, inverted := u.words(l)
 	if u.families == nil {
 		u.families, u.allowed = map[uint64]bool{}, !inverted
 	}
@@ -369,7 +393,7 @@ func (u *unit) namespaces(l *line) {
 		u.spaces = allSpaces()
 		return
 	}
-	words, inverted := l.words()
+	words, inverted := u.words(l)
 	flags := int64(0)
 	for _, w := range words {
 		flags |= u.space(w)

@@ -10,7 +10,7 @@ import (
 // Limits of what Read takes. systemd's own is a line of 1 MiB.
 const (
 	maxSize  = 1 << 20
-	maxWords = 10_000
+	maxWords = 20_000 // of one file
 )
 
 // line is an assignment of a unit file, its continuations joined.
@@ -93,7 +93,7 @@ func (l *line) words() (words []word, inverted bool) {
 	if strings.HasPrefix(rest, "~") {
 		rest, offset, inverted = rest[1:], 1, true
 	}
-	for len(words) < maxWords {
+	for {
 		trimmed := strings.TrimLeft(rest, " \t")
 		offset += len(rest) - len(trimmed)
 		if trimmed == "" {

@@ -103,6 +103,9 @@ func either(a policy.Action, errno uint16) policy.Action {
 	return a
 }
 
+// maxPairs bounds the calls of all rules together.
+const maxPairs = 1_000_000
+
 // maxWork bounds how many cubes are made for one call, maxTotal for all.
 const (
 	maxWork  = 100_000
@@ -119,6 +122,7 @@ type decider struct {
 	// phased is what phases alone decide: an action, or that it depends.
 	phased map[uint32]phased
 	noted  map[Part]bool
+	pairs  int
 	total  int
 	err    error
 }
@@ -144,6 +148,11 @@ func (d *decider) prepare() {
 		r := &d.model.Rules[i]
 		for _, nr := range d.calls(r.Calls) {
 			d.rules[nr] = append(d.rules[nr], r)
+			d.pairs++
+		}
+		if d.pairs > maxPairs {
+			d.fail(r.Pos, "the policy has rules for more than %d calls", maxPairs)
+			return
 		}
 	}
 	for _, l := range d.model.Limits {
@@ -258,6 +267,9 @@ func (f *finder) open(at policy.Pos, when union) {
 // add is what is done where when holds, unless phases deny what rules permit, or what has
 // state has to be asked.
 func (f *finder) add(at policy.Pos, a policy.Action, when union) {
+	if a.Pos == (policy.Pos{}) {
+		a.Pos = at
+	}
 	a, watched := f.state(a)
 	asked := when.and(watched, f.work)
 	free := when.minus(watched, f.work)
