@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -50,6 +51,9 @@ func resolveTest(c *Condition, nr uint32) (*test, error) {
 		if len(t.sub) == 0 || c.Op == Not && len(t.sub) != 1 {
 			return nil, wrong(c.Pos, "", "a condition of %d others", len(t.sub))
 		}
+		// What the kernel alone can tell comes first: then nobody has to be asked where that
+		// decides. It makes no difference else, for tests change nothing.
+		sort.SliceStable(t.sub, func(i, j int) bool { return t.sub[i].cost() < t.sub[j].cost() })
 		return t, nil
 	}
 	switch c.Subject {
@@ -180,6 +184,21 @@ func pinned(c *Condition, nr uint32, a symbol.Argument, shapes ...args.Shape) er
 	}
 	return wrong(c.Pos, "", "%s of %s is not %s", a.Name, call.Name,
 		map[Subject]string{Path: "a path", Text: "a text", Address: "a socket address", Arguments: "a list of arguments"}[c.Subject])
+}
+
+// cost orders tests: numbers, the caller, memory.
+func (t *test) cost() int {
+	most := 0
+	for i := range t.sub {
+		most = max(most, t.sub[i].cost())
+	}
+	if t.op != Test || t.subject == Argument {
+		return most
+	}
+	if t.subject == UID || t.subject == GID || t.subject == Comm {
+		return 1
+	}
+	return 2
 }
 
 // key tells tests apart: equal keys are equal programs.

@@ -480,18 +480,25 @@ func (s *state) phaseOf(nr uint32, all *steps) error {
 			if err != nil {
 				return err
 			}
-			if n.to != i {
-				p.moves = append(p.moves, move{i, n.to, n.Pos, t})
-			}
+			p.moves = append(p.moves, move{i, n.to, n.Pos, t})
 			if t == nil {
 				break
 			}
 		}
+		p.dropStays(i)
 	}
 	if len(s.phases) > 0 && (p.in != 1<<len(s.phases)-1 || len(p.moves) > 0) {
 		all.phase = p
 	}
 	return nil
+}
+
+// dropStays takes out the last ways of a phase that lead back to it: nothing comes of them.
+// Those in front of others keep those from being taken.
+func (p *phaseStep) dropStays(phase int) {
+	for n := len(p.moves); n > 0 && p.moves[n-1].from == phase && p.moves[n-1].to == phase; n-- {
+		p.moves = p.moves[:n-1]
+	}
 }
 
 func (s *state) waits(nr uint32) []wait {
