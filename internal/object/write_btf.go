@@ -15,39 +15,57 @@ import (
 // makes it what the kernel takes, and the functions.
 func (w *writer) addTypes() error {
 	var b btf.Builder
-	for _, m := range w.globals {
-		ds, err := w.variables(m)
-		if err == nil && ds != nil {
-			_, err = b.Add(ds)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if ds, err := w.definitions(); err != nil {
+	sections, err := w.dataSections()
+	if err != nil {
 		return err
-	} else if ds != nil {
+	}
+	for _, ds := range sections {
 		if _, err := b.Add(ds); err != nil {
-			return unwritable(mapsSection, err.Error(), "check the program")
+			return untyped(err)
 		}
 	}
 	funcs, err := w.functionTypes(&b)
 	if err != nil {
-		return err
+		return untyped(err)
 	}
 	raw, err := b.Marshal(nil, &btf.MarshalOptions{Order: binary.LittleEndian})
 	if err != nil {
-		return &Error{Path: "writing an object", Section: ".BTF", Reason: "types that cannot be written", Err: err, Remedy: "check the program"}
+		return untyped(err)
 	}
 	w.btf, w.funcIDs = raw, funcs
 	return nil
 }
 
-// variables describes a section of variables; nil if it has none.
-func (w *writer) variables(m *prog.Map) (*btf.Datasec, error) {
-	if len(m.Vars) == 0 {
-		return nil, nil
+// untyped is an error of the writer of types.
+func untyped(err error) error {
+	return &Error{
+		Path: "writing an object", Section: ".BTF", Reason: "types that cannot be written", Err: err,
+		Remedy: "check the program",
 	}
+}
+
+// dataSections describes the sections of variables, and .maps.
+func (w *writer) dataSections() ([]*btf.Datasec, error) {
+	var all []*btf.Datasec
+	for _, m := range w.globals {
+		if len(m.Vars) == 0 {
+			continue
+		}
+		ds, err := w.variables(m)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ds)
+	}
+	if len(w.maps) == 0 {
+		return all, nil
+	}
+	ds, err := w.definitions()
+	return append(all, ds), err
+}
+
+// variables describes a section of variables.
+func (w *writer) variables(m *prog.Map) (*btf.Datasec, error) {
 	ds := &btf.Datasec{Name: m.Name, Size: m.ValueSize}
 	for i, v := range sortedVars(m) {
 		typ, err := w.types.variable(m, v)
@@ -65,11 +83,8 @@ func (w *writer) variables(m *prog.Map) (*btf.Datasec, error) {
 	return ds, nil
 }
 
-// definitions describes section .maps; nil without one.
+// definitions describes section .maps.
 func (w *writer) definitions() (*btf.Datasec, error) {
-	if len(w.maps) == 0 {
-		return nil, nil
-	}
 	ds := &btf.Datasec{Name: mapsSection}
 	for _, m := range w.maps {
 		def, err := w.types.definition(m)
@@ -205,9 +220,6 @@ func (t *btfText) add(s string) uint32 {
 
 // appended is .BTF with the strings.
 func (t *btfText) appended(raw []byte) []byte {
-	if len(t.data) == 1 {
-		return raw
-	}
 	raw = append(raw[:len(raw):len(raw)], t.data...)
 	binary.LittleEndian.PutUint32(raw[btfStrLen:], t.had+uint32(len(t.data)))
 	return raw

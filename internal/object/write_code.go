@@ -43,15 +43,7 @@ type cutter struct {
 func (w *writer) collectBodies() error {
 	symbols := map[string]bool{}
 	for _, p := range w.programs {
-		c := &cutter{writer: w, p: p, funcs: p.Funcs}
-		if len(c.funcs) == 0 {
-			c.funcs = []prog.Func{{Name: p.Name}}
-		}
-		if err := c.checkFuncs(); err != nil {
-			return err
-		}
-		c.done, c.open = make([]*body, len(c.funcs)), make([]bool, len(c.funcs))
-		b, err := c.cut(0)
+		b, err := w.cutProgram(p)
 		if err != nil {
 			return err
 		}
@@ -62,6 +54,19 @@ func (w *writer) collectBodies() error {
 		w.entries[p] = b
 	}
 	return nil
+}
+
+// cutProgram is the function in which a program begins.
+func (w *writer) cutProgram(p *prog.Program) (*body, error) {
+	c := &cutter{writer: w, p: p, funcs: p.Funcs}
+	if len(c.funcs) == 0 {
+		c.funcs = []prog.Func{{Name: p.Name}}
+	}
+	if err := c.checkFuncs(); err != nil {
+		return nil, err
+	}
+	c.done, c.open = make([]*body, len(c.funcs)), make([]bool, len(c.funcs))
+	return c.cut(0)
 }
 
 // checkFuncs wants functions in ascending order that cover the program.
@@ -95,14 +100,13 @@ func (c *cutter) cut(i int) (*body, error) {
 		end = c.funcs[i+1].Start
 	}
 	b := &body{name: c.funcs[i].Name, insns: append([]prog.Insn(nil), c.p.Insns[start:end]...)}
-	if err := c.cutReferences(b, start); err != nil {
-		return nil, err
+	err := c.cutReferences(b, start)
+	if err == nil {
+		b.lines, err = c.cutLines(start, end)
 	}
-	lines, err := c.cutLines(start, end)
 	if err != nil {
 		return nil, err
 	}
-	b.lines = lines
 	if i > 0 {
 		b = c.once(b)
 	}

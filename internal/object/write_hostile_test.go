@@ -2,6 +2,7 @@ package object_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -47,6 +48,35 @@ func ring(fields ...prog.Var) *prog.Map {
 		Name: "ring", Type: prog.RingBuf, MaxEntries: 4096, SpinLock: -1,
 		Record: &prog.Record{Name: "event", Size: 32, Fields: fields},
 	}
+}
+
+// tailing is a program with itself in a PROG_ARRAY.
+func tailing(index, entries uint32) *prog.Program {
+	m := &prog.Map{Name: "tails", Type: prog.ProgArray, KeySize: 4, ValueSize: 4, MaxEntries: entries, SpinLock: -1}
+	p := loading(m, prog.PseudoMapFD, 0)
+	m.Tails = []prog.Tail{{Index: index, Program: p}}
+	return p
+}
+
+// many are n maps.
+func many(n int) (ms []*prog.Map) {
+	for i := 0; i < n; i++ {
+		m := hash()
+		m.Name = fmt.Sprintf("m%d", i)
+		ms = append(ms, m)
+	}
+	return ms
+}
+
+// lined is a program with n long lines.
+func lined(n int) *prog.Program {
+	p := tiny()
+	p.Insns = append(make([]prog.Insn, 0, n), p.Insns...)
+	for i := 0; i < n; i++ {
+		p.Insns = append(p.Insns, prog.Insn{Op: prog.OpExitInsn})
+		p.Lines = append(p.Lines, prog.Line{Insn: i, File: "f", Line: i + 1, Text: fmt.Sprintf("%d%s", i, strings.Repeat("x", 500))})
+	}
+	return p
 }
 
 // changed is a program, or a map in one, with a change.
@@ -109,6 +139,22 @@ func TestRefusedPrograms(t *testing.T) {
 		"lock outside":     {with(hash(), func(m *prog.Map) { m.SpinLock = 5 }), "a lock at 5 of 8 bytes"},
 		"tails of hash":    {with(hash(), func(m *prog.Map) { m.Tails = []prog.Tail{{}} }), "no PROG_ARRAY"},
 		"strange tail":     {with(hash(), func(m *prog.Map) { m.Type, m.Tails = prog.ProgArray, []prog.Tail{{Program: tiny()}} }), "not in the object"},
+		"far tail":         {[]*prog.Program{tailing(1<<31, 1<<32-1)}, "section .maps has"},
+		"tail outside":     {[]*prog.Program{tailing(8, 8)}, "a program at index 8 of 8"},
+		"same map":         {changed(func(p *prog.Program) { p.Maps = []*prog.Map{hash(), hash()} }), "the name of two maps"},
+		"many maps":        {changed(func(p *prog.Program) { p.Maps = many(object.MaxMaps + 1) }), "257 maps"},
+		"large object": {changed(func(p *prog.Program) {
+			tails := tailing(1<<21-10, 1<<32-1)
+			p.Insns, p.Maps = tails.Insns, append(tails.Maps, data(1<<20))
+			tails.Maps[0].Tails[0].Program = p
+		}), "an object of more than"},
+		"long lines":       {[]*prog.Program{lined(3000)}, "bytes of types, names and lines"},
+		"list's size":      {with(data(8), func(m *prog.Map) { m.Vars = []prog.Var{{Name: "v", Size: 8, Count: 1, Kind: prog.VarPaths}} }), "no type for"},
+		"texts of nothing": {with(data(8), func(m *prog.Map) { m.Vars = []prog.Var{{Name: "v", Size: 1, Count: 8, Kind: prog.VarTexts}} }), "no type for"},
+		"record's name":    {with(ring(), func(m *prog.Map) { m.Record.Name = "a b" }), "expected a struct"},
+		"many fields":      {with(ring(make([]prog.Var, 257)...), func(m *prog.Map) {}), "more than 256 fields"},
+		"set in record":    {with(ring(prog.Var{Name: "f", Size: 8, Count: 1, Kind: prog.VarCallSet}), func(m *prog.Map) {}), "of no known form"},
+		"bytes in record":  {with(ring(prog.Var{Name: "f", Size: 8, Count: 2}), func(m *prog.Map) {}), "of no known form"},
 		"section's name":   {with(data(8), func(m *prog.Map) { m.Name = ".text" }), "not a section of variables"},
 		"section's size":   {with(data(8), func(m *prog.Map) { m.ValueSize = 9 }), "8 bytes of variables"},
 		"empty section":    {with(data(0), func(m *prog.Map) {}), "0 bytes of variables"},
@@ -146,6 +192,8 @@ func TestOddPrograms(t *testing.T) {
 		"name with dashes": changed(func(p *prog.Program) { p.Name, p.Funcs[0].Name = "a/b-c", "1-2" }),
 		"license":          changed(func(p *prog.Program) { p.License = "Dual BSD/GPL" }),
 		"line at end":      changed(func(p *prog.Program) { p.Lines = []prog.Line{{Insn: 1, File: "f", Line: 1<<22 - 1, Text: long}} }),
+		"line of nothing":  changed(func(p *prog.Program) { p.Lines = []prog.Line{{Line: 3}} }),
+		"tail":             {tailing(1000, 1<<32-1)},
 		"end of data":      {loading(data(8), prog.PseudoMapValue, 8)},
 		"huge data":        {loading(data(object.MaxGlobals), prog.PseudoMapValue, object.MaxGlobals)},
 		"huge map":         with(hash(), func(m *prog.Map) { m.ValueSize, m.KeySize, m.MaxEntries, m.Flags = 1<<32-1, 512, 1<<32-1, 1<<31 }),

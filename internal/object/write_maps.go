@@ -170,28 +170,36 @@ func (w *writer) addMaps() error {
 	}
 	s := w.file.add(&outSection{name: mapsSection, kind: elf.SHT_PROGBITS, flags: elf.SHF_ALLOC | elf.SHF_WRITE, align: 8})
 	for _, m := range w.maps {
-		def, err := w.types.definition(m)
+		size, err := w.definitionSize(m)
 		if err != nil {
 			return err
-		}
-		size := uint64(def.Size)
-		if n := len(m.Tails); n > 0 {
-			if err := w.checkTails(m); err != nil {
-				return err
-			}
-			size += pointerSize * (uint64(m.Tails[n-1].Index) + 1)
 		}
 		w.mapAt[m] = w.file.symbol(&symbol{
 			name: m.Name, kind: elf.STT_OBJECT, global: true, section: s, value: s.size, size: size,
 		})
-		s.size += size
-		if s.size > MaxSize {
-			return unwritable(m.Name, fmt.Sprintf("programs up to index %d: expected indices below a million", m.Tails[len(m.Tails)-1].Index),
-				"use smaller ones")
+		if s.size += size; s.size > MaxSize {
+			return unwritable(m.Name, fmt.Sprintf("section .maps has %d bytes: expected at most %d", s.size, MaxSize),
+				"use smaller indices of programs")
 		}
 	}
 	s.data = make([]byte, s.size)
 	return nil
+}
+
+// definitionSize is how many bytes of section .maps a map takes.
+func (w *writer) definitionSize(m *prog.Map) (uint64, error) {
+	def, err := w.types.definition(m)
+	if err == nil {
+		err = w.checkTails(m)
+	}
+	if err != nil {
+		return 0, err
+	}
+	size := uint64(def.Size)
+	if n := len(m.Tails); n > 0 {
+		size += pointerSize * (uint64(m.Tails[n-1].Index) + 1)
+	}
+	return size, nil
 }
 
 // checkTails wants programs that are written, too, in ascending order.

@@ -24,7 +24,7 @@ func (t *typeTable) record(m *prog.Map) (btf.Type, error) {
 			return nil, err
 		}
 	}
-	return &btf.Struct{Name: r.Name, Size: uint32(r.Size), Members: t.alternatives(r.Fields, 0, uint32(r.Size))}, nil
+	return &btf.Struct{Name: r.Name, Size: uint32(r.Size), Members: t.alternatives(r.Fields, uint32(r.Size))}, nil
 }
 
 func (t *typeTable) checkField(m *prog.Map, f prog.Var) error {
@@ -56,9 +56,24 @@ func (t *typeTable) fieldSize(f prog.Var) int {
 // alternatives are the members that list fields in their order. Fields that begin
 // before the end of one in front of them are of a union, whose every alternative is an
 // unnamed struct.
-func (t *typeTable) alternatives(fields []prog.Var, base int, size uint32) []btf.Member {
-	var runs [][]prog.Var
-	end := -1
+func (t *typeTable) alternatives(fields []prog.Var, size uint32) []btf.Member {
+	runs := apart(fields)
+	switch len(runs) {
+	case 0:
+		return nil
+	case 1:
+		return t.members(runs[0], 0)
+	}
+	union := &btf.Union{Size: size}
+	for _, run := range runs {
+		union.Members = append(union.Members, btf.Member{Type: &btf.Struct{Size: size, Members: t.members(run, 0)}})
+	}
+	return []btf.Member{{Type: union}}
+}
+
+// apart cuts fields into runs in which none begins before the end of the one in front.
+func apart(fields []prog.Var) (runs [][]prog.Var) {
+	end := 0
 	for _, f := range fields {
 		if f.Offset < end || runs == nil {
 			runs = append(runs, nil)
@@ -67,17 +82,7 @@ func (t *typeTable) alternatives(fields []prog.Var, base int, size uint32) []btf
 		runs[last] = append(runs[last], f)
 		end = f.Offset + f.Size*f.Count
 	}
-	if len(runs) == 1 {
-		return t.members(runs[0], base)
-	}
-	union := &btf.Union{Size: size}
-	for _, run := range runs {
-		union.Members = append(union.Members, btf.Member{Type: &btf.Struct{Size: size, Members: t.members(run, base)}})
-	}
-	if len(runs) == 0 {
-		return nil
-	}
-	return []btf.Member{{Type: union}}
+	return runs
 }
 
 // members makes members of fields that do not overlap: neighbours that are named

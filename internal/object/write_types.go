@@ -197,24 +197,11 @@ func (t *typeTable) definition(m *prog.Map) (*btf.Struct, error) {
 	if def := t.defs[m]; def != nil {
 		return def, nil
 	}
-	members := []btf.Member{t.number("type", uint32(m.Type))}
-	for _, n := range []struct {
-		name  string
-		value uint32
-	}{{"max_entries", m.MaxEntries}, {"map_flags", m.Flags}} {
-		if n.value != 0 {
-			members = append(members, t.number(n.name, n.value))
-		}
-	}
-	if m.KeySize != 0 {
-		members = append(members, t.extent("key", m.KeySize))
-	}
 	value, err := t.value(m)
 	if err != nil {
 		return nil, err
 	}
-	members = append(members, value...)
-	def := t.structure("", members...)
+	def := t.structure("", append(t.numbers(m), value...)...)
 	if len(m.Tails) > 0 {
 		def.Members = append(def.Members, btf.Member{
 			Name: "values", Offset: btf.Bits(8 * def.Size), Type: t.array(t.pointer(t.filter()), 0),
@@ -225,6 +212,21 @@ func (t *typeTable) definition(m *prog.Map) (*btf.Struct, error) {
 	}
 	t.defs[m] = def
 	return def, nil
+}
+
+// numbers are the members of a definition in front of its value.
+func (t *typeTable) numbers(m *prog.Map) []btf.Member {
+	members := []btf.Member{t.number("type", uint32(m.Type))}
+	if m.MaxEntries != 0 {
+		members = append(members, t.number("max_entries", m.MaxEntries))
+	}
+	if m.Flags != 0 {
+		members = append(members, t.number("map_flags", m.Flags))
+	}
+	if m.KeySize != 0 {
+		members = append(members, t.extent("key", m.KeySize))
+	}
+	return members
 }
 
 // number is __uint(name, n): a pointer to an array of n elements.
