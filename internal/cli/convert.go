@@ -70,15 +70,19 @@ func (a *app) convertTo(s *specFlags, specs []string, file string) error {
 	if err != nil {
 		return exit(exitNo, fmt.Errorf("%s: %w", specs[0], err))
 	}
-	if file == stdout {
-		_, err = a.Out.Write(data)
-	} else {
-		err = replaceFile(file, data)
-	}
-	if err != nil {
+	if err := a.output(file, data); err != nil {
 		return exit(exitUsage, fmt.Errorf("-o %s: %w", file, err))
 	}
 	return nil
+}
+
+// output writes to a file or to standard output.
+func (a *app) output(file string, data []byte) error {
+	if file != stdout {
+		return replaceFile(file, data)
+	}
+	_, err := a.Out.Write(data)
+	return err
 }
 
 // stdout is the name of standard output.
@@ -122,21 +126,26 @@ func replaceFile(file string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = tmp.Write(data)
-	if err == nil && mode != 0 {
-		err = tmp.Chmod(mode)
-	}
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if closed := tmp.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
+	if err = fill(tmp, data, mode); err == nil {
 		err = os.Rename(tmp.Name(), file)
 	}
 	if err != nil {
 		os.Remove(tmp.Name())
+	}
+	return err
+}
+
+// fill writes all of a file, to the disk, and closes it. Mode 0 leaves its permissions.
+func fill(f *os.File, data []byte, mode os.FileMode) error {
+	_, err := f.Write(data)
+	if err == nil && mode != 0 {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
 	}
 	return err
 }
