@@ -52,6 +52,7 @@ func (o Options) Read(file string, data []byte) (*policy.Model, []Loss, error) {
 		return nil, nil, p.err
 	}
 	m.Pos = policy.Pos{File: file, Line: 1, Col: 1}
+	m.Lines = map[string][]string{file: strings.Split(string(data), "\n")}
 	return m, append(r.losses, p.losses...), nil
 }
 

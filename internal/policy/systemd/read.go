@@ -5,7 +5,6 @@
 package systemd
 
 import (
-	"sort"
 	"strconv"
 	"strings"
 
@@ -59,6 +58,7 @@ func Read(file string, data []byte) (*policy.Model, []Loss, error) {
 	u.others()
 	m := u.model()
 	m.Pos = policy.Pos{File: file, Line: 1, Col: 1}
+	m.Lines = map[string][]string{file: strings.Split(string(data), "\n")}
 	return m, u.losses, u.err
 }
 
@@ -441,14 +441,4 @@ func boolean(s string) (on, ok bool) {
 		return false, true
 	}
 	return false, false
-}
-
-// sorted are the numbers of a set in order.
-func sorted[V any](calls map[uint32]V) []uint32 {
-	var all []uint32
-	for nr := range calls {
-		all = append(all, nr)
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
-	return all
 }

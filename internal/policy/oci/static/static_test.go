@@ -46,9 +46,9 @@ func cubes(atoms []Atom) (u union) {
 // TestAtoms: what is made of two comparisons holds where they say.
 func TestAtoms(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
-	for i := 0; i < 3000; i++ {
+	for i := 0; i < 800; i++ {
 		a, b := atom(r, 0), atom(r, 0)
-		for k := 0; k < 40; k++ {
+		for k := 0; k < 30; k++ {
 			x := value(r)
 			if got, want := holds(cubes(both(a, b)), x), a.Holds(x) && b.Holds(x); got != want {
 				t.Fatalf("%v and %v at %#x: %v", a, b, x, got)
