@@ -28,6 +28,7 @@ import (
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
+	"portcullis/policies"
 )
 
 // MaybeInit does nothing: no engine needs the cooperation of main at present.
@@ -88,7 +89,7 @@ func Load(spec string) (*Filter, error) {
 	if err != nil {
 		return nil, &LoadError{Spec: spec, Err: err}
 	}
-	if policy.Recognise(data) && program == "" {
+	if policy.Recognise(data) && (program == "" || program == name) {
 		return LoadPolicy(name, data)
 	}
 	return LoadObject(name, data, program)
@@ -127,6 +128,9 @@ func read(name string) ([]byte, error) {
 		return readFile(name)
 	}
 	if data, ok := filters.Object(name); ok {
+		return data, nil
+	}
+	if data, ok := policies.Policy(name); ok {
 		return data, nil
 	}
 	return nil, fmt.Errorf("no built-in filter of that name; there are %s, and those of CVEs (portcullis list); a file needs a path such as ./%s",

@@ -24,6 +24,7 @@ var order = []string{
 	"internal/event",
 	"internal/object",
 	"filters",
+	"policies",
 	"internal/policy",
 	"internal/record",
 	"internal/why",

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"sort"
@@ -10,6 +11,7 @@ import (
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/policy/asm"
 	"portcullis/internal/prog"
+	"portcullis/internal/verify"
 )
 
 // enosys is the error of calls that nobody knows.
@@ -55,7 +57,28 @@ func (c *compiler) finish() (*prog.Program, error) {
 		return nil, &Error{Pos: c.m.Pos, Reason: err.Error(), Err: err}
 	}
 	p.Name, p.Source, p.License = c.m.program(), c.m.Pos.File, "Dual BSD/GPL"
+	if c.looks() {
+		return p, c.proven(p)
+	}
 	return p, nil
+}
+
+// proven refuses what takes more steps to be proven safe than there are, as loops over
+// memory do if they are many. What has none never does.
+func (c *compiler) proven(p *prog.Program) error {
+	_, err := verify.Program(p, verify.Options{})
+	if err == nil {
+		return nil
+	}
+	at := c.m.Pos
+	var v *verify.Error
+	if errors.As(err, &v) && v.Line.Line > 0 {
+		at = Pos{File: v.Line.File, Line: v.Line.Line, Col: 1}
+	}
+	return &Error{
+		Pos: at, Reason: "the rules look at memory in more ways than can be proven safe",
+		Remedy: "have one rule for calls that are asked the same, and fewer tests of memory", Err: err,
+	}
 }
 
 // program is the name of the policy's program.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"encoding/binary"
+	"errors"
 	"path"
 	"strings"
 
@@ -140,7 +141,12 @@ func parseEndpoints(v Value) ([]endpoint, error) {
 		return nil, wrong(v.Pos, "write a list", "expected one address, found %s", shown(v.Text))
 	}
 	if err := prog.Set([]*prog.Program{{Maps: []*prog.Map{m}}}, "address", v.Text); err != nil {
-		return nil, &Error{Pos: v.Pos, Reason: err.Error(), Err: err}
+		e := &Error{Pos: v.Pos, Reason: err.Error(), Err: err}
+		var set *prog.SetError
+		if errors.As(err, &set) {
+			e.Reason = set.Reason
+		}
+		return nil, e
 	}
 	var es []endpoint
 	for raw := m.Contents; len(raw) > 0; raw = raw[prog.EndpointSize:] {

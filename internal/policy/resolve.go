@@ -126,7 +126,7 @@ func (r *resolver) unknown(n Name) error {
 func closest(text string, names []string) string {
 	best, least := "", 3
 	for _, n := range names {
-		if d := distance(text, n, least); d < least || d == least && d < 3 && n < best {
+		if d := distance(text, n, 3); d < least || d == least && best != "" && n < best {
 			best, least = n, d
 		}
 	}

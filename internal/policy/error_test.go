@@ -1,0 +1,124 @@
+package policy
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+
+	"portcullis/internal/verify"
+)
+
+// load is Load with files from memory, and Compile.
+func load(text string, files map[string]string) error {
+	m, err := Load("policy.yaml", []byte(text), func(name string) ([]byte, error) {
+		data, ok := files[strings.TrimPrefix(name, "./")]
+		if !ok {
+			return nil, errors.New("no such file")
+		}
+		return []byte(data), nil
+	})
+	if err == nil {
+		_, err = Compile(m)
+	}
+	return err
+}
+
+func TestErrors(t *testing.T) {
+	data, err := os.ReadFile("testdata/errors/errors.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range txtar.Parse(data).Files {
+		t.Run(f.Name, func(t *testing.T) {
+			want, text, _ := strings.Cut(string(f.Data), "\n")
+			err := load(text, map[string]string{"policy.yaml": text})
+			var e *Error
+			if !errors.As(err, &e) || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+		})
+	}
+}
+
+func TestBounds(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"size":   {"version: 1\n#" + strings.Repeat("x", MaxSize), "expected a policy of at most"},
+		"depth":  {"version: 1\nrules: " + strings.Repeat("[", 20000), "not YAML"},
+		"flow":   {"version: 1\nrules: " + strings.Repeat("{a: ", 20000), "not YAML"},
+		"rules":  {"version: 1\nrules:\n" + strings.Repeat("  - allow: read\n", maxItems+1), "entries, expected at most"},
+		"values": {"version: 1\nlinks: trusted\nrules:\n  - {allow: openat, if: {path: [" + strings.Repeat("/a, ", maxPatterns+1) + "]}}\n", "a list of 257 entries"},
+		"long":   {"version: 1\nname: " + strings.Repeat("a", 5000), "expected a name, found 5000 bytes"},
+	} {
+		if err := load(c.text, nil); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got %.300v, want one line with %s", name, err, c.want)
+		}
+	}
+}
+
+func TestIncludes(t *testing.T) {
+	chain := map[string]string{}
+	for i := 0; i < 12; i++ {
+		chain["p"+string(rune('a'+i))+".yaml"] = "version: 1\ninclude: p" + string(rune('a'+i+1)) + ".yaml\n"
+	}
+	if err := load("version: 1\ninclude: pa.yaml\n", chain); err == nil || !strings.Contains(err.Error(), "more than 8 deep") {
+		t.Errorf("a deep chain: %v", err)
+	}
+	wide := "version: 1\ninclude: [" + strings.Repeat("x.yaml, ", 65) + "]\n"
+	if err := load(wide, map[string]string{"x.yaml": "version: 1\n"}); err == nil || !strings.Contains(err.Error(), "more than 64") {
+		t.Errorf("many: %v", err)
+	}
+	circle := map[string]string{"d/a.yaml": "version: 1\ninclude: ../d/b.yaml\n", "d/b.yaml": "version: 1\ninclude: a.yaml\n"}
+	err := load("version: 1\ninclude: d/a.yaml\n", circle)
+	if err == nil || err.Error() != `d/b.yaml:2:10: "a.yaml" includes itself, at last: leave one of them out` {
+		t.Errorf("a circle: %v", err)
+	}
+	err = load("version: 1\ninclude: d/bad.yaml\n", map[string]string{"d/bad.yaml": "version: 1\nrules:\n  - allow: x\n"})
+	if err == nil || !strings.HasPrefix(err.Error(), `d/bad.yaml:3:12: there is no call`) {
+		t.Errorf("an error in what is included: %v", err)
+	}
+}
+
+// FuzzCompile: what is taken is verified, and written and read again it is the same program.
+func FuzzCompile(f *testing.F) {
+	for _, dir := range []string{"testdata/semantics/", "testdata/length/", "../../policies/"} {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, e := range files {
+			if strings.HasSuffix(e.Name(), ".yaml") {
+				data, err := os.ReadFile(dir + e.Name())
+				if err != nil {
+					f.Fatal(err)
+				}
+				f.Add(data)
+			}
+		}
+	}
+	f.Add(Write(whole()))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := Load("fuzz.yaml", data, nil)
+		if err != nil {
+			return
+		}
+		p, err := Compile(m)
+		if err != nil {
+			return
+		}
+		// Many tests of paths take more steps of proof than there are: no other refusal is right.
+		if _, err := verify.Program(p, verify.Options{Budget: 4_000_000}); err != nil {
+			t.Fatalf("%v\n%s", err, listing(p))
+		}
+		again, err := Load("again.yaml", Write(m), nil)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, Write(m))
+		}
+		q, err := Compile(again)
+		if err != nil || len(q.Insns) != len(p.Insns) {
+			t.Fatalf("written and read it is another program: %v\n%s", err, Write(m))
+		}
+	})
+}
