@@ -240,6 +240,9 @@ func (w *writer) through(c *static.Call) policy.Action {
 // refused is what a call is denied with that is sometimes let through.
 func (w *writer) refused(c *static.Call) policy.Action {
 	a := policy.Action{Pos: c.Cases[0].Pos, Kind: policy.Errno, Data: eperm}
+	if d := w.table.Default; !d.Permits() {
+		a.Kind, a.Data = d.Kind, d.Data
+	}
 	what := "what " + c.Name + " is decided by"
 	for _, k := range c.Cases {
 		if !k.Dynamic && !k.Action.Permits() {

@@ -79,7 +79,13 @@ func Decide(m *policy.Model) (*Table, error) {
 	if len(m.Include) > 0 {
 		return nil, &policy.Error{Pos: m.Include[0].Pos, Reason: "the policy includes another", Remedy: "convert one that stands alone"}
 	}
-	d := &decider{model: m, names: map[string][]uint32{}, table: &Table{Default: either(m.Default, eperm), Unknown: either(m.Unknown, enosys)}}
+	t := &Table{Default: either(m.Default, eperm), Unknown: either(m.Unknown, enosys)}
+	for _, a := range []*policy.Action{&t.Default, &t.Unknown} {
+		if a.Pos == (policy.Pos{}) {
+			a.Pos = m.Pos
+		}
+	}
+	d := &decider{model: m, names: map[string][]uint32{}, table: t}
 	d.prepare()
 	for _, c := range syscalls.All() {
 		if d.err != nil {
