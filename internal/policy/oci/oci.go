@@ -12,7 +12,6 @@ import (
 
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/policy"
-	"portcullis/internal/policy/group"
 	"portcullis/internal/policy/oci/static"
 )
 
@@ -42,8 +41,9 @@ func (o Options) Read(file string, data []byte) (*policy.Model, []Loss, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &reader{options: o}
+	r := &reader{options: o, strange: map[string]bool{}}
 	p := r.profile(r.seccomp(v))
+	p.losses = &r.losses
 	if r.err != nil {
 		return nil, nil, r.err
 	}
@@ -53,7 +53,7 @@ func (o Options) Read(file string, data []byte) (*policy.Model, []Loss, error) {
 	}
 	m.Pos = policy.Pos{File: file, Line: 1, Col: 1}
 	m.Lines = map[string][]string{file: strings.Split(string(data), "\n")}
-	return m, append(r.losses, p.losses...), nil
+	return m, r.losses.All(), nil
 }
 
 // profile is a profile as far as it is about x86-64.
@@ -65,7 +65,7 @@ type profile struct {
 	defaultOCI  string
 	largest     uint32
 	defaultData int64
-	losses      []Loss
+	losses      *static.Losses
 	err         error
 }
 
@@ -216,7 +216,7 @@ func (p *profile) overlaps(rules []rule) {
 				continue
 			}
 			name, _ := syscalls.Name(a.nr)
-			p.losses = append(p.losses, Loss{Pos: a.pos, What: "rules of " + name + " that overlap", Why: why})
+			p.losses.Add(a.pos, "rules of "+name+" that overlap", why)
 			return
 		}
 	}
@@ -232,6 +232,3 @@ func stricter(a, b policy.Action) bool {
 	}
 	return a.Data < b.Data
 }
-
-// foreign tells whether name is a call of other architectures only.
-func foreign(name string) bool { return group.Known(name) }

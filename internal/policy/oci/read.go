@@ -7,6 +7,7 @@ import (
 
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/policy"
+	"portcullis/internal/policy/group"
 	"portcullis/internal/policy/oci/static"
 )
 
@@ -19,7 +20,9 @@ const (
 // reader takes a profile apart. The first error stays; what is read after it is of no use.
 type reader struct {
 	options Options
-	losses  []Loss
+	losses  static.Losses
+	// strange are names that no architecture has a call of, as far as they were met.
+	strange map[string]bool
 	err     error
 }
 
@@ -30,7 +33,7 @@ func (r *reader) fail(at policy.Pos, remedy, format string, args ...any) {
 }
 
 func (r *reader) lose(at policy.Pos, what, why string) {
-	r.losses = append(r.losses, Loss{Pos: at, What: what, Why: why})
+	r.losses.Add(at, what, why)
 }
 
 // seccomp finds the profile in the configuration of a container, or takes v for one.
@@ -310,12 +313,22 @@ func (r *reader) entry(v *value, p *profile) {
 func (r *reader) call(name *value, a policy.Action) (uint32, bool) {
 	nr, ok := syscalls.Number(name.text)
 	switch {
-	case !ok && !foreign(name.text):
+	case !ok && r.isStrange(name.text):
 		r.lose(name.pos, "the rule for "+shown(name.text), "no call has that name; runc ignores it, too")
 	case ok && name.text == "write" && a.Kind == policy.Notify:
 		r.fail(name.pos, "choose another action", "SCMP_ACT_NOTIFY cannot be the action for write: runc refuses it")
 	}
 	return nr, ok
+}
+
+// isStrange tells whether name is a call of no architecture.
+func (r *reader) isStrange(name string) bool {
+	strange, met := r.strange[name]
+	if !met {
+		strange = !group.Known(name)
+		r.strange[name] = strange
+	}
+	return strange
 }
 
 func (r *reader) names(v *value) []value {

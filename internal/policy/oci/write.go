@@ -49,21 +49,21 @@ func Write(m *policy.Model) ([]byte, []Loss, error) {
 		w.lose(p.Pos, p.What, "its calls are for an agent to decide (SCMP_ACT_NOTIFY), and fail without one")
 	}
 	data, err := json.MarshalIndent(&w.doc, "", "\t")
-	return append(data, '\n'), w.losses, err
+	return append(data, '\n'), w.losses.All(), err
 }
 
 type writer struct {
 	table  *static.Table
 	doc    document
 	deflt  policy.Action
-	losses []Loss
+	losses static.Losses
 	// entries are the places of entries, by all but their names.
 	entries map[string]int
 	largest uint32
 }
 
 func (w *writer) lose(at policy.Pos, what, why string) {
-	w.losses = append(w.losses, Loss{Pos: at, What: what, Why: why})
+	w.losses.Add(at, what, why)
 }
 
 func (w *writer) defaults() {

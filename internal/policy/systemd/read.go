@@ -59,7 +59,7 @@ func Read(file string, data []byte) (*policy.Model, []Loss, error) {
 	m := u.model()
 	m.Pos = policy.Pos{File: file, Line: 1, Col: 1}
 	m.Lines = map[string][]string{file: strings.Split(string(data), "\n")}
-	return m, u.losses, u.err
+	return m, u.losses.All(), u.err
 }
 
 // set is calls, by number, with what is to happen to each.
@@ -96,7 +96,7 @@ type unit struct {
 	any         bool
 	count       int // of words
 	groups      map[string][]string
-	losses      []Loss
+	losses      static.Losses
 	err         error
 }
 
@@ -107,7 +107,7 @@ func (u *unit) fail(at policy.Pos, remedy, format string, args ...any) {
 }
 
 func (u *unit) lose(at policy.Pos, what, why string) {
-	u.losses = append(u.losses, Loss{Pos: at, What: what, Why: why})
+	u.losses.Add(at, what, why)
 }
 
 // directives are those that systemd carries out by seccomp.
@@ -279,7 +279,7 @@ func (u *unit) calls(w word, inverted bool) []uint32 {
 	for _, n := range names {
 		if nr, ok := syscalls.Number(n); ok {
 			numbers = append(numbers, nr)
-		} else if !group.Known(n) {
+		} else if !isGroup && !group.Known(n) {
 			u.lose(w.pos, shown(n), "no call has that name; systemd passes over it, too")
 		}
 	}

@@ -30,7 +30,7 @@ func Write(m *policy.Model) ([]byte, []Loss, error) {
 	for _, p := range t.Dynamic {
 		w.lose(p.Pos, p.What, "systemd decides by numbers alone")
 	}
-	return []byte("[Service]\n" + w.text.String()), w.losses, nil
+	return []byte("[Service]\n" + w.text.String()), w.losses.All(), nil
 }
 
 type writer struct {
@@ -41,11 +41,11 @@ type writer struct {
 	answers map[string]policy.Action
 	// restricted are calls whose arguments a directive is about.
 	restricted map[string]bool
-	losses     []Loss
+	losses     static.Losses
 }
 
 func (w *writer) lose(at policy.Pos, what, why string) {
-	w.losses = append(w.losses, Loss{Pos: at, What: what, Why: why})
+	w.losses.Add(at, what, why)
 }
 
 func (w *writer) line(format string, args ...any) {

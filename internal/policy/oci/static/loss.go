@@ -1,6 +1,10 @@
 package static
 
-import "portcullis/internal/policy"
+import (
+	"fmt"
+
+	"portcullis/internal/policy"
+)
 
 // Loss is one thing that another form of a policy does not say, or says otherwise.
 type Loss struct {
@@ -17,4 +21,30 @@ func (l Loss) String() string {
 		s = at + ": " + s
 	}
 	return s
+}
+
+// maxLosses is how many are listed: of hostile files there could be any number.
+const maxLosses = 1000
+
+// Losses is a list of them that ends with how many there are more.
+type Losses struct {
+	list []Loss
+	more int
+}
+
+// Add adds one.
+func (l *Losses) Add(at policy.Pos, what, why string) {
+	if len(l.list) == maxLosses {
+		l.more++
+		return
+	}
+	l.list = append(l.list, Loss{Pos: at, What: what, Why: why})
+}
+
+// All are those that were added.
+func (l *Losses) All() []Loss {
+	if l.more == 0 {
+		return l.list
+	}
+	return append(l.list, Loss{What: fmt.Sprintf("%d things more", l.more), Why: "not listed"})
 }
