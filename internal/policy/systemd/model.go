@@ -195,15 +195,15 @@ func test(arg string, how policy.Compare, values ...string) *policy.Condition {
 	return c
 }
 
-// familyRules are the rules for the families of addresses. Those that are let through have
-// to be families that there are.
+// familyRules are the rules for the families of addresses. AF_UNSPEC is none that can be
+// let through.
 func (u *unit) familyRules() []policy.Rule {
 	if u.families == nil && !u.allowed {
 		return nil
 	}
 	var numbers []uint64
 	for af := range u.families {
-		if af > 0 && af < maxFamily {
+		if af < maxFamily && (af > 0 || !u.allowed) {
 			numbers = append(numbers, af)
 		}
 	}
@@ -212,8 +212,9 @@ func (u *unit) familyRules() []policy.Rule {
 	if u.allowed {
 		c.Compare = policy.IsNot
 	}
+	names := familyNames()
 	for _, af := range numbers {
-		c.Values = append(c.Values, policy.Value{Text: familyName(af)})
+		c.Values = append(c.Values, policy.Value{Text: names[af]})
 	}
 	switch {
 	case len(numbers) > 0:
@@ -244,14 +245,16 @@ func family(name string) (uint64, bool) {
 	return symbol.Constant(familySet(), name)
 }
 
-func familyName(af uint64) string {
+// familyNames are the names of families, one for each.
+func familyNames() map[uint64]string {
 	alias := map[string]bool{"AF_FILE": true, "AF_LOCAL": true, "AF_ROUTE": true, "AF_MAX": true}
-	for _, n := range symbol.Names(familySet()) {
-		if v, ok := family(n); ok && v == af && !alias[n] {
-			return n
+	set, names := familySet(), map[uint64]string{}
+	for _, n := range symbol.Names(set) {
+		if v, ok := symbol.Constant(set, n); ok && strings.HasPrefix(n, "AF_") && !alias[n] {
+			names[v] = n
 		}
 	}
-	return ""
+	return names
 }
 
 // namespaceRules are the rules for kinds of namespaces that may not be made or entered.

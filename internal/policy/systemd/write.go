@@ -120,9 +120,10 @@ func (w *writer) candidates() []string {
 // familyLine is what socket does with each family.
 func (w *writer) familyLine() string {
 	var allowed, denied []string
+	names := familyNames()
 	for af := uint64(0); af < maxFamily; af++ {
-		name := familyName(af)
-		if name == "" || name == "AF_MAX" {
+		name, ok := names[af]
+		if !ok {
 			continue
 		}
 		a, dynamic := w.table.Verdict(number("socket"), [6]uint64{af})
