@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"portcullis"
+	"portcullis/internal/policy"
+	"portcullis/internal/policy/oci"
+	"portcullis/internal/policy/systemd"
 )
 
 // form is a file format that a filter can be written in.
@@ -22,13 +25,20 @@ type form struct {
 	what string
 	// binary files are not for terminals.
 	binary bool
-	write  func(*portcullis.Filter) ([]byte, error)
+	// write writes a filter of any kind; nil if the format is for policies alone.
+	write func(*portcullis.Filter) ([]byte, error)
+	// policy writes a policy, and says what is lost.
+	policy func(*policy.Model) ([]byte, []oci.Loss, error)
 }
 
 // forms are the formats of convert. The first is that of standard output.
 func forms() []form {
 	return []form{
-		{ext: ".o", what: "an ELF object", binary: true, write: (*portcullis.Filter).Object},
+		{ext: ".o", what: "an ELF object", binary: true, write: (*portcullis.Filter).Object, policy: asObject},
+		{ext: ".yaml", what: "a policy", policy: asYAML},
+		{ext: ".yml", what: "a policy", policy: asYAML},
+		{ext: ".json", what: "a container's profile", policy: oci.Write},
+		{ext: ".conf", what: "lines for a unit of systemd", policy: systemd.Write},
 	}
 }
 
@@ -39,7 +49,11 @@ func (a *app) convert() *cobra.Command {
 		Use:   "convert [flags] SPEC -o FILE",
 		Short: "Write a filter to a file",
 		Long: "Write a filter to FILE, in the format that its name says:\n\n" +
-			"  .o   an ELF object, with source lines, for portcullis, libbpf and bpftool\n\n" +
+			"  .o           an ELF object, with source lines, for portcullis, libbpf and bpftool\n" +
+			"  .yaml, .yml  a policy; SPEC is a policy, or a file of one of the next two formats\n" +
+			"  .json        the seccomp profile of a container, likewise\n" +
+			"  .conf        lines for a unit of systemd, likewise\n\n" +
+			"What a format cannot say is listed on standard error, a line each that begins with lost:\n\n" +
 			"Variables have the values that --set gives them, and can be set again. Other programs of the\n" +
 			"same object are left out, unless the filter goes on in them by tail calls. FILE is replaced\n" +
 			"when all of it is written. The filter is not verified: check does that. The exit status is 0 if\n" +
@@ -62,18 +76,37 @@ func (a *app) convertTo(s *specFlags, specs []string, file string) error {
 	if file == stdout && to.binary && isTerminal(a.Out) {
 		return exit(exitUsage, fmt.Errorf("-o -: %s is not for a terminal: expected a file or a pipe", to.what))
 	}
-	fs, err := s.load(specs)
+	data, err := a.converted(s, specs, to)
 	if err != nil {
-		return exit(exitUsage, err)
-	}
-	data, err := to.write(fs[0])
-	if err != nil {
-		return exit(exitNo, fmt.Errorf("%s: %w", specs[0], err))
+		return err
 	}
 	if err := a.output(file, data); err != nil {
 		return exit(exitUsage, fmt.Errorf("-o %s: %w", file, err))
 	}
 	return nil
+}
+
+// converted is the filter in the format.
+func (a *app) converted(s *specFlags, specs []string, to form) ([]byte, error) {
+	from, err := readSource(specs[0])
+	if err != nil {
+		return nil, exit(exitUsage, err)
+	}
+	if from != nil && (to.write == nil || !from.yaml) {
+		return a.convertPolicy(from, to, s.set)
+	}
+	fs, err := s.load(specs)
+	if err != nil {
+		return nil, exit(exitUsage, err)
+	}
+	if to.write == nil {
+		return nil, exit(exitNo, fmt.Errorf("%s: %w", specs[0], errNoPolicy))
+	}
+	data, err := to.write(fs[0])
+	if err != nil {
+		return nil, exit(exitNo, fmt.Errorf("%s: %w", specs[0], err))
+	}
+	return data, nil
 }
 
 // output writes to a file or to standard output.

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	"portcullis/internal/object"
+	"portcullis/internal/policy"
+	"portcullis/internal/policy/oci"
+	"portcullis/internal/policy/systemd"
+	"portcullis/internal/prog"
+)
+
+// maxPolicy is the largest file of a policy, in bytes.
+const maxPolicy = 16 << 20
+
+// source is a policy that stands in a file.
+type source struct {
+	model *policy.Model
+	// lost is what the file says and the policy does not.
+	lost []oci.Loss
+	// yaml tells that it is a policy as it is.
+	yaml bool
+}
+
+// readSource takes a policy from a file, whatever form of it the file has; nil if the SPEC
+// is of another kind: then it is for portcullis.Load to say what is wrong with it.
+func readSource(spec string) (*source, error) {
+	info, err := os.Stat(spec)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxPolicy || !strings.ContainsAny(spec, "/.") {
+		return nil, nil
+	}
+	data, err := os.ReadFile(spec)
+	if err != nil {
+		return nil, nil
+	}
+	s := &source{}
+	switch {
+	case oci.Recognise(data):
+		s.model, s.lost, err = oci.Read(spec, data)
+	case policy.Recognise(data):
+		s.yaml = true
+		s.model, err = policy.Load(spec, data, os.ReadFile)
+	case systemd.Recognise(data):
+		s.model, s.lost, err = systemd.Read(spec, data)
+	default:
+		return nil, nil
+	}
+	if err == nil && s.model.Name == "" {
+		s.model.Name = programName(spec)
+	}
+	return s, err
+}
+
+// programName is what the program of a policy is called that has no name.
+func programName(file string) string {
+	base := path.Base(file)
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, strings.TrimSuffix(base, path.Ext(base)))
+}
+
+// convertPolicy writes a policy in the format, and lists what is lost.
+func (a *app) convertPolicy(s *source, to form, settings []string) ([]byte, error) {
+	if len(settings) > 0 {
+		return nil, exit(exitUsage, fmt.Errorf("--set %s: a policy has no variables: change the policy", settings[0]))
+	}
+	data, lost, err := to.policy(s.model)
+	if err != nil {
+		return nil, exit(exitNo, err)
+	}
+	for _, l := range append(s.lost, lost...) {
+		fmt.Fprintf(a.Err, "lost: %s\n", l)
+	}
+	return data, nil
+}
+
+func asObject(m *policy.Model) ([]byte, []oci.Loss, error) {
+	p, err := policy.Compile(m)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := object.Write([]*prog.Program{p})
+	return data, nil, err
+}
+
+func asYAML(m *policy.Model) ([]byte, []oci.Loss, error) { return policy.Write(m), nil, nil }
+
+// errNoPolicy is why programs have no other form than an object.
+var errNoPolicy = errors.New("it is a program, not a policy: expected -o to end in .o")
