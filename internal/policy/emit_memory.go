@@ -81,6 +81,10 @@ func (c *compiler) path(t *test, to exits, in registers) registers {
 			c.literal(p.text, other)
 			b.Load(prog.SizeB, asm.R1, regBytes, int16(len(p.text)))
 			b.If(prog.OpJne, asm.R1, 0, under)
+		case exact:
+			c.literal(p.text, other)
+			b.Load(prog.SizeB, asm.R1, regBytes, int16(len(p.text)))
+			b.If(prog.OpJeq, asm.R1, 0, to.yes)
 		case exactOrBelow:
 			c.literal(p.text, other)
 			b.Load(prog.SizeB, asm.R1, regBytes, int16(len(p.text)))

@@ -16,9 +16,10 @@ import (
 type patternKind uint8
 
 const (
-	// exactOrBelow is a path and all that is below it, below only that.
+	// exactOrBelow is a path and all that is below it, below only that, exact only the path.
 	exactOrBelow patternKind = iota
 	below
+	exact
 	// begins is all that begins with the text.
 	begins
 	// relative is what is below the working directory, empty no path at all.
@@ -68,6 +69,9 @@ func few(c *Condition, n int) error {
 
 func parsePattern(v Value) (pattern, error) {
 	s := v.Text
+	if strings.HasPrefix(s, "=/") && len(s) <= maxPath && path.Clean(s[1:]) == s[1:] {
+		return pattern{exact, s[1:]}, nil
+	}
 	bare := strings.TrimSuffix(strings.TrimSuffix(s, "*"), "/")
 	switch {
 	case s == "":
@@ -75,9 +79,9 @@ func parsePattern(v Value) (pattern, error) {
 	case s == "./":
 		return pattern{kind: relative}, nil
 	case s[0] != '/':
-		return pattern{}, wrong(v.Pos, "", "expected an absolute path, ./ or \"\", found %s", shown(s))
+		return pattern{}, wrong(v.Pos, "", "expected an absolute path, one with = in front, ./ or \"\", found %s", shown(s))
 	case s == "/" || s == "/*":
-		return pattern{}, wrong(v.Pos, "leave the condition out", "every path is below /")
+		return pattern{}, wrong(v.Pos, "leave the condition out, or write =/ for the root alone", "every path is below /")
 	case len(s) > maxPath:
 		return pattern{}, wrong(v.Pos, "", "a path of %d bytes: expected at most %d", len(s), maxPath)
 	case strings.Contains(bare, "*"):

@@ -121,7 +121,9 @@ func (d *decoder) argument(key, value *yaml.Node, c *Condition) {
 	d.test(value, c)
 }
 
-func isPath(s string) bool { return s == "" || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./") }
+func isPath(s string) bool {
+	return s == "" || strings.HasPrefix(s, "=/") || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./")
+}
 
 func (d *decoder) values(n *yaml.Node, to *[]Value) {
 	d.either(n, "values", func(e *yaml.Node) { *to = append(*to, d.value(e)) })

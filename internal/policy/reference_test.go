@@ -424,7 +424,7 @@ func world(t *testing.T, m *Model) *trial.World {
 }
 
 // draws is how many policies are drawn.
-const draws = 100
+const draws = 60
 
 func (d drawn) call() (string, uint32, [6]uint64) {
 	call := drawnCalls[d.Intn(len(drawnCalls))]
@@ -487,7 +487,7 @@ func TestStatefulPoliciesAgree(t *testing.T) {
 		m := d.stateful()
 		w, ref := world(t, m), newReference(m)
 		story := ""
-		for n := 0; n < 120; n++ {
+		for n := 0; n < 100; n++ {
 			tid := 1 + d.Intn(len(ref.tasks))
 			story += ref.happening(t, d, w, tid)
 			call, nr, args := d.call()
