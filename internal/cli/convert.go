@@ -53,7 +53,7 @@ func (a *app) convert() *cobra.Command {
 			"  .yaml, .yml  a policy; SPEC is a policy, or a file of one of the next two formats\n" +
 			"  .json        the seccomp profile of a container, likewise\n" +
 			"  .conf        lines for a unit of systemd, likewise\n\n" +
-			"What a format cannot say is listed on standard error, a line each that begins with lost:\n\n" +
+			"What a format cannot say is listed on standard error, a line each that begins with \"lost:\".\n\n" +
 			"Variables have the values that --set gives them, and can be set again. Other programs of the\n" +
 			"same object are left out, unless the filter goes on in them by tail calls. FILE is replaced\n" +
 			"when all of it is written. The filter is not verified: check does that. The exit status is 0 if\n" +
