@@ -225,11 +225,16 @@ static void trace(pid_t pid, char *page)
 	}
 }
 
-// PTRACE_TRACEME, PTRACE_SEIZE and PTRACE_ATTACH.
+// PTRACE_TRACEME, PTRACE_SEIZE and PTRACE_ATTACH. A SIGCHLD would stop this process, once
+// its child traces it, while the child is stopped too: they would wait for each other.
 static void by_tracer(void)
 {
 	char *p = own_page();
+	sigset_t end;
 
+	sigemptyset(&end);
+	sigaddset(&end, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &end, NULL);
 	while (more()) {
 		pid_t pid = child(traced, p);
 
