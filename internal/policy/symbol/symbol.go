@@ -71,7 +71,7 @@ func after(text, prefix string) (string, bool) {
 	return line, true
 }
 
-// Argument is the argument of a call by its name, or as arg0 to arg5.
+// Find is the argument of a call by its name, or as arg0 to arg5.
 func Find(nr uint32, name string) (Argument, bool) {
 	all := Arguments(nr)
 	for _, a := range all {
@@ -138,7 +138,7 @@ func Names(set string) []string {
 }
 
 // Evaluate is the number that a text stands for: a number as in C, a name of the set, or
-// several with | between them. What is not known is returned.
+// several with | between them. What is not known is returned, never empty.
 func Evaluate(set, text string) (v uint64, unknown string) {
 	for _, part := range strings.Split(text, "|") {
 		part = strings.TrimSpace(part)
@@ -148,8 +148,10 @@ func Evaluate(set, text string) (v uint64, unknown string) {
 			v |= uint64(n)
 		} else if n, ok := Constant(set, part); ok {
 			v |= n
-		} else {
+		} else if part != "" {
 			return 0, part
+		} else {
+			return 0, strconv.Quote(text)
 		}
 	}
 	return v, ""
