@@ -117,8 +117,8 @@ type compiler struct {
 	bodies   []func()             // emit classes that have a label and no place
 	verdicts map[verdict]asm.Label
 	order    []verdict // of verdicts
-	tests    map[int][]*test
-	// ends are functions, by name, that bodies call.
+	tests    int       // what resolve has counted
+	// functions are what bodies call.
 	functions []*function
 	scratch   *prog.Map
 }
@@ -204,7 +204,7 @@ func (c *compiler) chain(nr uint32) ([]link, error) {
 		if r.If == nil {
 			return append(links, l), nil
 		}
-		t, err := resolveTest(r.If, nr)
+		t, err := c.resolve(r.If, nr)
 		if err != nil {
 			return nil, err
 		}
@@ -212,6 +212,27 @@ func (c *compiler) chain(nr uint32) ([]link, error) {
 		links = append(links, l)
 	}
 	return append(links, c.fallback(c.m.Default, eperm)), nil
+}
+
+// maxTests is how many tests, values among them, all conditions for all calls may have:
+// twice what there are instructions for.
+const maxTests = 2 * maxInsns
+
+// resolve is resolveTest within what a policy may cost.
+func (c *compiler) resolve(cond *Condition, nr uint32) (*test, error) {
+	if c.tests += cond.weight(); c.tests > maxTests {
+		return nil, wrong(cond.Pos, "name fewer calls in rules with conditions", "the conditions of all calls have more than %d tests", maxTests)
+	}
+	return resolveTest(cond, nr)
+}
+
+// weight is how many tests a condition has.
+func (c *Condition) weight() int {
+	n := 1 + len(c.Values) + len(c.Argv)
+	for i := range c.Sub {
+		n += c.Sub[i].weight()
+	}
+	return n
 }
 
 // fallback is what happens to calls that no rule matches.
@@ -240,7 +261,7 @@ func (c *compiler) classify() error {
 		if err != nil {
 			return err
 		}
-		steps, err := c.state.of(uint32(nr))
+		steps, err := c.state.of(c, uint32(nr))
 		if err != nil {
 			return err
 		}

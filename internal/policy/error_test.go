@@ -50,6 +50,7 @@ func TestBounds(t *testing.T) {
 		"flow":   {"version: 1\nrules: " + strings.Repeat("{a: ", 20000), "not YAML"},
 		"rules":  {"version: 1\nrules:\n" + strings.Repeat("  - allow: read\n", maxItems+1), "entries, expected at most"},
 		"values": {"version: 1\nlinks: trusted\nrules:\n  - {allow: openat, if: {path: [" + strings.Repeat("/a, ", maxPatterns+1) + "]}}\n", "a list of 257 entries"},
+		"work":   {"version: 1\nrules:\n" + strings.Repeat("  - {deny: \"@system-service\", if: {arg0: [1, 2, 3, 4]}}\n", 3000), "more than 65536 tests"},
 		"long":   {"version: 1\nname: " + strings.Repeat("a", 5000), "expected a name, found 5000 bytes"},
 	} {
 		if err := load(c.text, nil); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {

@@ -430,7 +430,7 @@ func (s *steps) key() string {
 }
 
 // of is what is asked of a call.
-func (s *state) of(nr uint32) (*steps, error) {
+func (s *state) of(c *compiler, nr uint32) (*steps, error) {
 	all := &steps{}
 	for i := range s.orders {
 		o := &s.orders[i]
@@ -448,25 +448,25 @@ func (s *state) of(nr uint32) (*steps, error) {
 		if !l.calls.has(nr) {
 			continue
 		}
-		t, err := optional(l.If, nr)
+		t, err := optional(c, l.If, nr)
 		if err != nil {
 			return nil, err
 		}
 		all.limits = append(all.limits, limitStep{l, i, t})
 	}
 	all.waits = s.waits(nr)
-	return all, s.phaseOf(nr, all)
+	return all, s.phaseOf(c, nr, all)
 }
 
-func optional(c *Condition, nr uint32) (*test, error) {
-	if c == nil {
+func optional(c *compiler, cond *Condition, nr uint32) (*test, error) {
+	if cond == nil {
 		return nil, nil
 	}
-	return resolveTest(c, nr)
+	return c.resolve(cond, nr)
 }
 
 // phaseOf finds the part of phases, if it has one.
-func (s *state) phaseOf(nr uint32, all *steps) error {
+func (s *state) phaseOf(c *compiler, nr uint32, all *steps) error {
 	p := &phaseStep{}
 	for i := range s.phases {
 		if s.phases[i].in.has(nr) {
@@ -476,7 +476,7 @@ func (s *state) phaseOf(nr uint32, all *steps) error {
 			if !n.on.has(nr) {
 				continue
 			}
-			t, err := optional(n.If, nr)
+			t, err := optional(c, n.If, nr)
 			if err != nil {
 				return err
 			}
