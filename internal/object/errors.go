@@ -8,7 +8,7 @@ import (
 
 // Error says why an object was refused. Empty fields do not apply.
 type Error struct {
-	// Path is the object's name as given to Read.
+	// Path is the object's name as given to Read, or says that one is written.
 	Path string
 	// Section is the ELF section at fault.
 	Section string

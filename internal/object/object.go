@@ -1,5 +1,5 @@
-// Package object reads filters from ELF objects as clang -target bpf writes
-// them: programs, libbpf map definitions, typed globals and source lines.
+// Package object reads filters from ELF objects as clang -target bpf writes, and writes such
+// objects: programs, libbpf map definitions, typed globals and source lines.
 //
 // An object comes from anybody. Reading one never panics, and memory and time
 // are bounded by the limits below whatever the object claims about itself.
