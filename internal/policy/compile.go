@@ -498,7 +498,7 @@ func (c *compiler) looks() bool {
 			}
 		}
 	}
-	return false
+	return len(c.m.Programs) > 0
 }
 
 func (c *Condition) memory() bool {

@@ -23,6 +23,7 @@ func (c *compiler) steps(s *steps, end asm.Label) {
 	k := &keeper{compiler: c}
 	c.b.At(c.line(c.m.Pos))
 	k.fetch(s)
+	k.checkPrograms(s.programs.denied)
 	if s.phase != nil && k.checkPhase(s.phase) == ends {
 		return
 	}
@@ -46,6 +47,7 @@ func (c *compiler) steps(s *steps, end asm.Label) {
 	if s.phase != nil {
 		k.move(s.phase)
 	}
+	k.execute(s.programs.tests)
 	k.await(s.waits)
 	c.b.Jump(end)
 }
@@ -75,7 +77,7 @@ func (c *compiler) denial(a Action, at Pos, otherwise uint16) asm.Label {
 // fetch finds the storages that steps need, and keeps their addresses.
 func (k *keeper) fetch(s *steps) {
 	var needs [3]bool
-	needs[Process] = s.phase != nil && len(k.state.phases) > 1
+	needs[Process] = s.phase != nil && len(k.state.phases) > 1 || len(s.programs.denied) > 0 || s.programs.tests != nil
 	for _, o := range s.orders {
 		needs[o.Per] = true
 	}
@@ -132,6 +134,36 @@ func (k *keeper) value(r asm.Reg, o Owner, at int16) {
 func (k *keeper) set(o Owner, at int16, v int32) {
 	off := k.address(asm.R1, o, at)
 	k.b.StoreImm(prog.SizeDW, asm.R1, off, v)
+}
+
+// checkPrograms emits the test whether a program that was executed denies a call.
+func (k *keeper) checkPrograms(denied []int) {
+	for n, i := range denied {
+		p := &k.state.programs[i]
+		k.b.At(k.line(p.Pos))
+		if n == 0 {
+			k.value(asm.R1, Process, k.state.executed)
+		}
+		k.b.If(prog.OpJset, asm.R1, 1<<i, k.denial(p.Action, p.Pos, eperm))
+	}
+}
+
+// execute emits the note of the programs that a call executes. Whether it will succeed is not
+// known: so they are never taken back.
+func (k *keeper) execute(tests []*test) {
+	var in registers
+	for i, t := range tests {
+		p := &k.state.programs[i]
+		k.b.At(k.line(p.Pos))
+		yes, no := k.b.Label(), k.b.Label()
+		_, in = k.test(t, exits{yes: yes, no: no, unknown: yes, next: yes}, in)
+		k.b.Bind(yes)
+		off := k.address(asm.R1, Process, k.state.executed)
+		k.b.Load(prog.SizeDW, asm.R2, asm.R1, off)
+		k.b.Imm(prog.OpOr, asm.R2, 1<<i)
+		k.b.Store(prog.SizeDW, asm.R1, off, asm.R2)
+		k.b.Bind(no)
+	}
 }
 
 // checkPhase emits the test whether a call is of the phase. The action of a phase is its

@@ -91,6 +91,7 @@ func (m *Model) add(base *Model) {
 		m.Phases = base.Phases
 	}
 	m.Groups = merge(m.Groups, base.Groups, func(g Group) string { return g.Name })
+	m.Programs = merge(m.Programs, base.Programs, func(p Program) string { return p.Name })
 	m.Order = merge(m.Order, base.Order, func(o Order) string { return o.Name })
 	m.Flows = merge(m.Flows, base.Flows, func(f Flow) string { return f.Name })
 	m.Limits = merge(m.Limits, base.Limits, func(l Limit) string { return l.Name })

@@ -54,6 +54,8 @@ type Model struct {
 	Groups []Group
 	// Rules are in order: the first that matches decides.
 	Rules []Rule
+	// Programs are what takes effect when programs are executed.
+	Programs []Program
 	// Phases are those that each process goes through, from the first on.
 	Phases []Phase
 	// Order says which calls are for before or after others.
@@ -261,6 +263,20 @@ type Limit struct {
 	Burst uint64
 	Per   Owner
 	// Action is the answer beyond it; NoAction is EPERM, with a Window EAGAIN.
+	Action Action
+}
+
+// Program is a set of calls for what is executed by certain paths: a process that tries to
+// execute one, and what comes of it, makes no others from then on.
+type Program struct {
+	Pos     Pos
+	Comment string
+	Name    string
+	// Paths are those of a condition on a path; what is unknown counts.
+	Paths []Value
+	// Allow are the calls that are left, or Deny those that are not; one of both is nil.
+	Allow, Deny []Name
+	// Action is the answer to others; NoAction is EPERM.
 	Action Action
 }
 

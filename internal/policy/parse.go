@@ -56,7 +56,7 @@ func Recognise(data []byte) bool {
 // topLevel are the keys that a policy can begin with.
 var topLevel = map[string]bool{
 	"version": true, "name": true, "include": true, "default": true, "unknown": true, "links": true, "groups": true,
-	"rules": true, "phases": true, "order": true, "flow": true, "limits": true, "serialize": true,
+	"rules": true, "programs": true, "phases": true, "order": true, "flow": true, "limits": true, "serialize": true,
 }
 
 // decoder turns YAML into a Model. After the first error its methods do nothing.

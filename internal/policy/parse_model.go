@@ -28,6 +28,7 @@ func (d *decoder) model(n *yaml.Node, m *Model) {
 		field{"links", func(v *yaml.Node) { m.Links = Links(d.choice(v, "checked", "trusted")) }},
 		field{"groups", func(v *yaml.Node) { d.groups(v, m) }},
 		field{"rules", func(v *yaml.Node) { each(d, v, "rules", &m.Rules, d.rule) }},
+		field{"programs", func(v *yaml.Node) { each(d, v, "programs", &m.Programs, d.program) }},
 		field{"phases", func(v *yaml.Node) { each(d, v, "phases", &m.Phases, d.phase) }},
 		field{"order", func(v *yaml.Node) { each(d, v, "order", &m.Order, d.order) }},
 		field{"flow", func(v *yaml.Node) { each(d, v, "flow", &m.Flows, d.flow) }},
@@ -205,6 +206,22 @@ func (d *decoder) trapData(n *yaml.Node, r *Rule) {
 		d.fail(n, "", "expected data of 0 to 65535 beside trap, found %d beside %s", v, r.Action.Kind)
 	}
 	r.Action.Data = uint16(v)
+}
+
+func (d *decoder) program(n *yaml.Node, p *Program) {
+	p.Pos, p.Comment = d.pos(n), comment(n)
+	d.fields(n, "a program",
+		field{"path", func(v *yaml.Node) {
+			d.either(v, "paths", func(e *yaml.Node) { p.Paths = append(p.Paths, d.value(e)) })
+		}},
+		field{"allow", func(v *yaml.Node) { d.names(v, &p.Allow) }},
+		field{"deny", func(v *yaml.Node) { d.names(v, &p.Deny) }},
+		field{"name", func(v *yaml.Node) { p.Name = d.word(v, "a name") }},
+		field{"action", func(v *yaml.Node) { p.Action = d.refusal(v) }},
+	)
+	if d.err == nil && (len(p.Paths) == 0 || (p.Allow == nil) == (p.Deny == nil)) {
+		d.fail(n, "", "a program: expected path: with what is executed, and calls under one of allow and deny")
+	}
 }
 
 func (d *decoder) phase(n *yaml.Node, p *Phase) {

@@ -28,9 +28,13 @@ func runCases(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	spec := strings.TrimSuffix(file, ".txtar") + ".yaml"
+	filter, err := portcullis.Load("./" + spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each case has an installation of its own, and so state of its own.
 	results, err := portcullis.TestCases(data, func([]string) ([]*portcullis.Filter, error) {
-		f, err := portcullis.Load("./" + spec)
-		return []*portcullis.Filter{f}, err
+		return []*portcullis.Filter{filter}, nil
 	})
 	if err != nil {
 		t.Fatal(err)

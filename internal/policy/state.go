@@ -13,11 +13,14 @@ import (
 
 // state is what of a Model needs state: names resolved, and a place in memory for each.
 type state struct {
-	phases []phase
-	orders []order
-	flows  []flow
-	limits []limit
-	apart  []apart
+	programs []program
+	// executed is where the process's set of programs is.
+	executed int16
+	phases   []phase
+	orders   []order
+	flows    []flow
+	limits   []limit
+	apart    []apart
 	// stores are where Tree's, Process's and Thread's state is.
 	stores [3]store
 }
@@ -41,6 +44,11 @@ func (s *store) place() int16 {
 
 // maxStates is how many limits, orders and flows there may be.
 const maxStates = 256
+
+type program struct {
+	*Program
+	in *callset // the calls that are left
+}
 
 type phase struct {
 	*Phase
@@ -91,7 +99,7 @@ func newState(c *compiler) (*state, error) {
 	if n := len(c.m.Limits) + len(c.m.Order) + len(c.m.Flows); n > maxStates {
 		return nil, wrong(c.m.Pos, "", "%d limits, orders and flows: expected at most %d", n, maxStates)
 	}
-	for _, add := range []func(*compiler) error{s.addPhases, s.addOrders, s.addFlows, s.addLimits, s.addApart} {
+	for _, add := range []func(*compiler) error{s.addPhases, s.addPrograms, s.addOrders, s.addFlows, s.addLimits, s.addApart} {
 		if err := add(c); err != nil {
 			return nil, err
 		}
@@ -128,21 +136,50 @@ func (s *state) addPhases(c *compiler) error {
 	return nil
 }
 
-func (p *phase) resolve(names *resolver, index map[string]int) error {
-	var err error
-	if p.in, err = names.calls(p.Allow); err != nil {
-		return err
+// maxPrograms is how many fit into a word of bits that an instruction can have.
+const maxPrograms = 31
+
+func (s *state) addPrograms(c *compiler) error {
+	if n := len(c.m.Programs); n > maxPrograms {
+		return wrong(c.m.Programs[n-1].Pos, "", "%d programs: expected at most %d", n, maxPrograms)
 	}
-	in := *p.in
-	if p.Deny != nil {
-		out, err := names.calls(p.Deny)
-		if err != nil {
+	for i := range c.m.Programs {
+		p := program{Program: &c.m.Programs[i]}
+		var err error
+		if p.in, err = allowed(c.names, p.Allow, p.Deny); err != nil {
 			return err
 		}
-		for i := range in {
-			in[i] = ^out[i]
-		}
+		s.programs = append(s.programs, p)
 	}
+	if len(s.programs) > 0 {
+		s.executed = s.stores[Process].place()
+	}
+	return nil
+}
+
+// allowed is the set of calls that are in one list, or not in the other.
+func allowed(names *resolver, allow, deny []Name) (*callset, error) {
+	in, err := names.calls(allow)
+	if err != nil || deny == nil {
+		return in, err
+	}
+	out, err := names.calls(deny)
+	if err != nil {
+		return nil, err
+	}
+	all := *in
+	for i := range all {
+		all[i] = ^out[i]
+	}
+	return &all, nil
+}
+
+func (p *phase) resolve(names *resolver, index map[string]int) error {
+	set, err := allowed(names, p.Allow, p.Deny)
+	if err != nil {
+		return err
+	}
+	in := *set
 	for i := range p.Next {
 		t := next{Transition: &p.Next[i]}
 		var ok bool
@@ -352,11 +389,18 @@ func (a *apart) check(set *callset) error {
 
 // steps is what state asks of one call, each with what it asks.
 type steps struct {
-	phase  *phaseStep
-	orders []orderStep
-	flows  []flowStep
-	limits []limitStep
-	waits  []wait
+	programs programStep
+	phase    *phaseStep
+	orders   []orderStep
+	flows    []flowStep
+	limits   []limitStep
+	waits    []wait
+}
+
+// programStep is the part of programs in a call.
+type programStep struct {
+	denied []int   // by which it is
+	tests  []*test // whether it executes each; nil for calls that execute nothing
 }
 
 // phaseStep is the part of phases in a call.
@@ -396,12 +440,16 @@ type wait struct {
 }
 
 func (s *steps) empty() bool {
-	return s.phase == nil && len(s.orders) == 0 && len(s.flows) == 0 && len(s.limits) == 0 && len(s.waits) == 0
+	return len(s.programs.denied) == 0 && s.programs.tests == nil && s.phase == nil && len(s.orders) == 0 && len(s.flows) == 0 && len(s.limits) == 0 && len(s.waits) == 0
 }
 
 // key tells steps apart.
 func (s *steps) key() string {
 	var b strings.Builder
+	fmt.Fprint(&b, s.programs.denied)
+	for _, t := range s.programs.tests {
+		b.WriteString(t.key())
+	}
 	if p := s.phase; p != nil {
 		fmt.Fprint(&b, "phase", p.in)
 		for _, m := range p.moves {
@@ -455,6 +503,9 @@ func (s *state) of(c *compiler, nr uint32) (*steps, error) {
 		all.limits = append(all.limits, limitStep{l, i, t})
 	}
 	all.waits = s.waits(nr)
+	if err := s.programsOf(c, nr, &all.programs); err != nil {
+		return nil, err
+	}
 	return all, s.phaseOf(c, nr, all)
 }
 
@@ -463,6 +514,26 @@ func optional(c *compiler, cond *Condition, nr uint32) (*test, error) {
 		return nil, nil
 	}
 	return c.resolve(cond, nr)
+}
+
+// programsOf finds the part of programs.
+func (s *state) programsOf(c *compiler, nr uint32, step *programStep) error {
+	name, _ := syscalls.Name(nr)
+	for i := range s.programs {
+		p := &s.programs[i]
+		if !p.in.has(nr) {
+			step.denied = append(step.denied, i)
+		}
+		if name != "execve" && name != "execveat" {
+			continue
+		}
+		t, err := c.resolve(&Condition{Pos: p.Pos, Subject: Path, Arg: "path", Values: p.Paths}, nr)
+		if err != nil {
+			return err
+		}
+		step.tests = append(step.tests, t)
+	}
+	return nil
 }
 
 // phaseOf finds the part of phases, if it has one.

@@ -24,6 +24,7 @@ func Write(m *Model) []byte {
 	}
 	w.groups(m.Groups)
 	w.rules(m.Rules)
+	w.programs(m.Programs)
 	w.phases(m.Phases)
 	w.orders(m.Order)
 	w.flows(m.Flows)
@@ -165,6 +166,32 @@ func (w *writer) condition(indent int, c *Condition) {
 	}
 }
 
+func (w *writer) programs(all []Program) {
+	if len(all) > 0 {
+		w.line(0, "\nprograms:")
+	}
+	for _, p := range all {
+		w.comment(2, p.Comment)
+		paths := make([]string, len(p.Paths))
+		for i, v := range p.Paths {
+			paths[i] = quote(v.Text)
+		}
+		w.list(2, "- path: ", paths)
+		w.allowed(p.Allow, p.Deny)
+		w.text(4, "name", p.Name)
+		w.action(4, "action", p.Action)
+	}
+}
+
+// allowed writes the calls of a phase or a program.
+func (w *writer) allowed(allow, deny []Name) {
+	if deny != nil {
+		w.names(4, "deny: ", deny)
+	} else {
+		w.names(4, "allow: ", allow)
+	}
+}
+
 func (w *writer) phases(all []Phase) {
 	if len(all) > 0 {
 		w.line(0, "\nphases:")
@@ -172,11 +199,7 @@ func (w *writer) phases(all []Phase) {
 	for _, p := range all {
 		w.comment(2, p.Comment)
 		w.line(2, "- name: %s", quote(p.Name))
-		if p.Deny != nil {
-			w.names(4, "deny: ", p.Deny)
-		} else {
-			w.names(4, "allow: ", p.Allow)
-		}
+		w.allowed(p.Allow, p.Deny)
 		w.action(4, "action", p.Action)
 		if len(p.Next) > 0 {
 			w.line(4, "next:")

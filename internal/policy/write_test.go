@@ -52,6 +52,10 @@ func whole() *Model {
 			{Action: Action{Kind: Notify}, Calls: names("mount"), If: &Condition{Subject: Comm, Values: values("sh")}},
 			{Action: Action{Kind: KillThread}, Calls: names("mount"), If: &Condition{Subject: GID, Compare: GreaterEqual, Values: values("0x10")}},
 		},
+		Programs: []Program{
+			{Comment: "git", Name: "g", Paths: values("/usr/bin/git", "/usr/lib/git-core/"), Deny: names("@network-io"), Action: Action{Kind: Kill}},
+			{Paths: values("/bin/x*"), Allow: names("read")},
+		},
 		Phases: []Phase{
 			{Comment: "first", Name: "init", Allow: names("read"), Next: []Transition{{On: names("accept"), If: &Condition{Arg: "fd", Values: values("3")}, To: "serve"}}},
 			{Name: "serve", Deny: names("execve"), Action: Action{Kind: Errno, Data: 13}},
