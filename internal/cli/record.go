@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"portcullis"
+	"portcullis/internal/engine/target"
+	"portcullis/internal/event"
+	"portcullis/internal/policy"
+	"portcullis/internal/record"
+)
+
+// recordFlags are the flags of record.
+type recordFlags struct {
+	out, name, mode, events string
+	from, transitions       []string
+	runs                    int
+	allowLoss               bool
+}
+
+func (a *app) record() *cobra.Command {
+	var o recordFlags
+	cmd := &cobra.Command{
+		Use:   "record [flags] (-- CMD [ARGS...] | --from EVENTS [EVENTS...])",
+		Short: "Learn a policy from what a command does",
+		Long: "Run CMD with all its system calls observed and none denied, and write a policy under which\n" +
+			"it can do what it did: see docs/RECORDING.md. With --from, learn from files that\n" +
+			"record --events wrote, each of them one run.\n\n" +
+			"Without -o the policy goes to standard output, and what CMD prints there to standard error.\n\n" +
+			"The exit status is 0 if the policy is whole, 1 if events were lost (it is written all the same),\n" +
+			"2 if there is none; 125 if CMD could not be observed, 126 if it could not be executed, 127 if it was not found.",
+		Example: examples("portcullis record -o policy.yaml -- git status",
+			"portcullis record --runs 3 --mode phases -o nginx.yaml -- nginx -g 'daemon off;'",
+			"portcullis record --events one.jsonl -o one.yaml -- python3 app.py",
+			"portcullis record -o policy.yaml --from one.jsonl two.jsonl"),
+		RunE: func(_ *cobra.Command, args []string) error { return o.run(a, args) },
+	}
+	fs := cmd.Flags()
+	fs.SetInterspersed(false)
+	fs.StringVarP(&o.out, "output", "o", "", "`FILE` to write the policy to; standard output without")
+	fs.StringVar(&o.name, "name", "", "`NAME` of the policy; the file's without")
+	fs.StringVar(&o.mode, "mode", string(record.Allowlist), "`MODE`, what the policy says: "+modes())
+	fs.StringVar(&o.events, "events", "", "also write the events, of all calls, as JSON lines to `FILE`, for --from")
+	fs.StringArrayVar(&o.from, "from", nil, "learn from `EVENTS` of an earlier run, not from a command; repeat, or name more behind it")
+	fs.StringArrayVar(&o.transitions, "transition", nil, "`CALL` that ends the initialization, for --mode phases; repeat for several")
+	fs.IntVar(&o.runs, "runs", 1, "run CMD `N` times, 1 to 1000")
+	fs.BoolVar(&o.allowLoss, "allow-loss", false, "exit with 0 although events were lost")
+	return cmd
+}
+
+func modes() string {
+	var all []string
+	for _, m := range record.Modes() {
+		all = append(all, string(m))
+	}
+	return strings.Join(all, ", ")
+}
+
+func (o *recordFlags) run(a *app, args []string) error {
+	if err := o.check(args); err != nil {
+		return exit(exitUsage, err)
+	}
+	r, title := record.New(), strings.Join(args, " ")
+	var err error
+	if len(o.from) > 0 {
+		title, err = "recorded events", o.read(r, args)
+	} else {
+		err = o.observe(a, r, args)
+	}
+	if err != nil {
+		return err
+	}
+	m, err := r.Policy(record.Options{Mode: record.Mode(o.mode), Name: o.name, Title: shortTitle(title), Transitions: o.transitions})
+	if err == nil {
+		err = o.write(a, m)
+	}
+	if err != nil {
+		return exit(exitUsage, fmt.Errorf("record: %w", err))
+	}
+	return o.verdict(a, r)
+}
+
+// shortTitle keeps a comment in one line.
+func shortTitle(s string) string {
+	const most = 60
+	if s = event.Printable(s); len([]rune(s)) > most {
+		s = string([]rune(s)[:most]) + "…"
+	}
+	return s
+}
+
+func (o *recordFlags) check(args []string) error {
+	known := false
+	for _, m := range record.Modes() {
+		known = known || string(m) == o.mode
+	}
+	switch {
+	case !known:
+		return fmt.Errorf("record: --mode %s: expected one of %s", o.mode, modes())
+	case o.runs < 1 || o.runs > 1000:
+		return fmt.Errorf("record: --runs %d: expected 1 to 1000", o.runs)
+	case len(args) == 0 && len(o.from) == 0:
+		return errors.New("record: expected -- CMD to run, or --from EVENTS to learn from")
+	case len(o.from) > 0 && (o.runs != 1 || o.events != ""):
+		return errors.New("record: --runs and --events are for a command: leave them out, or --from")
+	case o.transitions != nil && o.mode != string(record.Phases) && o.mode != string(record.All):
+		return errors.New("record: --transition is for --mode phases and all")
+	}
+	return nil
+}
+
+// read learns from files, each of which is a run.
+func (o *recordFlags) read(r *record.Recorder, more []string) error {
+	for _, file := range append(o.from, more...) {
+		if err := readRun(r, file); err != nil {
+			return exit(exitUsage, fmt.Errorf("record: %s: %w", file, err))
+		}
+	}
+	return nil
+}
+
+func readRun(r *record.Recorder, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return errors.Unwrap(err)
+	}
+	defer f.Close()
+	r.Begin()
+	events := event.NewReader(f)
+	for {
+		e, err := events.Read()
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+		r.Add(&e)
+	}
+}
+
+// observe runs the command, as often as was asked for.
+func (o *recordFlags) observe(a *app, r *record.Recorder, args []string) error {
+	allow, err := portcullis.LoadPolicy("record", []byte("version: 1\ndefault: allow\n"))
+	if err != nil {
+		return exit(exitOurs, err)
+	}
+	w := &watcher{errOut: a.Err}
+	if o.events != "" {
+		if w, err = (&runFlags{quiet: true, events: o.events}).watch(a); err != nil {
+			return exit(exitUsage, err)
+		}
+	}
+	defer w.close()
+	for i := 0; i < o.runs; i++ {
+		r.Begin()
+		if err := o.once(a, allow, args, func(e portcullis.Event) {
+			r.Add(&e)
+			w.event(e)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// once runs the command. That it fails, or is ended by a signal, as a server is, does not
+// make its calls less worth learning.
+func (o *recordFlags) once(a *app, allow *portcullis.Filter, args []string, events func(portcullis.Event)) error {
+	cmd := portcullis.Command(args[0], args[1:]...)
+	cmd.Filters, cmd.Engine = []*portcullis.Filter{allow}, portcullis.Agent
+	cmd.Events, cmd.Observe = events, portcullis.ObserveAll
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
+	if o.out == "" || o.out == "-" {
+		cmd.Stdout = a.Err
+	}
+	err := a.observed(cmd)
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		fmt.Fprintf(a.Err, "portcullis: record: %s ended with status %d\n", args[0], target.ExitStatus(ended.ProcessState))
+		return nil
+	}
+	return startStatus(cmd, err)
+}
+
+func (o *recordFlags) write(a *app, m *policy.Model) error {
+	data := policy.Write(m)
+	if _, err := policy.Parse(o.out, data); err != nil {
+		return fmt.Errorf("the policy cannot be written: %w", err)
+	}
+	if o.out == "" || o.out == "-" {
+		_, err := a.Out.Write(data)
+		return err
+	}
+	return os.WriteFile(o.out, data, 0o666)
+}
+
+// verdict says what the policy is worth.
+func (o *recordFlags) verdict(a *app, r *record.Recorder) error {
+	if n := r.Denied(); n > 0 {
+		fmt.Fprintf(a.Err, "portcullis: record: %d calls were denied and are not in the policy: portcullis why says by what\n", n)
+	}
+	if r.Lost() == 0 {
+		return nil
+	}
+	err := fmt.Errorf("record: %d events were lost, so the policy may lack calls: record more runs", r.Lost())
+	if o.allowLoss {
+		fmt.Fprintf(a.Err, "portcullis: %v\n", err)
+		return nil
+	}
+	return exit(exitNo, err)
+}

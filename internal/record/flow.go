@@ -1,0 +1,73 @@
+package record
+
+import (
+	"fmt"
+	"strings"
+
+	"portcullis/internal/policy"
+)
+
+// kinds are the calls whose order a flow is about: by which programs are started, sockets
+// made and used, identities changed, and the kernel reached into. There are fewer than the
+// 63 that a flow may have.
+const kinds = "execve execveat fork vfork clone clone3 socket socketpair bind listen accept accept4 connect " +
+	"setuid setgid setgroups setreuid setregid setresuid setresgid setfsuid setfsgid capset chroot pivot_root " +
+	"mount umount2 unshare setns ptrace process_vm_readv process_vm_writev pidfd_getfd seccomp bpf perf_event_open " +
+	"memfd_create userfaultfd keyctl add_key request_key io_uring_setup init_module finit_module personality"
+
+// step is an edge of a flow; from is start for the first call of a thread.
+type step struct{ from, to uint32 }
+
+// flow is one flow of each thread, or none where none of its kinds was seen.
+func (r *Recorder) flow() []policy.Flow {
+	froms := map[uint32]map[uint32]bool{}
+	for s := range r.steps {
+		if froms[s.from] == nil {
+			froms[s.from] = map[uint32]bool{}
+		}
+		froms[s.from][s.to] = true
+		// A call may follow itself: how often one is made is no order.
+		if froms[s.to] == nil {
+			froms[s.to] = map[uint32]bool{}
+		}
+		froms[s.to][s.to] = true
+	}
+	if len(froms) == 0 {
+		return nil
+	}
+	var nrs []uint32
+	for from := range froms {
+		if from != start {
+			nrs = append(nrs, from)
+		}
+	}
+	f := policy.Flow{
+		Comment: fmt.Sprintf("which of %s may follow which in a thread, %s seen", many(uint64(len(nrs)), "kind"), many(uint64(len(r.steps)), "step")),
+		Per:     policy.Thread,
+		Edges:   []policy.Edge{edge(policy.Start, froms[start])},
+	}
+	for _, nr := range sorted(nrs) {
+		f.Edges = append(f.Edges, edge(callName(nr), froms[nr]))
+	}
+	return []policy.Flow{f}
+}
+
+func edge(from string, to map[uint32]bool) policy.Edge {
+	var nrs []uint32
+	for nr := range to {
+		nrs = append(nrs, nr)
+	}
+	return policy.Edge{From: []policy.Name{{Text: from}}, To: names(nrs)}
+}
+
+// flowKinds are the numbers of kinds.
+func flowKinds() map[uint32]bool { return callsOf(strings.TrimSpace(kinds)) }
+
+// step notes the call of a thread, if it is one of the kinds.
+func (r *Recorder) step(t *thread, nr uint32) {
+	if !r.kinds[nr] {
+		return
+	}
+	r.steps[step{t.last, nr}] = true
+	t.last = nr
+}

@@ -1,0 +1,261 @@
+package record
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/policy"
+)
+
+// setup are the calls by which a process makes itself ready to serve, waiting those by which
+// it waits to be asked, and serving those that only who serves makes.
+const (
+	setup = "bind listen epoll_create epoll_create1 setuid setgid setgroups setreuid setregid setresuid setresgid " +
+		"chroot pivot_root capset"
+	waiting = "accept accept4 epoll_wait epoll_pwait epoll_pwait2 poll ppoll select pselect6 rt_sigsuspend rt_sigtimedwait io_getevents"
+	serving = "accept accept4 epoll_wait epoll_pwait epoll_pwait2"
+)
+
+func callsOf(text string) map[uint32]bool {
+	all := map[uint32]bool{}
+	for _, name := range strings.Fields(text) {
+		if nr, ok := syscalls.Number(name); ok {
+			all[nr] = true
+		}
+	}
+	return all
+}
+
+// phases makes a phase of what comes before the first transition of a process, and one for
+// each transition of what comes behind it.
+func (r *Recorder) phases(named []string) ([]policy.Phase, error) {
+	ends, err := r.named(named)
+	if err != nil {
+		return nil, err
+	}
+	if named == nil {
+		if ends = r.transitions(); len(ends) == 0 {
+			return nil, fmt.Errorf("no process was seen to wait for the first time after a call that sets up a service (%s): "+
+				"name the call that ends the initialization with --transition, or use --mode allowlist", shortened(setup))
+		}
+	}
+	s := &stages{ends: ends, of: map[uint32]map[uint32]bool{start: {}}}
+	for _, one := range r.runs {
+		s.run(one)
+	}
+	return r.phasesOf(s), nil
+}
+
+func shortened(text string) string { return strings.Join(strings.Fields(text)[:4], ", ") + " …" }
+
+func (r *Recorder) named(calls []string) (map[uint32]bool, error) {
+	ends := map[uint32]bool{}
+	for _, name := range calls {
+		nr, ok := syscalls.Number(name)
+		if !ok || r.calls[nr] == nil {
+			return nil, fmt.Errorf("--transition %s: expected the name of a call that was seen", name)
+		}
+		ends[nr] = true
+	}
+	return ends, nil
+}
+
+// transitions are the calls that end the initialization of some process: of the calls that
+// wait, the first that it had not made before its last one of setup. A process that set
+// up nothing itself, such as a worker that inherits a socket, counts if it serves.
+func (r *Recorder) transitions() map[uint32]bool {
+	ends := map[uint32]bool{}
+	prepares, waits, serves := callsOf(setup), callsOf(waiting), callsOf(serving)
+	for _, one := range r.runs {
+		ready := ^uint64(0) // where the first call of setup stands
+		for _, p := range one.processes {
+			for nr, s := range p.spans() {
+				if prepares[nr] {
+					ready = min(ready, s.first)
+				}
+			}
+			if nr, ok := p.transition(prepares, waits, serves, ready); ok {
+				ends[nr] = true
+			}
+		}
+	}
+	return ends
+}
+
+// spans are those of all threads together.
+func (p *process) spans() map[uint32]span {
+	all := map[uint32]span{}
+	for _, t := range p.threads {
+		for nr, s := range t.calls {
+			one, ok := all[nr]
+			if !ok {
+				one = *s
+			}
+			all[nr] = span{min(one.first, s.first), max(one.last, s.last)}
+		}
+	}
+	return all
+}
+
+func (p *process) transition(prepares, waits, serves map[uint32]bool, ready uint64) (uint32, bool) {
+	spans := p.spans()
+	last := uint64(0)
+	for nr, s := range spans {
+		if prepares[nr] {
+			last = max(last, s.last)
+		}
+	}
+	if last == 0 {
+		last, waits = ready, serves
+	}
+	found, at := uint32(0), ^uint64(0)
+	for nr, s := range spans {
+		if waits[nr] && s.first > last && s.first < at {
+			found, at = nr, s.first
+		}
+	}
+	return found, at != ^uint64(0)
+}
+
+// start stands for the first phase where others are known by the number of their
+// transition.
+const start = ^uint32(0)
+
+// stages collects the calls of each phase.
+type stages struct {
+	ends map[uint32]bool
+	of   map[uint32]map[uint32]bool
+}
+
+// run goes through a run as the policy will: a process begins in the phase in which its
+// parent was when it forked. Events do not name the parent; so it counts as a child of all
+// that had forked by then under the name it has, and its calls as those of each phase
+// in which one of these was.
+func (s *stages) run(r *run) {
+	in := map[*process]map[uint32]bool{}
+	by := map[string]map[uint32]bool{}
+	next := 0
+	for _, p := range r.processes {
+		for ; next < len(r.forks) && r.forks[next].index < p.first; next++ {
+			f := r.forks[next]
+			if by[f.comm] == nil {
+				by[f.comm] = map[uint32]bool{}
+			}
+			for phase := range in[f.parent] {
+				by[f.comm][s.at(f.parent, phase, f.index)] = true
+			}
+		}
+		in[p] = map[uint32]bool{}
+		for phase := range by[p.comm] {
+			in[p][phase] = true
+		}
+		if len(in[p]) == 0 {
+			in[p][start] = true
+		}
+		for phase := range in[p] {
+			s.process(p, phase)
+		}
+	}
+}
+
+// at is the phase of a process that begins in a phase, when a call had been made.
+func (s *stages) at(p *process, phase uint32, index uint64) uint32 {
+	if end, at := s.end(p); phase == start && index > at {
+		return end
+	}
+	return phase
+}
+
+// end is the transition of a process that begins at the start, and where it stands.
+func (s *stages) end(p *process) (uint32, uint64) {
+	end, at := start, ^uint64(0)
+	for _, t := range p.threads {
+		for nr, one := range t.calls {
+			if s.ends[nr] && one.first < at {
+				end, at = nr, one.first
+			}
+		}
+	}
+	return end, at
+}
+
+// process adds the calls of a process. Those of threads that did not make the transition
+// count as made on both sides of it: nothing orders them another time.
+func (s *stages) process(p *process, phase uint32) {
+	end, at := s.end(p)
+	if phase != start {
+		end, at = phase, 0
+	}
+	for _, t := range p.threads {
+		crosses := at != 0 && at != ^uint64(0) && (t.calls[end] == nil || t.calls[end].first != at)
+		for nr, one := range t.calls {
+			if one.first <= at || crosses {
+				s.add(start, nr)
+			}
+			if one.last > at || crosses {
+				s.add(end, nr)
+			}
+		}
+	}
+}
+
+func (s *stages) add(phase, nr uint32) {
+	if s.of[phase] == nil {
+		s.of[phase] = map[uint32]bool{}
+	}
+	s.of[phase][nr] = true
+}
+
+func (r *Recorder) phasesOf(s *stages) []policy.Phase {
+	var ends []uint32
+	for nr := range s.ends {
+		if s.of[nr] != nil {
+			ends = append(ends, nr)
+		}
+	}
+	first := r.phase("start", "before a process waits for the first time", s.of[start], s.ends)
+	all := []policy.Phase{first}
+	for _, nr := range sorted(ends) {
+		name := "serve-" + strings.ReplaceAll(callName(nr), "_", "-")
+		if len(ends) == 1 {
+			name = "serve"
+		}
+		all[0].Next = append(all[0].Next, policy.Transition{On: []policy.Name{{Text: callName(nr)}}, To: name})
+		all = append(all, r.phase(name, "from a process's first "+callName(nr)+" on, if it comes first", s.of[nr], nil))
+	}
+	return all
+}
+
+// phase denies what was seen, but not in the phase; it allows what was seen where that is
+// everything.
+func (r *Recorder) phase(name, what string, calls, ends map[uint32]bool) policy.Phase {
+	var in, out []uint32
+	always := incidentals()
+	for nr := range r.calls {
+		if calls[nr] || ends[nr] || always[nr] {
+			in = append(in, nr)
+		} else {
+			out = append(out, nr)
+		}
+	}
+	p := policy.Phase{Name: name, Comment: fmt.Sprintf("%s: %d of the %d kinds of calls", what, len(in), len(r.calls))}
+	if len(out) > 0 {
+		p.Deny = names(out)
+		return p
+	}
+	for nr := range always {
+		if r.calls[nr] == nil {
+			in = append(in, nr)
+		}
+	}
+	for _, memory := range []string{"mmap", "mprotect"} {
+		if nr, _ := syscalls.Number(memory); r.calls[nr] == nil {
+			in = append(in, nr)
+		}
+	}
+	sort.Slice(in, func(i, j int) bool { return in[i] < in[j] })
+	p.Allow = names(in)
+	return p
+}
