@@ -1,6 +1,7 @@
 package portcullis
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
@@ -34,6 +35,12 @@ func compile(name string, data []byte) (*prog.Program, string, error) {
 	}
 	p, err := policy.Compile(m)
 	return p, hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// isPolicy tells what a file is by what it holds. One that is neither is what its name says,
+// so that the message is about that.
+func isPolicy(name string, data []byte) bool {
+	return policy.Recognise(data) || isPolicyPath(name) && !bytes.HasPrefix(data, []byte("\x7fELF"))
 }
 
 // isPolicyPath tells names of files that need no slash to be told from built-in filters.

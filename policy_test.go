@@ -57,6 +57,8 @@ func TestPolicyErrors(t *testing.T) {
 		"call.yaml":    {"version: 1\nrules:\n  - deny: foo\n", ":3:11: there is no call of x86-64 named \"foo\""},
 		"include.yaml": {"version: 1\ninclude: ../missing.yaml\n", ":2:10: including \"../missing.yaml\""},
 		"pipe.yaml":    {"version: 1\ninclude: /dev/zero\n", "expected an ELF object, found a device"},
+		"empty.yaml":   {"", ": an empty file: expected a policy"},
+		"typo.yaml":    {"Version: 1\n", ":1:1: a policy has no field \"Version\""},
 		"object.yaml":  {"\x7fELF", "object.yaml"},
 	} {
 		file := write(t, dir, name, c.text)

@@ -89,7 +89,7 @@ func Load(spec string) (*Filter, error) {
 	if err != nil {
 		return nil, &LoadError{Spec: spec, Err: err}
 	}
-	if policy.Recognise(data) && (program == "" || program == name) {
+	if isPolicy(name, data) && (program == "" || program == name) {
 		return LoadPolicy(name, data)
 	}
 	return LoadObject(name, data, program)

@@ -36,10 +36,58 @@ func (c *compiler) checkLinks() error {
 		}
 	}
 	if free == nil {
+		if relative {
+			return c.checkMoves()
+		}
 		return nil
 	}
 	return wrong(*named, "deny them, have conditions on their paths, or say links: trusted",
 		"a path means little while names are given freely by %s", strings.Join(free, ", "))
+}
+
+// checkMoves refuses that a process goes to where relative paths can be links to whatever it
+// has open, and are not told from others.
+func (c *compiler) checkMoves() error {
+	for _, name := range moving {
+		nr, _ := syscalls.Number(name)
+		links, err := c.chain(nr)
+		if err != nil {
+			return err
+		}
+		for _, l := range links {
+			if !l.action.Permits() {
+				continue
+			}
+			for _, dir := range [...]string{"/proc", "/dev"} {
+				if l.test.leadsTo(dir) {
+					return wrong(l.at, "name other directories, or say links: trusted",
+						"./ means little where %s leads to %s", name, dir)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// leadsTo tells whether a test takes a directory, or one below it.
+func (t *test) leadsTo(dir string) bool {
+	if t == nil {
+		return false
+	}
+	for i := range t.sub {
+		if t.sub[i].leadsTo(dir) {
+			return true
+		}
+	}
+	for _, p := range t.paths {
+		switch above := strings.TrimSuffix(p.text, "/"); {
+		case strings.HasPrefix(p.text+"/", dir+"/"):
+			return true
+		case p.kind == begins && strings.HasPrefix(dir, p.text), p.kind < exact && strings.HasPrefix(dir, above+"/"):
+			return true
+		}
+	}
+	return false
 }
 
 // pathRules is where the first rule with a test of a path is, and whether one takes relative
