@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCPIO(t *testing.T) {
@@ -134,6 +135,18 @@ func TestMachineOfFlavours(t *testing.T) {
 }
 
 // Coverage comes back by a shared directory, where that is asked for.
+func TestChecked(t *testing.T) {
+	cfg := Config{Memory: 1024, Timeout: time.Minute}
+	t.Setenv(SlowEnv, "")
+	if got := checked(cfg); got.Flavour != Plain || got.Memory != cfg.Memory || got.Timeout != cfg.Timeout {
+		t.Errorf("%+v: expected nothing else", got)
+	}
+	t.Setenv(SlowEnv, "1")
+	if got := checked(cfg); got.Flavour != Debug || got.Memory < 2*cfg.Memory || got.Timeout < 2*cfg.Timeout {
+		t.Errorf("%+v: expected the kernel that checks itself, with more memory and time", got)
+	}
+}
+
 func TestCovered(t *testing.T) {
 	t.Setenv(CoverEnv, "")
 	if cfg, args := covered(Config{}, []string{"-x"}); len(cfg.Share) != 0 || len(args) != 1 {

@@ -12,13 +12,19 @@ import (
 // patience is by how much emulation slows a program down, generously.
 const patience = 20
 
+// slowness is by how much the kernel that checks itself is slower still.
+const slowness = 10
+
 // Patience returns d outside a guest, and a multiple of it inside one, where
 // everything is emulated. For time limits of tests.
 func Patience(d time.Duration) time.Duration {
-	if Inside() {
-		return d * patience
+	switch {
+	case !Inside():
+		return d
+	case os.Getenv(SlowEnv) != "":
+		return d * patience * slowness
 	}
-	return d
+	return d * patience
 }
 
 // Main is the body of a TestMain: it lets the test binary be a guest's init, and
@@ -46,6 +52,22 @@ type TB interface {
 //	PORTCULLIS_GUEST_COVER=/tmp/covered go test -cover -coverpkg=./... ./internal/engine/kernel
 //	go tool covdata textfmt -i=/tmp/covered -o covered.txt
 const CoverEnv = "PORTCULLIS_GUEST_COVER"
+
+// SlowEnv names the environment variable that, where it is set, has the guests of Test run
+// on the kernel that checks itself, and gives them the time that takes.
+const SlowEnv = "PORTCULLIS_GUEST_DEBUG"
+
+// checked makes of cfg a machine with that kernel, if it is asked for.
+func checked(cfg Config) Config {
+	if os.Getenv(SlowEnv) == "" {
+		return cfg
+	}
+	cfg.Flavour, cfg.Timeout = Debug, slowness*cfg.Timeout
+	if cfg.Memory != 0 {
+		cfg.Memory *= flavours[Debug].memory / flavours[Plain].memory
+	}
+	return cfg
+}
 
 // covered has cfg and args leave coverage where CoverEnv says.
 func covered(cfg Config, args []string) (Config, []string) {
@@ -83,10 +105,10 @@ func TestIn(t TB, cfg Config, uid int, args ...string) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Minute
 	}
-	cfg, args = covered(cfg, args)
+	cfg, args = covered(checked(cfg), args)
 	log := &logWriter{t: t, prefix: user(uid)}
 	cmd := Command(cfg, Self, append([]string{"-test.v"}, args...)...)
-	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/tmp", "GOTRACEBACK=all"}
+	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/tmp", "GOTRACEBACK=all", SlowEnv + "=" + os.Getenv(SlowEnv)}
 	cmd.UID = uid
 	cmd.Stdout, cmd.Stderr = log, log
 	err := cmd.Run()
