@@ -13,6 +13,9 @@ const setWords = 16
 func (s *callset) add(nr uint32)      { s[nr/64%setWords] |= 1 << (nr % 64) }
 func (s *callset) has(nr uint32) bool { return nr < 64*setWords && s[nr/64]>>(nr%64)&1 != 0 }
 
+// bit is 1 for a member and 0 for others.
+func (s *callset) bit(nr uint32) byte { return byte(s[nr/64%setWords] >> (nr % 64) & 1) }
+
 func (s *callset) union(o *callset) {
 	for i := range s {
 		s[i] |= o[i]

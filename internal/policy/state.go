@@ -262,14 +262,14 @@ func (f *flow) resolve(names *resolver) error {
 	nodes := map[string]int{}
 	var firsts []uint32
 	for _, nr := range all.numbers() {
-		var key strings.Builder
+		key := make([]byte, 0, 2*len(edges))
 		for _, e := range edges {
-			fmt.Fprint(&key, e.from.has(nr), e.to.has(nr))
+			key = append(key, e.from.bit(nr), e.to.bit(nr))
 		}
-		n, ok := nodes[key.String()]
+		n, ok := nodes[string(key)]
 		if !ok {
 			n = len(nodes)
-			nodes[key.String()] = n
+			nodes[string(key)] = n
 			firsts = append(firsts, nr)
 		}
 		f.of[nr] = n
