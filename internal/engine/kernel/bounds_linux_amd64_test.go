@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strings"
@@ -92,43 +93,75 @@ func nestedLoops(functions int, times int32) (insns []prog.Insn, starts []int) {
 	return insns, starts
 }
 
-// loadGlobal loads functions that BTF calls global.
+// loadGlobal loads a filter of functions that BTF calls global.
 func loadGlobal(insns []prog.Insn, starts []int) (int, error) {
+	fd, _, err := annotated{typ: sys.ProgTypeSeccomp, insns: insns, starts: starts}.load()
+	return fd, err
+}
+
+// annotated is a program of any type whose functions BTF calls global.
+type annotated struct {
+	typ    uint32
+	insns  []prog.Insn
+	starts []int
+	// extends is a program of which it is to replace a function, by its type's number.
+	extends  int
+	function uint32
+}
+
+// functionType is the number of the type of an annotated program's function.
+func functionType(function int) uint32 { return uint32(3 + function) }
+
+// describe is BTF of functions without arguments, and where they start.
+func describe(starts []int) (btf []byte, info []uint32) {
 	const kindFunc, kindFuncProto, global = 12, 13, 1
 	w := &btfWriter{strings: []byte{0}}
 	integer := w.typ("int", kindInt, 0, 4)
 	w.words(1<<24 | 32)
 	proto := w.typ("", kindFuncProto, 0, integer)
-	var info []uint32
 	for i, at := range starts {
 		info = append(info, uint32(at), w.typ(string(rune('f'+i)), kindFunc, global, proto))
 	}
-	btf, err := sys.BTFLoad(w.bytes())
+	return w.bytes(), info
+}
+
+// load is BPF_PROG_LOAD; the log is the verifier's.
+func (a annotated) load() (fd int, log string, err error) {
+	data, info := describe(a.starts)
+	btf, err := sys.BTFLoad(data)
 	if err != nil {
-		return -1, err
+		return -1, "", err
 	}
 	defer syscall.Close(btf)
-	code, license, log := prog.Encode(insns), []byte("GPL\x00"), make([]byte, 1<<16)
+	code, license, text := prog.Encode(a.insns), []byte("GPL\x00"), make([]byte, 1<<16)
 	attr := struct {
-		typ, count                 uint32
-		insns, license             unsafe.Pointer
-		logLevel, logSize          uint32
-		log                        unsafe.Pointer
-		version, flags             uint32
-		name                       [16]byte
-		ifindex, attachType        uint32
-		btf, infoSize              uint32
-		info                       unsafe.Pointer
-		infoCount, lineInfoRecSize uint32
+		typ, count                  uint32
+		insns, license              unsafe.Pointer
+		logLevel, logSize           uint32
+		log                         unsafe.Pointer
+		version, flags              uint32
+		name                        [16]byte
+		ifindex, attachType         uint32
+		btf, infoSize               uint32
+		info                        unsafe.Pointer
+		infoCount, lineInfoRecSize  uint32
+		lineInfo                    uint64
+		lineInfoCount, attachBTFID  uint32
+		attachProgram, coreRelCount uint32
 	}{
-		typ: sys.ProgTypeSeccomp, count: uint32(len(insns)), insns: unsafe.Pointer(&code[0]), license: unsafe.Pointer(&license[0]),
-		logLevel: 4, logSize: uint32(len(log)), log: unsafe.Pointer(&log[0]),
-		btf: uint32(btf), infoSize: 8, info: unsafe.Pointer(&info[0]), infoCount: uint32(len(starts)),
+		typ: a.typ, count: uint32(len(a.insns)), insns: unsafe.Pointer(&code[0]), license: unsafe.Pointer(&license[0]),
+		logLevel: 4, logSize: uint32(len(text)), log: unsafe.Pointer(&text[0]),
+		btf: uint32(btf), infoSize: 8, info: unsafe.Pointer(&info[0]), infoCount: uint32(len(a.starts)),
+		attachBTFID: a.function, attachProgram: uint32(a.extends),
 	}
-	const bpf, progLoad = 321, 5
-	fd, _, errno := syscall.Syscall(bpf, progLoad, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	const bpf, progLoad, learns = 321, 5, 1
+	if a.extends != 0 {
+		attr.logLevel = learns // and not only what it has cost
+	}
+	got, _, errno := syscall.Syscall(bpf, progLoad, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	log = string(bytes.TrimRight(text, "\x00"))
 	if errno != 0 {
-		return -1, errno
+		return -1, log, errno
 	}
-	return int(fd), nil
+	return int(got), log, nil
 }

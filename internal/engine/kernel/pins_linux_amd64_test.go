@@ -50,43 +50,67 @@ func underPathFilter(t *testing.T, what string) string {
 	return underFilter(t, filter{program: pathFilter()}, what)
 }
 
+// underFilter does the same under any filter.
 func underFilter(t *testing.T, f filter, what string) string {
 	t.Helper()
+	said, _, err := pinVictimRun{f, what}.run(t)
+	if err != nil {
+		t.Errorf("the victim says\n%s\nand ends with %v", said, err)
+	}
+	return said
+}
+
+// pinVictimRun is what a victim does under a filter.
+type pinVictimRun struct {
+	filter filter
+	what   string
+}
+
+// run returns what the victim says, the directory that it did it in, and how it ended.
+func (p pinVictimRun) run(t *testing.T) (said, dir string, ended error) {
+	t.Helper()
 	inGuest(t)
-	l, err := load([]filter{f})
+	l, err := load([]filter{p.filter})
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(l.close)
-	dir := t.TempDir()
+	dir = t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "a"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"victim of pins", "-test.v", "-test.run=^TestPinVictim$"}, Dir: dir}
-	cmd.Env = []string{pinVictim + "=" + what}
+	cmd.Env = []string{pinVictim + "=" + p.what}
 	out := new(strings.Builder)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := l.launch(cbpf.Program{}, cmd); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("the victim: %v:\n%s", err, out)
+	ended = cmd.Wait()
+	said = heard(out.String())
+	if said == "" {
+		t.Errorf("the victim says\n%s", out)
 	}
+	return said, dir, ended
+}
+
+// heard is what a victim says of what it writes.
+func heard(out string) string {
 	var said []string
-	for _, line := range strings.Split(out.String(), "\n") {
+	for _, line := range strings.Split(out, "\n") {
 		if text, is := strings.CutPrefix(strings.TrimSpace(line), "pin: "); is {
 			said = append(said, text)
 		}
-	}
-	if len(said) == 0 {
-		t.Errorf("the victim says\n%s", out)
 	}
 	return strings.Join(said, "\n")
 }
 
 // TestPinVictim is what happens under the filter.
 func TestPinVictim(t *testing.T) {
-	victims := map[string]func(*testing.T){"opens": victimOpens, "race": victimRaces, "slot": victimAttacksSlot, "many": victimCrowd}
+	victims := map[string]func(*testing.T){
+		"opens": victimOpens, "race": victimRaces, "slot": victimAttacksSlot, "many": victimCrowd,
+		"unread": victimLeavesUnread, "dumps": victimDumps, "vsyscall": victimCallsVsyscall,
+	}
 	if do := victims[os.Getenv(pinVictim)]; do != nil {
 		do(t)
 	}
