@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"strings"
@@ -129,7 +130,7 @@ func (o *recordFlags) read(r *record.Recorder, more []string) error {
 func readRun(r *record.Recorder, file string) error {
 	f, err := os.Open(file)
 	if err != nil {
-		return errors.Unwrap(err)
+		return pathCause(err)
 	}
 	defer f.Close()
 	r.Begin()
@@ -144,6 +145,15 @@ func readRun(r *record.Recorder, file string) error {
 		}
 		r.Add(&e)
 	}
+}
+
+// pathCause is an error of opening a file without the file's name.
+func pathCause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // observe runs the command, as often as was asked for.

@@ -131,11 +131,8 @@ func (c *choice) symbolic(i int, t tuple) string {
 			return "" // names of other protocols' options have the same numbers
 		}
 	}
-	if k, ok := symbol.Constant(set, "AF_UNIX"); ok && k == v {
-		return "AF_UNIX" // the first of its names is AF_FILE
-	}
 	for _, n := range symbol.Names(set) {
-		if k, _ := symbol.Constant(set, n); k == v && strings.HasPrefix(n, prefix) {
+		if k, _ := symbol.Constant(set, n); k == v && strings.HasPrefix(n, prefix) && !unusual(n) {
 			return n
 		}
 	}
@@ -147,6 +144,11 @@ func (c *choice) symbolic(i int, t tuple) string {
 		lowest = 0x100 // what is below is the number of a signal
 	}
 	return Flags(set, v, lowest)
+}
+
+// unusual tells names that stand in front of the usual one for the same number.
+func unusual(name string) bool {
+	return name == "AF_FILE" || name == "AF_LOCAL" || name == "PR_SCHED_CORE_MAX"
 }
 
 func optionPrefix(level uint64) string {

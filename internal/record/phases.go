@@ -7,6 +7,7 @@ import (
 
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/policy"
+	"portcullis/internal/policy/group"
 )
 
 // setup are the calls by which a process makes itself ready to serve, waiting those by which
@@ -211,51 +212,60 @@ func (s *stages) add(phase, nr uint32) {
 func (r *Recorder) phasesOf(s *stages) []policy.Phase {
 	var ends []uint32
 	for nr := range s.ends {
-		if s.of[nr] != nil {
-			ends = append(ends, nr)
-		}
+		ends = append(ends, nr)
 	}
-	first := r.phase("start", "before a process waits for the first time", s.of[start], s.ends)
-	all := []policy.Phase{first}
+	all := []policy.Phase{r.initial()}
 	for _, nr := range sorted(ends) {
 		name := "serve-" + strings.ReplaceAll(callName(nr), "_", "-")
 		if len(ends) == 1 {
 			name = "serve"
 		}
 		all[0].Next = append(all[0].Next, policy.Transition{On: []policy.Name{{Text: callName(nr)}}, To: name})
-		all = append(all, r.phase(name, "from a process's first "+callName(nr)+" on, if it comes first", s.of[nr], nil))
+		s.add(nr, nr) // who waited once waits again
+		all = append(all, r.phase(name, callName(nr), s.of[nr]))
 	}
 	return all
 }
 
-// phase denies what was seen, but not in the phase; it allows what was seen where that is
-// everything.
-func (r *Recorder) phase(name, what string, calls, ends map[uint32]bool) policy.Phase {
-	var in, out []uint32
-	always := incidentals()
+// initial is the first phase, which takes nothing away: what a program does to make itself
+// ready differs with its configuration, and with what goes wrong.
+func (r *Recorder) initial() policy.Phase {
+	known, _ := group.Lookup("@known")
+	p := policy.Phase{Name: "start", Comment: "until a process waits to be asked: all that the rules allow", Allow: []policy.Name{{Text: "@known"}}}
+	var newer []uint32
 	for nr := range r.calls {
-		if calls[nr] || ends[nr] || always[nr] {
-			in = append(in, nr)
-		} else {
+		name := callName(nr)
+		if at := sort.SearchStrings(known, name); at == len(known) || known[at] != name {
+			newer = append(newer, nr)
+		}
+	}
+	p.Allow = append(p.Allow, names(newer)...)
+	return p
+}
+
+// harmless are calls that no phase takes away beside those that are incidental: they are for
+// what a process has already, and errors and other requests lead to them at any time.
+func harmless() map[uint32]bool {
+	calls, _ := group.Lookup("@basic-io")
+	return callsOf(incidental + " mmap mprotect " + strings.Join(calls, " "))
+}
+
+// phase denies what was seen, but not in the phase, where there is such a call.
+func (r *Recorder) phase(name, end string, calls map[uint32]bool) policy.Phase {
+	keep := harmless()
+	p := policy.Phase{Name: name}
+	var out []uint32
+	for nr := range r.calls {
+		if !calls[nr] && !keep[nr] {
 			out = append(out, nr)
 		}
 	}
-	p := policy.Phase{Name: name, Comment: fmt.Sprintf("%s: %d of the %d kinds of calls", what, len(in), len(r.calls))}
+	p.Comment = fmt.Sprintf("from the first %s on, if a process came from start: %d of the %s seen",
+		end, len(r.calls)-len(out), many(uint64(len(r.calls)), "kind"))
 	if len(out) > 0 {
 		p.Deny = names(out)
-		return p
+	} else {
+		p.Allow = r.initial().Allow
 	}
-	for nr := range always {
-		if r.calls[nr] == nil {
-			in = append(in, nr)
-		}
-	}
-	for _, memory := range []string{"mmap", "mprotect"} {
-		if nr, _ := syscalls.Number(memory); r.calls[nr] == nil {
-			in = append(in, nr)
-		}
-	}
-	sort.Slice(in, func(i, j int) bool { return in[i] < in[j] })
-	p.Allow = names(in)
 	return p
 }

@@ -95,9 +95,13 @@ func wereMany(n uint64, what string) string {
 // subject is a heading under which calls are put together.
 type subject struct{ group, title string }
 
+// programs is a subject that is no group.
+const programs = "execve execveat"
+
 // subjects are in order: a call belongs to the first whose group has it.
 func subjects() []subject {
 	return []subject{
+		{programs, "starting programs"},
 		{"@debug", "tracing"},
 		{"@module", "kernel modules"},
 		{"@mount", "mounts"},
@@ -160,7 +164,10 @@ func subjectOf(nr uint32) int {
 	name, _ := syscalls.Name(nr)
 	all := subjects()
 	for i, s := range all {
-		calls, _ := group.Lookup(s.group)
+		calls, ok := group.Lookup(s.group)
+		if !ok {
+			calls = strings.Fields(s.group)
+		}
 		if at := sort.SearchStrings(calls, name); at < len(calls) && calls[at] == name {
 			return i
 		}

@@ -1,0 +1,193 @@
+package why
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/event"
+	"portcullis/internal/policy"
+	"portcullis/internal/policy/group"
+	"portcullis/internal/record"
+)
+
+// explain is what an event says, before it is counted.
+func explain(e *event.Event, withArguments bool) *Denial {
+	d := &Denial{
+		Call: symbolic(&e.Call), Verdict: event.Verdict(e.Verdict),
+		Reason: strings.TrimPrefix(e.Explain(), event.Verdict(e.Verdict)+" from "), By: []string{},
+	}
+	if !withArguments { // an audit record has neither the filter nor the error
+		d.Call, d.Reason = e.Call.Title(), "a filter that the kernel's log does not name"
+		d.Verdict, _, _ = strings.Cut(d.Verdict, "(")
+	}
+	name, ok := syscalls.Name(uint32(e.Call.Nr))
+	switch {
+	case e.Leaf == event.LeafGuard:
+		d.Where = fmt.Sprintf("run --lift %s leaves the guard out", e.Program)
+		d.Warnings = []string{"the guard closes a way around the filters, for all that the command starts"}
+	case !ok || e.Call.Arch != abi.ArchX86_64:
+		d.Where = "no rule names it: it is no x86-64 call with a name"
+	default:
+		d.change(e, name, withArguments)
+	}
+	return d
+}
+
+// origins of a denial, told by the line of the policy that it names.
+type origin int
+
+const (
+	fromElsewhere origin = iota
+	fromDefault
+	fromRule
+	fromPhase
+	fromFlow
+	fromOrder
+	fromCount // a limit, or an order
+)
+
+func originOf(e *event.Event) origin {
+	file := e.Line
+	if i := strings.LastIndexByte(file, ':'); i >= 0 {
+		file = file[:i]
+	}
+	if !strings.HasSuffix(file, ".yaml") && !strings.HasSuffix(file, ".yml") {
+		return fromElsewhere
+	}
+	text := strings.TrimLeft(e.Source, " -{\"")
+	word, _, _ := strings.Cut(text, ":")
+	switch word {
+	case "default", "unknown", "version":
+		return fromDefault
+	case "allow", "log", "deny", "trap", "kill", "kill_thread", "notify", "error", "data", "if":
+		return fromRule
+	case "name":
+		return fromPhase
+	case "edges", "per":
+		return fromFlow
+	case "once":
+		return fromOrder
+	case "calls":
+		if strings.Contains(text, "before:") || strings.Contains(text, "after:") {
+			return fromOrder
+		}
+	}
+	return fromCount
+}
+
+// change says what would let the calls be made.
+func (d *Denial) change(e *event.Event, name string, withArguments bool) {
+	at := event.Printable(e.Line)
+	rule := func(where string) {
+		c := condition(e, withArguments)
+		d.Change, d.Where, d.Warnings = allowing(name, c), where, warnings(name, c, withArguments)
+	}
+	switch originOf(e) {
+	case fromDefault:
+		rule("behind the other rules of the policy")
+	case fromRule:
+		rule("in front of the rule at " + at)
+	case fromPhase:
+		d.Where = fmt.Sprintf("take %s out of the deny list of the phase at %s, or put it into its allow list", name, at)
+	case fromFlow:
+		d.Change = fmt.Sprintf("- {from: start, to: %s}\n", name)
+		d.Where = "among the edges of the flow at " + at + ", with the call before it in place of start if there was one"
+		d.Warnings = []string{"the edge is for every thread under the policy"}
+	case fromOrder:
+		d.Where = fmt.Sprintf("take %s out of the order at %s: no rule gives back what it takes", name, at)
+	case fromCount:
+		d.Where = fmt.Sprintf("raise the max of the entry at %s, or take %s out of its calls: no rule gives back what it takes", at, name)
+	default:
+		d.elsewhere(e, rule)
+	}
+}
+
+func (d *Denial) elsewhere(e *event.Event, rule func(string)) {
+	if e.Program == "" {
+		rule("in the policy that these processes run under")
+		return
+	}
+	d.Where = fmt.Sprintf("change the filter %s or its variables: what one filter of a stack denies, no policy allows", event.Printable(e.Program))
+}
+
+func condition(e *event.Event, withArguments bool) *policy.Condition {
+	if !withArguments {
+		return nil
+	}
+	return record.Condition(uint32(e.Call.Nr), e.Call.Args)
+}
+
+// allowing is a rule as it stands in a policy.
+func allowing(name string, c *policy.Condition) string {
+	text := policy.Write(&policy.Model{Rules: []policy.Rule{{
+		Action: policy.Action{Kind: policy.Allow}, Calls: []policy.Name{{Text: name}}, If: c,
+	}}})
+	_, rule, _ := strings.Cut(string(text), "rules:\n")
+	return rule
+}
+
+// warnings say where a rule lets more be made than was denied.
+func warnings(name string, c *policy.Condition, withArguments bool) []string {
+	var all []string
+	for _, s := range [...]struct{ group, what string }{
+		{"@debug", "looks into, and changes, other processes"},
+		{"@module", "loads code into the kernel"},
+		{"@mount", "changes what paths lead to"},
+		{"@raw-io", "reaches hardware"},
+		{"@reboot", "replaces or stops the system"},
+		{"@swap", "changes the system's memory"},
+		{"@privileged", "is for administrators"},
+		{"@keyring", "reaches keys of the user"},
+		{"@obsolete", "is obsolete"},
+	} {
+		if member(s.group, name) {
+			all = append(all, fmt.Sprintf("%s %s (%s)", name, s.what, s.group))
+			break
+		}
+	}
+	if text := broad()[name]; text != "" {
+		all = append(all, text)
+	}
+	if c == nil && !withArguments && record.Condition(number(name), [6]uint64{}) != nil {
+		all = append(all, "the record does not hold the arguments: the rule takes all of them")
+	}
+	return all
+}
+
+func number(name string) uint32 {
+	nr, _ := syscalls.Number(name)
+	return nr
+}
+
+func member(of, name string) bool {
+	calls, _ := group.Lookup(of)
+	at := sort.SearchStrings(calls, name)
+	return at < len(calls) && calls[at] == name
+}
+
+// broad says of calls what rules without a condition on memory take.
+func broad() map[string]string {
+	const file, link = "it takes any file: a condition on path says which", "files can get any name by it: conditions on paths no longer hold"
+	const program, address = "it starts any program: conditions on path and argv say which", "it takes any address: a condition on address says which"
+	all := map[string]string{
+		"process_vm_readv": "it reads other processes' memory", "process_vm_writev": "it writes other processes' memory",
+		"bpf": "it loads programs into the kernel", "userfaultfd": "it halts the kernel in the middle of a call",
+		"unshare": "new namespaces open much of the kernel", "setns": "it enters other namespaces",
+		"clone3": "its flags are in memory: new namespaces too", "io_uring_setup": "calls made through io_uring are not asked about",
+		"memfd_create": "what it makes can be executed without a path",
+	}
+	for _, names := range [...]struct{ calls, text string }{
+		{"open openat openat2 creat truncate unlink unlinkat mkdir mkdirat chmod fchmodat chown fchownat", file},
+		{"rename renameat renameat2 link linkat symlink symlinkat", link},
+		{"execve execveat", program},
+		{"connect sendto bind", address},
+	} {
+		for _, name := range strings.Fields(names.calls) {
+			all[name] = names.text
+		}
+	}
+	return all
+}
