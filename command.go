@@ -52,6 +52,11 @@ type Cmd struct {
 	Events func(Event)
 	// Observe chooses which decisions become events.
 	Observe Observe
+	// Permissive has filters deny nothing: what they would deny is reported to Events,
+	// whatever Observe is, and let through, TRAP and KILL too. Guards still deny, and so
+	// does what could not be decided or copied. It takes the agent engine, which Auto then
+	// is, and a supervisor even where the stack is static. ObserveAll cannot be had with it.
+	Permissive bool
 
 	// WaitLimit is how long a call may wait for others where a filter asks for that
 	// (bpf_wait_syscall), before it fails with ETIMEDOUT: a millisecond to 24 hours,
@@ -236,6 +241,8 @@ type DynamicError = engine.DynamicError
 var (
 	errUsed       = errors.New("portcullis: already started")
 	errNotStarted = errors.New("portcullis: not started")
+	// errPermissiveAll is two kinds of observation at once.
+	errPermissiveAll = &engine.OptionError{Reason: "a permissive command reports denials alone: expected Observe to be ObserveNone or ObserveDenials, found ObserveAll"}
 )
 
 // prepare verifies the stack and describes the command to the engine.
@@ -245,6 +252,8 @@ func (c *Cmd) prepare() (*engine.Stack, *exec.Cmd, error) {
 		return nil, nil, c.err
 	case c.running != nil:
 		return nil, nil, errUsed
+	case c.Permissive && c.Observe == ObserveAll:
+		return nil, nil, errPermissiveAll
 	}
 	stack, err := newStack(c.Filters)
 	if err != nil {
@@ -265,6 +274,9 @@ func (c *Cmd) prepare() (*engine.Stack, *exec.Cmd, error) {
 
 func (c *Cmd) options() engine.Options {
 	o := engine.Options{Engine: engine.Kind(c.Engine), Observe: c.Observe, WaitLimit: c.WaitLimit, Log: c.Log, Context: c.ctx}
+	if c.Permissive {
+		o.Observe = prefilter.ObservePermissive
+	}
 	for _, g := range c.Lift {
 		o.Lift = append(o.Lift, prefilter.Guard(g))
 	}
@@ -281,6 +293,9 @@ func (c *Cmd) sink(o *engine.Options) closer {
 		return closer{}
 	}
 	q := event.NewQueue(eventQueue, func(e *event.Event) { c.Events(*e) })
+	if o.Observe == prefilter.ObservePermissive { // a log without denials must not look like one of a strict run
+		q.Emit(&event.Event{Kind: event.KindPermissive, Time: time.Now(), Insn: -1, Engine: string(Agent)})
+	}
 	o.Events = q
 	return closer{q}
 }

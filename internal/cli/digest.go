@@ -14,6 +14,7 @@ const maxKinds = 16
 // kind is what denials have in common that are explained once.
 type kind struct {
 	title, explanation string
+	permitted          bool
 }
 
 // digest explains denials as they come: the first of a kind in full, the others
@@ -42,13 +43,13 @@ func (d *digest) add(e *event.Event) {
 		d.full += e.Lost
 	case e.Kind == event.KindLost:
 		d.lost += e.Lost
-	case e.Denies():
+	case e.Denies(), e.Permitted:
 		d.deny(e)
 	}
 }
 
 func (d *digest) deny(e *event.Event) {
-	k := kind{title: e.Call.Title(), explanation: e.Explain()}
+	k := kind{title: e.Call.Title(), explanation: e.Explain(), permitted: e.Permitted}
 	if d.seen[k] == 0 && len(d.order) >= maxKinds {
 		d.other++
 		return
@@ -57,14 +58,22 @@ func (d *digest) deny(e *event.Event) {
 		return
 	}
 	d.order = append(d.order, k)
-	fmt.Fprintf(d.w, "portcullis: denied %s\n", e)
+	fmt.Fprintf(d.w, "portcullis: %s %s\n", verb(e.Permitted), e)
+}
+
+// verb is what became of a call that a verdict denies.
+func verb(permitted bool) string {
+	if permitted {
+		return "let through"
+	}
+	return "denied"
 }
 
 // close says how often what was explained once has happened.
 func (d *digest) close() {
 	for _, k := range d.order {
 		if n := d.seen[k]; n > 1 {
-			fmt.Fprintf(d.w, "portcullis: denied %s %d times: %s\n", k.title, n, k.explanation)
+			fmt.Fprintf(d.w, "portcullis: %s %s %d times: %s\n", verb(k.permitted), k.title, n, k.explanation)
 		}
 	}
 	if d.other > 0 {

@@ -25,6 +25,7 @@ type runFlags struct {
 	engine, events string
 	waitLimit      time.Duration
 	quiet          bool
+	permissive     bool
 }
 
 func (a *app) run() *cobra.Command {
@@ -35,11 +36,14 @@ func (a *app) run() *cobra.Command {
 		Long: "Run CMD and everything it starts under a stack of filters. SPEC is the name of a built-in\n" +
 			"filter (see portcullis list) or the path of an ELF object; SPEC:PROG selects a program in it.\n" +
 			"What is denied is explained on standard error.\n\n" +
+			"With --permissive the filters deny nothing: what they would deny is reported, and let through.\n" +
+			"Guards still deny. It takes the agent engine.\n\n" +
 			"The exit status is CMD's, or 128 and the signal that ended it; 125 if CMD could not be put\n" +
 			"under the filters, 126 if it could not be executed, 127 if it was not found.",
 		Example: examples("portcullis run -f count-exec --set max=3 -- bash",
 			"portcullis run -f no-exec -f count --set count.calls=socket --set count.max=10 -- python3 app.py",
 			"portcullis run -f ./my-filter.o --events denials.jsonl -- make",
+			"portcullis run -f ./my-filter.o --permissive --events would-deny.jsonl -- make",
 			"portcullis run -f ./one-fsync-at-a-time.o --wait-limit 500ms -- postgres"),
 		Annotations: map[string]string{runsCommand: "yes"},
 		RunE:        func(_ *cobra.Command, args []string) error { return o.run(a, args) },
@@ -54,6 +58,7 @@ func (a *app) run() *cobra.Command {
 	fs.DurationVar(&o.waitLimit, "wait-limit", portcullis.DefaultWaitLimit,
 		"`DURATION` for which a call may wait for others (bpf_wait_syscall) before it fails with ETIMEDOUT")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "do not explain denials")
+	fs.BoolVar(&o.permissive, "permissive", false, "let through what the filters deny, and report it; guards stay")
 	return cmd
 }
 
@@ -70,6 +75,9 @@ func (o *runFlags) run(a *app, args []string) error {
 	defer watch.close()
 	if watch.needed() {
 		cmd.Events, cmd.Observe = watch.event, portcullis.ObserveDenials
+	}
+	if o.permissive {
+		fmt.Fprintln(a.Err, "portcullis: permissive: what the filters deny is let through; guards stay")
 	}
 	return startStatus(cmd, launcher.launch(cmd, watch))
 }
@@ -95,7 +103,7 @@ func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 	}
 	cmd := portcullis.Command(args[0], args[1:]...)
 	cmd.Filters, cmd.Lift, cmd.Engine = filters, o.lift, portcullis.Engine(o.engine)
-	cmd.WaitLimit = o.waitLimit
+	cmd.WaitLimit, cmd.Permissive = o.waitLimit, o.permissive
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
 	return cmd, nil
 }

@@ -87,12 +87,12 @@ func (a *app) launcher(o *runFlags) *launcher {
 
 // launch runs cmd.
 func (l *launcher) launch(cmd *portcullis.Cmd, w *watcher) error {
-	if !w.needed() && cmd.Engine != portcullis.Kernel {
+	if !w.needed() && !cmd.Permissive && cmd.Engine != portcullis.Kernel {
 		return l.inPlace(cmd)
 	}
 	err := l.supervise(cmd)
 	var f foreign
-	if !errors.As(err, &f) || !f.Foreign() || !allStatic(cmd.Filters) {
+	if !errors.As(err, &f) || !f.Foreign() || cmd.Permissive || !allStatic(cmd.Filters) {
 		return err
 	}
 	// Observing takes the one listener that a task may have, and somebody else

@@ -65,7 +65,8 @@ type Options struct {
 	Engine Kind
 	// Lift names guards to leave out.
 	Lift []prefilter.Guard
-	// Observe chooses which decisions become events.
+	// Observe chooses which decisions become events. With ObservePermissive the filters'
+	// denials are not enforced, which takes the agent engine.
 	Observe prefilter.Observe
 	// Events takes them; nil for none. It is called by the goroutine that
 	// decides: it must not block.
@@ -124,6 +125,15 @@ func (w *oneAtATime) Write(b []byte) (int, error) {
 // observes tells whether there is anything to report.
 func (o *Options) observes() bool { return o.Observe != prefilter.ObserveNone }
 
+// permissive tells whether denials of filters are only to be seen.
+func (o *Options) permissive() bool { return o.Observe == prefilter.ObservePermissive }
+
+// A permissive installation on the engine that cannot be, and without a supervisor.
+var (
+	errKernelEnforces = &OptionError{"the kernel engine enforces what filters deny and cannot be permissive: expected engine auto or agent"}
+	errPermissiveExec = &OptionError{"a permissive stack takes a supervisor, which lets through what the filters deny: use Start instead of Exec"}
+)
+
 func (o *Options) logf(format string, args ...any) {
 	if o.Log != nil {
 		fmt.Fprintf(o.Log, "portcullis: "+format+"\n", args...)
@@ -132,10 +142,14 @@ func (o *Options) logf(format string, args ...any) {
 
 // kind is the engine asked for.
 func (o *Options) kind() (Kind, error) {
-	switch o.Engine {
-	case "":
+	switch {
+	case o.permissive() && o.Engine == Kernel:
+		return "", errKernelEnforces
+	case o.permissive() && (o.Engine == "" || o.Engine == Auto):
+		return Agent, nil
+	case o.Engine == "":
 		return Auto, nil
-	case Auto, Agent, Kernel:
+	case o.Engine == Auto, o.Engine == Agent, o.Engine == Kernel:
 		return o.Engine, nil
 	}
 	return "", &OptionError{fmt.Sprintf("engine %q: expected %s, %s or %s", o.Engine, Auto, Agent, Kernel)}

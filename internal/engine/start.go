@@ -255,6 +255,8 @@ func Exec(s *Stack, path string, argv, env []string, o Options) error {
 		return err
 	case len(s.Filters) == 0:
 		return errNoFilters
+	case o.permissive():
+		return errPermissiveExec
 	case kind == Kernel, kind == Auto && kernel.Probe() == nil:
 		return execKernel(s, path, argv, env, o)
 	}

@@ -27,11 +27,13 @@ type wire struct {
 	Comm    string    `json:"comm,omitempty"`
 	Call    *wireCall `json:"call,omitempty"`
 	Verdict string    `json:"verdict,omitempty"`
-	Map     string    `json:"map,omitempty"`
-	Data    *string   `json:"data,omitempty"`
-	Record  fields    `json:"record,omitempty"`
-	Text    string    `json:"text,omitempty"`
-	Lost    uint64    `json:"lost,omitempty"`
+	// Permitted stands with a verdict that was not enforced.
+	Permitted bool    `json:"permitted,omitempty"`
+	Map       string  `json:"map,omitempty"`
+	Data      *string `json:"data,omitempty"`
+	Record    fields  `json:"record,omitempty"`
+	Text      string  `json:"text,omitempty"`
+	Lost      uint64  `json:"lost,omitempty"`
 }
 
 // wireCall is a call's JSON. Arguments are hexadecimal strings because most
@@ -54,7 +56,7 @@ func (e *Event) wire() *wire {
 	}
 	switch e.Kind {
 	case KindVerdict:
-		w.Verdict = e.Verdict.String()
+		w.Verdict, w.Permitted = e.Verdict.String(), e.Permitted
 		w.Call = encodeCall(e.Call)
 		if e.Insn >= 0 {
 			w.Insn = &e.Insn
@@ -117,6 +119,7 @@ func decodeVerdict(d *Event, w *wire) error {
 	if d.Verdict, err = abi.ParseVerdict(w.Verdict); err != nil {
 		return err
 	}
+	d.Permitted = w.Permitted
 	d.Call, err = decodeCall(w.Call)
 	return err
 }

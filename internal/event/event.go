@@ -24,6 +24,9 @@ const (
 	// KindLost says that Lost events before this one were dropped; with Map, that
 	// Lost records of this decision found no room in that ring buffer.
 	KindLost Kind = "lost"
+	// KindPermissive says that what filters deny from here on is reported, and let
+	// through all the same. It comes before every verdict.
+	KindPermissive Kind = "permissive"
 )
 
 // Leaf says which part of an installation decided a call.
@@ -72,6 +75,9 @@ type Event struct {
 	Comm     string
 	Call     Call
 	Verdict  abi.Verdict
+	// Permitted tells that Verdict would have denied the call, which was let through
+	// because the installation is permissive.
+	Permitted bool
 	// Map is the name of the ring buffer that Data was put into; Record is what
 	// Data says, where the buffer's definition has a type.
 	Map    string
@@ -85,7 +91,7 @@ type Event struct {
 
 // Denies tells whether e reports a call that was not let through.
 func (e *Event) Denies() bool {
-	if e.Kind != KindVerdict {
+	if e.Kind != KindVerdict || e.Permitted {
 		return false
 	}
 	switch e.Verdict.Effective().Action() {

@@ -192,14 +192,14 @@ func TestRoundTrip(t *testing.T) {
 
 func anyEvent(t *rapid.T) Event {
 	e := Event{
-		Kind: rapid.SampledFrom([]Kind{KindVerdict, KindRecord, KindPrint, KindLost}).Draw(t, "kind"),
+		Kind: rapid.SampledFrom([]Kind{KindVerdict, KindRecord, KindPrint, KindLost, KindPermissive}).Draw(t, "kind"),
 		Time: time.Unix(rapid.Int64Range(0, 1<<33).Draw(t, "time"), 0).UTC(),
 		Text: rapid.String().Draw(t, "text"), Program: rapid.String().Draw(t, "program"),
 		Pid: rapid.IntRange(0, 1<<22).Draw(t, "pid"), Insn: -1,
 		Lost: rapid.Uint64().Draw(t, "lost"),
 	}
 	switch e.Kind {
-	case KindPrint:
+	case KindPrint, KindPermissive:
 		return e
 	case KindLost:
 		if e.Map = rapid.StringN(0, 8, -1).Draw(t, "map"); e.Map != "" {
@@ -213,6 +213,7 @@ func anyEvent(t *rapid.T) Event {
 		return e
 	}
 	e.Insn = rapid.IntRange(-1, 1<<20).Draw(t, "insn")
+	e.Permitted = rapid.Bool().Draw(t, "permitted")
 	// A verdict without meaning for its data loses none of it.
 	e.Verdict = abi.Verdict(rapid.Uint32().Draw(t, "verdict"))
 	if rapid.Bool().Draw(t, "known") {
@@ -269,6 +270,9 @@ func TestDenies(t *testing.T) {
 		e := Event{Kind: KindVerdict, Verdict: v}
 		if e.Denies() != want {
 			t.Errorf("%v denies: got %v", v, !want)
+		}
+		if e.Permitted = true; e.Denies() {
+			t.Errorf("%v denies, though it was not enforced", v)
 		}
 	}
 	if (&Event{Kind: KindPrint}).Denies() {

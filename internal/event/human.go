@@ -23,6 +23,8 @@ func (e *Event) String() string {
 			return fmt.Sprintf("%d records of %s were lost at %s%s: they found no room in %s", e.Lost, Printable(e.Program), e.Call.Title(), e.by(), Printable(e.Map))
 		}
 		return fmt.Sprintf("%d events were lost: the reader is slower than the calls", e.Lost)
+	case KindPermissive:
+		return "permissive: what filters deny is reported, and let through"
 	}
 	return e.subject() + e.Explain()
 }
@@ -31,6 +33,9 @@ func (e *Event) String() string {
 // same for every call that is denied for the same reason.
 func (e *Event) Explain() string {
 	var b strings.Builder
+	if e.Permitted {
+		b.WriteString("would be denied: ")
+	}
 	b.WriteString(Verdict(e.Verdict))
 	b.WriteString(" from ")
 	b.WriteString(e.origin())

@@ -196,6 +196,7 @@ type ruling struct {
 	decision Decision
 	fault    error // why the filters could not decide
 	stray    bool  // the call came by another way than its leaf's
+	lifted   bool  // the verdict denies, and is not enforced
 }
 
 // static is what the prefilter knows by itself.
@@ -232,8 +233,13 @@ func (in *Installation) evaluate(c *Call) ruling {
 // permit lets a denial of a filter pass where denials are only to be seen.
 // Guards and faults are none of a filter's.
 func (in *Installation) permit(c *Call, r *ruling) {
-	if in.options.Observe == prefilter.ObservePermissive && r.leaf.Guard == "" {
-		r.decision = c.proceed()
+	if in.options.Observe != prefilter.ObservePermissive || r.leaf.Guard != "" {
+		return
+	}
+	switch r.verdict.Effective().Action() {
+	case abi.Allow, abi.Log:
+	default:
+		r.decision, r.lifted = c.proceed(), true
 	}
 }
 

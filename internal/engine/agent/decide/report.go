@@ -27,7 +27,7 @@ func (in *Installation) report(c *Call, r *ruling) {
 		Kind: event.KindVerdict, Time: time.Now(), Engine: engineName, Leaf: leafOf(r),
 		Insn: -1, Pid: c.Caller.Pid(), Tid: c.Caller.Tid(), Comm: text(c.Caller.Comm()),
 		Call: event.CallOf(&c.Data, callName(&c.Data)), Verdict: r.verdict.Effective(),
-		Program: string(r.leaf.Guard),
+		Program: string(r.leaf.Guard), Permitted: r.lifted,
 	}
 	if r.filter >= 0 {
 		in.explain(c, r)
