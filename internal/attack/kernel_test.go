@@ -16,7 +16,8 @@ const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|Inher
 	"OwnFilters|OwnListener|OwnTracer|LaunchIsOnce|FilterCannotBeRead|NoDescriptorIsInherited|" +
 	"ParallelLaunches|StateOfTheTarget|SetuidGainsNothing|FailedLaunch|BrokenProgram|OneGuardLifted|" +
 	"Crowd|Alarms|StopStorm|KillStorm|ExecStorm|Condemned|ExecIdentified|ShortLives|ReusedNumbers|" +
-	"Namespaces|Daemon|FullHash|NestedSandboxes|PinnedReads"
+	"Namespaces|Daemon|FullHash|NestedSandboxes|PinnedReads|" +
+	"ExecInPlace|LimitedLaunch|ManyProcesses"
 
 // TestKernel makes them in a guest, as nobody. It is slower there: a twentieth of the
 // attempts will do.

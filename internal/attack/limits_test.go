@@ -15,10 +15,10 @@ import (
 // TestLimitedLaunch attacks the promise that a launch either is refused or
 // enforces everything, whatever the supervisor runs out of on the way.
 func TestLimitedLaunch(t *testing.T) {
-	limits := []string{"-f 0", "-s 64", "-v 900000", "-v 1500000", "-u 8", "-t 0", "-i 0"}
-	for _, n := range []string{"4", "6", "8", "9", "10", "12", "20"} {
-		limits = append(limits, "-n "+n)
-	}
+	limits := strings.Split(by(
+		"-f 0,-s 64,-v 900000,-v 1500000,-u 8,-t 0,-i 0,-n 4,-n 6,-n 8,-n 9,-n 10,-n 12,-n 20",
+		"-f 0,-v 900000,-v 1500000,-u 8,-n 4,-n 9,-n 10,-n 20", // of what it needs
+	), ",")
 	refused, served := 0, 0
 	for i, limit := range limits {
 		stack := []string{"global-count limit=0", "deny-getppid"}[i%2]
