@@ -44,20 +44,24 @@ func (r *Recorder) flow() []policy.Flow {
 	f := policy.Flow{
 		Comment: fmt.Sprintf("which of %s may follow which in a thread, %s seen", many(uint64(len(nrs)), "kind"), many(uint64(len(r.steps)), "step")),
 		Per:     policy.Thread,
-		Edges:   []policy.Edge{edge(policy.Start, froms[start])},
+		Edges:   []policy.Edge{{From: []policy.Name{{Text: policy.Start}}, To: r.flowNames(froms[start])}},
 	}
 	for _, nr := range sorted(nrs) {
-		f.Edges = append(f.Edges, edge(callName(nr), froms[nr]))
+		f.Edges = append(f.Edges, policy.Edge{From: r.flowNames(map[uint32]bool{nr: true}), To: r.flowNames(froms[nr])})
 	}
 	return []policy.Flow{f}
 }
 
-func edge(from string, to map[uint32]bool) policy.Edge {
+// flowNames are the names of calls, with clone3 beside clone where it was seen.
+func (r *Recorder) flowNames(calls map[uint32]bool) []policy.Name {
 	var nrs []uint32
-	for nr := range to {
+	for nr := range calls {
 		nrs = append(nrs, nr)
 	}
-	return policy.Edge{From: []policy.Name{{Text: from}}, To: names(nrs)}
+	if calls[clone] && r.calls[clone3] != nil {
+		nrs = append(nrs, clone3)
+	}
+	return names(nrs)
 }
 
 // flowKinds are the numbers of kinds.
@@ -67,6 +71,9 @@ func flowKinds() map[uint32]bool { return callsOf(strings.TrimSpace(kinds)) }
 func (r *Recorder) step(t *thread, nr uint32) {
 	if !r.kinds[nr] {
 		return
+	}
+	if nr == clone3 {
+		nr = clone // which takes its place where it is refused
 	}
 	r.steps[step{t.last, nr}] = true
 	t.last = nr

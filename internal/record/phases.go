@@ -207,6 +207,9 @@ func (s *stages) add(phase, nr uint32) {
 		s.of[phase] = map[uint32]bool{}
 	}
 	s.of[phase][nr] = true
+	if nr == clone3 { // see always
+		s.of[phase][clone] = true
+	}
 }
 
 func (r *Recorder) phasesOf(s *stages) []policy.Phase {
@@ -260,12 +263,25 @@ func (r *Recorder) phase(name, end string, calls map[uint32]bool) policy.Phase {
 			out = append(out, nr)
 		}
 	}
+	if r.calls[clone3] != nil && r.calls[clone] == nil && !calls[clone] {
+		out = append(out, clone)
+	}
 	p.Comment = fmt.Sprintf("from the first %s on, if a process came from start: %d of the %s seen",
-		end, len(r.calls)-len(out), many(uint64(len(r.calls)), "kind"))
+		end, r.kept(calls, keep), many(uint64(len(r.calls)), "kind"))
 	if len(out) > 0 {
 		p.Deny = names(out)
 	} else {
 		p.Allow = r.initial().Allow
 	}
 	return p
+}
+
+// kept is how many of the calls that were seen a phase has.
+func (r *Recorder) kept(calls, keep map[uint32]bool) (n int) {
+	for nr := range r.calls {
+		if calls[nr] || keep[nr] {
+			n++
+		}
+	}
+	return n
 }

@@ -311,6 +311,8 @@ const incidental = "brk clock_getres clock_gettime clock_nanosleep exit exit_gro
 
 func incidentals() map[uint32]bool { return callsOf(incidental) }
 
+const namespaces = "CLONE_NEWNS|CLONE_NEWCGROUP|CLONE_NEWUTS|CLONE_NEWIPC|CLONE_NEWUSER|CLONE_NEWPID|CLONE_NEWNET"
+
 // always are the rules for what was not seen and is to be expected.
 func (r *Recorder) always() []policy.Rule {
 	var missing []uint32
@@ -325,6 +327,13 @@ func (r *Recorder) always() []policy.Rule {
 		all = append(all, policy.Rule{
 			Comment: "not seen, and added: any program may come to make these, by timing or for lack of memory",
 			Action:  allow, Calls: names(missing),
+		})
+	}
+	if r.calls[clone3] != nil {
+		all = append(all, policy.Rule{
+			Comment: "added: what a library makes in place of clone3 where that is refused, as it is to what the agent traces",
+			Action:  allow, Calls: []policy.Name{{Text: "clone"}},
+			If: &policy.Condition{Arg: "flags", Compare: policy.NoBit, Values: []policy.Value{{Text: namespaces}}},
 		})
 	}
 	return append(all, policy.Rule{
