@@ -148,7 +148,7 @@ func (c *choice) symbolic(i int, t tuple) string {
 
 // unusual tells names that stand in front of the usual one for the same number.
 func unusual(name string) bool {
-	return name == "AF_FILE" || name == "AF_LOCAL" || name == "PR_SCHED_CORE_MAX"
+	return name == "AF_FILE" || name == "AF_LOCAL" || name == "PR_SCHED_CORE_MAX" || name == "O_NDELAY"
 }
 
 func optionPrefix(level uint64) string {
@@ -162,7 +162,7 @@ func Flags(set string, v, lowest uint64) string {
 	rest := v
 	for _, n := range symbol.Names(set) {
 		k, _ := symbol.Constant(set, n)
-		if bits.OnesCount64(k) == 1 && k >= lowest && rest&k != 0 {
+		if bits.OnesCount64(k) == 1 && !unusual(n) && k >= lowest && rest&k != 0 {
 			names = append(names, n)
 			rest &^= k
 		}

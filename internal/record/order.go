@@ -43,7 +43,7 @@ type fork struct {
 	comm   string
 }
 
-func (r *run) add(all *Recorder, nr uint32, e *event.Event) {
+func (r *run) add(all *Recorder, nr uint32, e *event.Event, comm string) {
 	r.index++
 	p := r.live[e.Pid]
 	t := p.thread(e.Tid)
@@ -54,7 +54,7 @@ func (r *run) add(all *Recorder, nr uint32, e *event.Event) {
 		}
 		all.threads++
 		if p == nil {
-			p = &process{first: r.index, comm: e.Comm, live: map[int]*thread{}}
+			p = &process{first: r.index, comm: comm, live: map[int]*thread{}}
 			r.live[e.Pid] = p
 			r.processes = append(r.processes, p)
 		}
@@ -64,6 +64,11 @@ func (r *run) add(all *Recorder, nr uint32, e *event.Event) {
 	}
 	s := t.calls[nr]
 	if s == nil {
+		if all.spans == maxSpans {
+			all.crowded = true
+			return
+		}
+		all.spans++
 		s = &span{first: r.index}
 		t.calls[nr] = s
 	}
@@ -72,7 +77,7 @@ func (r *run) add(all *Recorder, nr uint32, e *event.Event) {
 	r.ends(nr, p, e)
 	switch nr {
 	case clone, forkCall, vfork, clone3:
-		r.fork(all, fork{r.index, p, e.Comm})
+		r.fork(all, fork{r.index, p, comm})
 	}
 }
 

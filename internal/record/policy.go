@@ -46,7 +46,7 @@ func (r *Recorder) Policy(o Options) (*policy.Model, error) {
 		Rules:   r.rules(),
 	}
 	if o.Mode != Allowlist && r.crowded {
-		return nil, fmt.Errorf("more than %d threads or forks: expected fewer to tell their calls apart; record shorter runs, or use --mode allowlist", maxThreads)
+		return nil, fmt.Errorf("more than %d threads or forks, or %d kinds of calls of all of them: expected fewer, to tell their order; record shorter runs, or use --mode allowlist", maxThreads, maxSpans)
 	}
 	var err error
 	if o.Mode == Phases || o.Mode == All {

@@ -6,6 +6,8 @@
 package record
 
 import (
+	"strings"
+
 	"portcullis/internal/abi"
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/event"
@@ -18,6 +20,8 @@ const (
 	maxTuples  = 64
 	maxThreads = 1 << 16
 	maxForks   = 1 << 16
+	maxSpans   = 1 << 20
+	maxComm    = 15 // as long as the kernel has it
 )
 
 // Recorder learns from events. It is for one goroutine.
@@ -31,8 +35,9 @@ type Recorder struct {
 	// lost counts events that nobody saw, denied calls that were not made, foreign ones
 	// that have no name on x86-64.
 	lost, denied, foreign uint64
-	threads, forks        int
-	// crowded tells that there were more threads, or forks, than can be told apart.
+	threads, forks, spans int
+	// crowded tells that there were more threads, or forks, than can be told apart, or calls
+	// of them.
 	crowded bool
 }
 
@@ -105,9 +110,18 @@ func (r *Recorder) call(e *event.Event) {
 		s = &seen{tally: tally{by: map[string]bool{}}, tuples: map[tuple]*tally{}}
 		r.calls[nr] = s
 	}
-	s.add(len(r.runs), e.Comm)
-	s.arguments(r.choices[nr], len(r.runs), e)
-	r.runs[len(r.runs)-1].add(r, nr, e)
+	comm := short(e.Comm)
+	s.add(len(r.runs), comm)
+	s.arguments(r.choices[nr], len(r.runs), e.Call.Args, comm)
+	r.runs[len(r.runs)-1].add(r, nr, e, comm)
+}
+
+// short is a name as the kernel could have given it: a file may hold longer ones.
+func short(comm string) string {
+	if len(comm) > maxComm {
+		return strings.Clone(comm[:maxComm])
+	}
+	return comm
 }
 
 func (t *tally) add(run int, comm string) {
@@ -125,11 +139,11 @@ func (t *tally) add(run int, comm string) {
 	}
 }
 
-func (s *seen) arguments(c *choice, run int, e *event.Event) {
+func (s *seen) arguments(c *choice, run int, args [6]uint64, comm string) {
 	if c == nil || s.varied {
 		return
 	}
-	key := c.tuple(e.Call.Args)
+	key := c.tuple(args)
 	t := s.tuples[key]
 	if t == nil {
 		if len(s.tuples) == maxTuples {
@@ -139,5 +153,5 @@ func (s *seen) arguments(c *choice, run int, e *event.Event) {
 		t = &tally{by: map[string]bool{}}
 		s.tuples[key] = t
 	}
-	t.add(run, e.Comm)
+	t.add(run, comm)
 }

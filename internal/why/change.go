@@ -59,7 +59,7 @@ func originOf(e *event.Event) origin {
 	}
 	text := strings.TrimLeft(e.Source, " -{\"")
 	word, _, _ := strings.Cut(text, ":")
-	switch word {
+	switch strings.Trim(word, "\"' ") {
 	case "default", "unknown", "version":
 		return fromDefault
 	case "allow", "log", "deny", "trap", "kill", "kill_thread", "notify", "error", "data", "if":
@@ -80,7 +80,7 @@ func originOf(e *event.Event) origin {
 
 // change says what would let the calls be made.
 func (d *Denial) change(e *event.Event, name string, withArguments bool) {
-	at := event.Printable(e.Line)
+	at := e.Line
 	rule := func(where string) {
 		c := condition(e, withArguments)
 		d.Change, d.Where, d.Warnings = allowing(name, c), where, warnings(name, c, withArguments)
@@ -110,7 +110,7 @@ func (d *Denial) elsewhere(e *event.Event, rule func(string)) {
 		rule("in the policy that these processes run under")
 		return
 	}
-	d.Where = fmt.Sprintf("change the filter %s or its variables: what one filter of a stack denies, no policy allows", event.Printable(e.Program))
+	d.Where = fmt.Sprintf("change the filter %s or its variables: what one filter of a stack denies, no policy allows", e.Program)
 }
 
 func condition(e *event.Event, withArguments bool) *policy.Condition {

@@ -7,13 +7,15 @@ package why
 
 import (
 	"sort"
+	"strings"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/event"
 )
 
 // maxDenials is how many kinds of denials are told apart.
-const maxDenials = 4096
+const maxDenials = 1024
 
 // maxNames is how many names of programs are kept of each.
 const maxNames = 16
@@ -68,7 +70,28 @@ func (r *Report) Add(e *event.Event) {
 	}
 }
 
+// maxText is how much is kept of a text that an event holds, in bytes.
+const maxText = 256
+
+// cleaned is an event as it is shown: its texts are short and printable, and its call has the
+// name that it has here.
+func cleaned(e *event.Event) *event.Event {
+	c := *e
+	for _, s := range [...]*string{&c.Program, &c.Line, &c.Source, &c.Text, &c.Comm} {
+		if len(*s) > maxText {
+			*s = (*s)[:maxText] + "…"
+		}
+		*s = strings.Clone(event.Printable(*s))
+	}
+	c.Call.Name = ""
+	if c.Call.Arch == abi.ArchX86_64 {
+		c.Call.Name, _ = syscalls.Name(uint32(c.Call.Nr))
+	}
+	return &c
+}
+
 func (r *Report) denied(e *event.Event, withArguments bool) {
+	e = cleaned(e)
 	if r.known == nil {
 		r.known = map[key]*Denial{}
 	}
@@ -87,7 +110,7 @@ func (r *Report) denied(e *event.Event, withArguments bool) {
 		r.Denials = append(r.Denials, d)
 	}
 	d.Count++
-	d.by(event.Printable(e.Comm))
+	d.by(e.Comm)
 }
 
 func (d *Denial) by(comm string) {
