@@ -57,7 +57,7 @@ func (a *app) whyOne(r *why.Report, file string) error {
 
 func printWhy(w io.Writer, r *why.Report) {
 	for _, d := range r.Denials {
-		fmt.Fprintf(w, "%d × %s%s\n    %s from %s\n    %s\n", d.Count, d.Call, byWhom(d.By), d.Verdict, d.Reason, indented(d))
+		fmt.Fprintf(w, "%d × %s%s\n    %s%s from %s\n    %s\n", d.Count, d.Call, byWhom(d.By), letThrough(d), d.Verdict, d.Reason, indented(d))
 		for _, text := range d.Warnings {
 			fmt.Fprintf(w, "    broad: %s\n", text)
 		}
@@ -71,6 +71,13 @@ func printWhy(w io.Writer, r *why.Report) {
 	if r.Lost > 0 {
 		fmt.Fprintf(w, "%d events were lost: there may be more\n", r.Lost)
 	}
+}
+
+func letThrough(d *why.Denial) string {
+	if d.Permitted {
+		return "let through: "
+	}
+	return ""
 }
 
 func byWhom(names []string) string {

@@ -15,9 +15,11 @@ import (
 
 // explain is what an event says, before it is counted.
 func explain(e *event.Event, withArguments bool) *Denial {
+	denied := *e
+	denied.Permitted = false // which is said beside
 	d := &Denial{
 		Call: symbolic(&e.Call), Verdict: event.Verdict(e.Verdict),
-		Reason: strings.TrimPrefix(e.Explain(), event.Verdict(e.Verdict)+" from "), By: []string{},
+		Reason: strings.TrimPrefix(denied.Explain(), event.Verdict(e.Verdict)+" from "), By: []string{}, Permitted: e.Permitted,
 	}
 	if !withArguments { // an audit record has neither the filter nor the error
 		d.Call, d.Reason = e.Call.Title(), "a filter that the kernel's log does not name"

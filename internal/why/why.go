@@ -29,6 +29,8 @@ type Denial struct {
 	By    []string `json:"by"`
 	// Verdict is what happened to them.
 	Verdict string `json:"verdict"`
+	// Permitted tells that they were made all the same, as the run was permissive.
+	Permitted bool `json:"permitted,omitempty"`
 	// Reason is what said so: a rule, with its file and line, another filter, or a guard.
 	Reason string `json:"reason"`
 	// Change is the smallest change that would let them be made: lines of a policy, or ""
@@ -53,6 +55,7 @@ type Report struct {
 type key struct {
 	program, line, source, text string
 	insn                        int
+	permitted                   bool
 	leaf                        event.Leaf
 	verdict                     abi.Verdict
 	nr                          int32
@@ -60,12 +63,13 @@ type key struct {
 	args                        [6]uint64
 }
 
-// Add takes in an event: denials, and losses; it passes over others.
+// Add takes in an event: denials, those that a permissive run let through, and losses; it
+// passes over others.
 func (r *Report) Add(e *event.Event) {
 	if e.Kind == event.KindLost && e.Map == "" {
 		r.Lost += e.Lost
 	}
-	if e.Denies() {
+	if e.Denies() || e.Kind == event.KindVerdict && e.Permitted {
 		r.denied(e, true)
 	}
 }
@@ -96,7 +100,7 @@ func (r *Report) denied(e *event.Event, withArguments bool) {
 		r.known = map[key]*Denial{}
 	}
 	k := key{
-		e.Program, e.Line, e.Source, e.Text, e.Insn, e.Leaf, e.Verdict,
+		e.Program, e.Line, e.Source, e.Text, e.Insn, e.Permitted, e.Leaf, e.Verdict,
 		e.Call.Nr, e.Call.Arch, telling(&e.Call),
 	}
 	d := r.known[k]
