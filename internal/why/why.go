@@ -85,7 +85,7 @@ func cleaned(e *event.Event) *event.Event {
 		if len(*s) > maxText {
 			*s = (*s)[:maxText] + "…"
 		}
-		*s = strings.Clone(event.Printable(*s))
+		*s = strings.Clone(event.Printable(strings.TrimSpace(*s)))
 	}
 	c.Call.Name = ""
 	if c.Call.Arch == abi.ArchX86_64 {
