@@ -117,8 +117,6 @@ func quoted(vs []Value) string {
 // String is the value as a policy writes it; large numbers are hexadecimal.
 func (v Value) String() string {
 	switch {
-	case digits(v.Text):
-		return v.Text
 	case v.Text != "":
 		return quote(v.Text)
 	case v.Number > 9999:
@@ -152,16 +150,6 @@ func quote(s string) string {
 		}
 	}
 	return b.String() + "\""
-}
-
-// digits tells whether a text is a number that is read as it is written.
-func digits(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; (c < '0' || c > '9') && !(i == 1 && c == 'x' && s[0] == '0') && !(i > 1 && s[1] == 'x' && c >= 'a' && c <= 'f') {
-			return false
-		}
-	}
-	return s != "" && s != "0x"
 }
 
 // plain tells whether a text is a word that YAML takes for nothing else.
