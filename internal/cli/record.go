@@ -162,23 +162,20 @@ func (o *recordFlags) observe(a *app, r *record.Recorder, args []string) error {
 	if err != nil {
 		return exit(exitOurs, err)
 	}
-	w := &watcher{errOut: a.Err}
-	if o.events != "" {
-		if w, err = (&runFlags{quiet: true, events: o.events}).watch(a); err != nil {
-			return exit(exitUsage, err)
-		}
+	k, err := newKeeper(r, o.events)
+	if err != nil {
+		return exit(exitUsage, err)
 	}
-	defer w.close()
-	for i := 0; i < o.runs; i++ {
+	for i := 0; i < o.runs && err == nil; i++ {
 		r.Begin()
-		if err := o.once(a, allow, args, func(e portcullis.Event) {
-			r.Add(&e)
-			w.event(e)
-		}); err != nil {
-			return err
-		}
+		k.start()
+		err = o.once(a, allow, args, k.event)
+		k.finish()
 	}
-	return nil
+	if closed := k.close(); closed != nil && err == nil {
+		err = exit(exitUsage, fmt.Errorf("record: --events: %w", closed))
+	}
+	return err
 }
 
 // once runs the command. That it fails, or is ended by a signal, as a server is, does not
