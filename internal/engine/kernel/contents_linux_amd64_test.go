@@ -330,8 +330,22 @@ func (s *sides) compare() error {
 // contentCalls is how many calls each kind of map is tried with.
 const contentCalls = 256
 
+// drawing draws what a call is to do.
+type drawing func(s *sides, r *rand.Rand) (op, key, number uint64)
+
+// below draws any operation, on keys below n; 0 for a few more than there is room for.
+func below(n uint64) drawing {
+	return func(s *sides, r *rand.Rand) (op, key, number uint64) {
+		limit := n
+		if limit == 0 {
+			limit = s.keysTried()
+		}
+		return uint64(r.Intn(5)), r.Uint64() % limit, r.Uint64()
+	}
+}
+
 // operated filters a thread of its own, which makes calls, and looks every few of them.
-func operated(t *testing.T, text string, key func(s *sides, r *rand.Rand) uint64, look func(*sides) error) {
+func operated(t *testing.T, text string, draw drawing, look func(*sides) error) {
 	t.Helper()
 	if err := filtered(t, func() error {
 		if err := onFirstProcessor(); err != nil {
@@ -344,7 +358,7 @@ func operated(t *testing.T, text string, key func(s *sides, r *rand.Rand) uint64
 		defer s.l.close()
 		r := rand.New(rand.NewSource(*first))
 		for i := 0; i < contentCalls && err == nil; i++ {
-			err = s.call(uint64(r.Intn(5)), key(s, r), r.Uint64())
+			err = s.call(draw(s, r))
 			if err == nil && i%16 == 15 {
 				err = look(s)
 			}
@@ -362,22 +376,50 @@ func TestGuestMapContents(t *testing.T) {
 		"HASH key 8 value 16 entries 12", "HASH key 4 value 16 entries 6 flags 1", "HASH key 4 value 16 entries 6 lock 0",
 		"PERCPU_ARRAY key 4 value 16 entries 8", "PERCPU_HASH key 8 value 16 entries 12",
 	} {
-		t.Run(m, func(t *testing.T) {
-			any := func(s *sides, r *rand.Rand) uint64 { return uint64(r.Intn(int(s.keysTried()))) }
-			operated(t, fmt.Sprintf(keyed, "map m "+m), any, (*sides).compare)
-		})
+		t.Run(m, func(t *testing.T) { operated(t, fmt.Sprintf(keyed, "map m "+m), below(0), (*sides).compare) })
 	}
-	t.Run("LRU_HASH", func(t *testing.T) { // with room for all: which key it drops is its own affair
-		few := func(_ *sides, r *rand.Rand) uint64 { return uint64(r.Intn(16)) }
-		operated(t, fmt.Sprintf(keyed, "map m LRU_HASH key 8 value 16 entries 128"), few, (*sides).compare)
+	t.Run("LRU_HASH with room for all", func(t *testing.T) {
+		operated(t, fmt.Sprintf(keyed, "map m LRU_HASH key 8 value 16 entries 128"), below(16), (*sides).compare)
 	})
+}
+
+// Which keys a full LRU_HASH drops is its own affair. Of the others both have what was
+// stored last, and never too many.
+func TestGuestFullMapContents(t *testing.T) {
+	inGuest(t)
+	last := contents{}
+	draw := func(s *sides, r *rand.Rand) (op, key, number uint64) {
+		key, number = r.Uint64()%s.keysTried(), r.Uint64()
+		value := binary.LittleEndian.AppendUint64(nil, 0)
+		last.put(binary.LittleEndian.AppendUint64(nil, key), binary.LittleEndian.AppendUint64(value, number))
+		return maps.Any, key, number
+	}
+	operated(t, fmt.Sprintf(keyed, "map m LRU_HASH key 8 value 16 entries 10"), draw, func(s *sides) error {
+		there, err := s.inKernel()
+		return errors.Join(err, s.among(there, last), s.among(s.inAgent(), last))
+	})
+}
+
+// among tells whether all that is left is what was stored last.
+func (s *sides) among(left, last contents) error {
+	if len(left) == 0 || len(left) > int(s.m.MaxEntries) {
+		return fmt.Errorf("%d keys: expected some, and at most %d", len(left), s.m.MaxEntries)
+	}
+	for key, value := range left {
+		if last[key] != value {
+			return fmt.Errorf("key %s holds %s: %s was stored last", key, value, last[key])
+		}
+	}
+	return nil
 }
 
 // Storage is read by descriptors of the process and the thread.
 func TestGuestStorageContents(t *testing.T) {
 	inGuest(t)
 	const thread = 1 << 8
-	either := func(_ *sides, r *rand.Rand) uint64 { return uint64(thread * r.Intn(2)) }
+	either := func(_ *sides, r *rand.Rand) (op, flags, number uint64) {
+		return uint64(r.Intn(5)), uint64(thread * r.Intn(2)), r.Uint64()
+	}
 	operated(t, stored, either, func(s *sides) error {
 		return errors.Join(s.compareStorage(maps.Process, 1, syscall.Getpid(), 0), s.compareStorage(maps.Thread, 2, syscall.Gettid(), syscall.O_EXCL))
 	})
@@ -405,8 +447,7 @@ func (s *sides) compareStorage(space maps.Space, key uint64, id, flags int) erro
 // Records are read in the ring's own memory, as who drains it does.
 func TestGuestRingContents(t *testing.T) {
 	inGuest(t)
-	none := func(*sides, *rand.Rand) uint64 { return 0 }
-	operated(t, recorded, none, (*sides).compareRing)
+	operated(t, recorded, below(1), (*sides).compareRing)
 }
 
 func (s *sides) compareRing() error {
