@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 
 	"portcullis/internal/policy"
+	"portcullis/internal/policy/oci"
+	"portcullis/internal/policy/systemd"
 	"portcullis/internal/prog"
 )
 
@@ -54,4 +57,36 @@ func kindOfFilter(name string) string {
 		return "a policy"
 	}
 	return "an ELF object"
+}
+
+// reader makes a policy of another language's file, and a list of what that says beyond it.
+type reader func(name string, data []byte) (*policy.Model, []oci.Loss, error)
+
+// foreign is the reader of a file that is a policy in another language, nil of others.
+func foreign(data []byte) reader {
+	switch {
+	case oci.Recognise(data):
+		return oci.Read
+	case !policy.Recognise(data) && systemd.Recognise(data):
+		return systemd.Read
+	}
+	return nil
+}
+
+// loadForeign takes a filter from such a file. One of which something is lost is for its
+// user to look at first.
+func loadForeign(name string, data []byte, of reader) (*Filter, error) {
+	m, lost, err := of(name, data)
+	if err == nil && len(lost) > 0 {
+		err = fmt.Errorf("%s is lost: %d of that kind; portcullis convert %s -o FILE.yaml lists them, and makes a policy to look at", lost[0], len(lost), name)
+	}
+	if err != nil {
+		return nil, &LoadError{Spec: name, Err: err}
+	}
+	p, err := policy.Compile(m)
+	if err != nil {
+		return nil, &LoadError{Spec: name, Err: err}
+	}
+	sum := sha256.Sum256(data)
+	return &Filter{spec: name, hash: hex.EncodeToString(sum[:]), program: p, programs: []*prog.Program{p}}, nil
 }

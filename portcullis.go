@@ -78,8 +78,9 @@ const maxObject = 16 << 20
 
 // Load finds a filter by its SPEC: the bare name of a built-in filter (see
 // Builtins), or the path of an ELF object or a policy, which contains a slash or ends in
-// ".o", ".yaml" or ".yml"; ":PROG" after it selects one of several programs. What a
-// file holds tells what it is, not its name.
+// ".o", ".yaml" or ".yml"; ":PROG" after it selects one of several programs. Profiles of
+// containers (JSON) and units of systemd are taken for the policies that they are, if
+// nothing of them is lost. What a file holds tells what it is, not its name.
 func Load(spec string) (*Filter, error) {
 	name, program := splitSpec(spec)
 	if program == "" && !isPath(name) {
@@ -88,6 +89,9 @@ func Load(spec string) (*Filter, error) {
 	data, err := read(name)
 	if err != nil {
 		return nil, &LoadError{Spec: spec, Err: err}
+	}
+	if of := foreign(data); of != nil && program == "" {
+		return loadForeign(name, data, of)
 	}
 	if isPolicy(name, data) && (program == "" || program == name) {
 		return LoadPolicy(name, data)

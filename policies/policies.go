@@ -34,3 +34,17 @@ func Policy(name string) ([]byte, bool) {
 	data, err := files.ReadFile(name + ".yaml")
 	return data, err == nil
 }
+
+// Summary is what the policy of that name says of itself: its first lines, which are a comment.
+func Summary(name string) string {
+	data, _ := Policy(name)
+	var words []string
+	for _, line := range strings.Split(string(data), "\n") {
+		text, comment := strings.CutPrefix(line, "#")
+		if !comment {
+			break
+		}
+		words = append(words, strings.TrimSpace(text))
+	}
+	return strings.Join(words, " ")
+}

@@ -9,12 +9,13 @@ import (
 
 	"portcullis"
 	"portcullis/filters"
+	"portcullis/policies"
 )
 
 // builtin is what list prints of one filter.
 type builtin struct {
 	Name string `json:"name"`
-	// Group is mitigation, or empty for a filter of general use.
+	// Group is policy, mitigation, or empty for a filter of general use.
 	Group     string            `json:"group,omitempty"`
 	Summary   string            `json:"summary"`
 	Variables []builtinVariable `json:"variables"`
@@ -29,7 +30,7 @@ type builtinVariable struct {
 func (a *app) list() *cobra.Command {
 	return a.withJSON(&cobra.Command{
 		Use:     "list",
-		Short:   "List the built-in filters and their variables",
+		Short:   "List the built-in filters and policies, and their variables",
 		Example: examples("portcullis list", "portcullis list --json"),
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -47,11 +48,23 @@ func builtins() ([]builtin, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, name := range policies.Names() {
+		all = append(all, builtin{Name: name, Group: ready, Summary: policies.Summary(name), Variables: []builtinVariable{}})
+	}
 	return describeBuiltins(all, mitigation, filters.Mitigations())
 }
 
-// mitigation is the group of the filters against one vulnerability each.
-const mitigation = "mitigation"
+// The groups, of policies and of the filters against one vulnerability each.
+const (
+	ready      = "policy"
+	mitigation = "mitigation"
+)
+
+// titles are what stands in front of a group.
+var titles = map[string]string{
+	ready:      "Policies:",
+	mitigation: "Mitigations of published vulnerabilities of the kernel:",
+}
 
 func describeBuiltins(all []builtin, group string, names []string) ([]builtin, error) {
 	for _, name := range names {
@@ -85,7 +98,7 @@ func printBuiltins(w io.Writer, all []builtin) {
 	for _, b := range all {
 		if b.Group != group {
 			group = b.Group
-			fmt.Fprintf(w, "\nMitigations of published vulnerabilities of the kernel:\n\n")
+			fmt.Fprintf(w, "\n%s\n\n", titles[group])
 		}
 		fmt.Fprintf(w, "%s\n    %s\n", b.Name, b.Summary)
 		for _, v := range b.Variables {
