@@ -101,7 +101,7 @@ func newRoot(s Streams) *cobra.Command {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	root.AddCommand(a.run(), a.check(), a.explain(), a.list(), a.convert(), a.doctor(), a.kernel(), a.record(), a.test(), a.version(), a.why())
+	root.AddCommand(a.run(), a.check(), a.explain(), a.list(), a.convert(), a.diff(), a.doctor(), a.kernel(), a.record(), a.test(), a.version(), a.why())
 	return root
 }
 

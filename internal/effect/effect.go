@@ -10,7 +10,6 @@ package effect
 
 import (
 	"portcullis/internal/abi"
-	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/prefilter"
 	"portcullis/internal/split"
 )
@@ -65,6 +64,8 @@ type Report struct {
 	Open []Open
 	// Incomplete are numbers with so many differences that there may be others.
 	Incomplete []Open
+	// TracedBefore and TracedAfter tell which of the stacks takes a tracer.
+	TracedBefore, TracedAfter bool
 }
 
 // Same tells whether the stacks were proven to decide all calls alike.
@@ -81,7 +82,9 @@ func Compare(before, after []*split.Tree, o prefilter.Options) (*Report, error) 
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{before: runsOf(x), after: runsOf(y), proof: newProof(before, after, o)}
+	c := &comparison{before: runsOf(x), after: runsOf(y), work: maxWork}
+	c.proof = newProof(before, after, o, &c.work)
+	c.report.TracedBefore, c.report.TracedAfter = x.Traced(), y.Traced()
 	c.proof.equal = c.proof.equal && x.Traced() == y.Traced()
 	for _, arch := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
 		c.all(arch)
@@ -93,6 +96,7 @@ type comparison struct {
 	before, after runs
 	proof         *proof
 	report        Report
+	work          int // that the solver may still do
 }
 
 // all compares all numbers of an architecture, run by run.
@@ -120,8 +124,12 @@ func decisionOf(r prefilter.Range) *prefilter.Decision {
 
 // run compares the calls from … to, which each stack decides in one way.
 func (c *comparison) run(arch abi.Arch, from, to uint32, a, b *prefilter.Decision) {
-	regions, complete := newWalker(arch, from, to).regions(a, b)
+	regions, complete := newWalker(arch, from, to, &c.work).regions(a, b)
 	for _, r := range regions {
+		if len(c.report.Changes) == maxChanges {
+			complete = false
+			break
+		}
 		c.report.Changes = append(c.report.Changes, Change{
 			Arch: arch, From: from, To: to, When: conditions(r.lits), Before: r.from, After: r.to,
 			Witness: r.witness, Unproven: !r.proven,
@@ -134,7 +142,7 @@ func (c *comparison) run(arch abi.Arch, from, to uint32, a, b *prefilter.Decisio
 	if !asks(a) && !asks(b) || asks(a) && asks(b) && c.proof.holds(arch, from, to) {
 		return
 	}
-	if open.Seeds = newWalker(arch, from, to).seeds(a, b); len(open.Seeds) > 0 {
+	if open.Seeds = newWalker(arch, from, to, &c.work).seeds(a, b); len(open.Seeds) > 0 {
 		c.report.Open = append(c.report.Open, open)
 	}
 }
@@ -157,30 +165,23 @@ func asks(d *prefilter.Decision) bool {
 // maxSeeds is how many calls of a run of numbers are given to be tried.
 const maxSeeds = 8
 
-// seeds are calls about which somebody is asked.
+// seeds are calls about which somebody is asked. Where that took too much to find out,
+// there is one all the same: none is to say that nobody is asked.
 func (w *walker) seeds(a, b *prefilter.Decision) (all []abi.SeccompData) {
-	w.walk(a, b, nil, func(x, y prefilter.Leaf, lits []literal) bool {
+	first := abi.SeccompData{Arch: w.arch, Nr: int32(w.base[0].test.Low)}
+	done := w.walk(a, b, nil, func(x, y prefilter.Leaf, lits []literal) bool {
 		if x.Kind == split.Static && y.Kind == split.Static {
 			return true
 		}
 		d, can := w.solve(lits)
-		if can != possible { // the first of the numbers, with no arguments
-			d = abi.SeccompData{Arch: w.arch, Nr: int32(w.base[0].test.Low)}
+		if can != possible {
+			d = first
 		}
 		all = append(all, d)
 		return len(all) < maxSeeds
 	})
-	return all
-}
-
-// Names are the calls of a run of x86-64 numbers, and whether it has others.
-func Names(arch abi.Arch, from, to uint32) (names []string, others bool) {
-	if arch == abi.ArchX86_64 {
-		for _, c := range syscalls.All() {
-			if from <= c.Nr && c.Nr <= to {
-				names = append(names, c.Name)
-			}
-		}
+	if len(all) == 0 && !done {
+		return []abi.SeccompData{first}
 	}
-	return names, uint64(to)-uint64(from)+1 > uint64(len(names))
+	return all
 }

@@ -12,6 +12,12 @@ import (
 	"portcullis/internal/verify"
 )
 
+// ample is more work than any test takes.
+func ample() *int {
+	n := 1 << 40
+	return &n
+}
+
 // anyPart draws a part of the arguments.
 func anyPart(r *rand.Rand) split.Part {
 	p := split.Part{Off: uint8(16 + 4*r.Intn(4)), Size: 4}
@@ -51,7 +57,7 @@ func anyTest(r *rand.Rand) split.Test {
 func near(r *rand.Rand, lits []literal) abi.SeccompData {
 	d := abi.SeccompData{Arch: abi.ArchX86_64, Nr: 1}
 	for i := range d.Args {
-		d.Args[i] = uint64(r.Intn(12)-2)<<(r.Intn(3)*30) ^ uint64(r.Intn(3))<<(r.Intn(64))
+		d.Args[i] = uint64(r.Intn(12)-2)<<(r.Intn(3)*30) ^ uint64(r.Intn(3))<<r.Intn(64)
 		if len(lits) > 0 && r.Intn(2) == 0 {
 			d.Args[i] = lits[r.Intn(len(lits))].test.Value + uint64(r.Intn(3)) - 1
 		}
@@ -80,7 +86,7 @@ func TestSolve(t *testing.T) {
 		for j := range lits {
 			lits[j] = literal{anyTest(r), r.Intn(2) == 0}
 		}
-		d, can := solve(abi.ArchX86_64, lits)
+		d, can := solve(abi.ArchX86_64, lits, ample())
 		answers[can]++
 		if can == possible && (!allHold(lits, &d) || d.Arch != abi.ArchX86_64) {
 			t.Fatalf("%v: %+v does not hold", lits, d)
@@ -135,7 +141,7 @@ func TestRegions(t *testing.T) {
 	for i := 0; i < 400; i++ {
 		a := drawn(r, 1+r.Intn(4))
 		b := changed(r, a)
-		all, complete := newWalker(abi.ArchX86_64, 1, 1).regions(a, b)
+		all, complete := newWalker(abi.ArchX86_64, 1, 1, ample()).regions(a, b)
 		if len(all) > 0 {
 			differ++
 		} else {

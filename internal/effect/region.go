@@ -11,6 +11,9 @@ import (
 const (
 	maxSolved  = 4_000
 	maxRegions = 64
+	// maxWork is the solver's steps for all numbers together, maxChanges what is told of them.
+	maxWork    = 4_000_000
+	maxChanges = 2_048
 )
 
 // walker walks through two decisions about the same calls at once.
@@ -19,24 +22,27 @@ type walker struct {
 	// base is what is known of all calls: their numbers.
 	base []literal
 	left int
+	// work is how many steps the solver may make for all walkers together.
+	work *int
 	// same remembers which pairs of decisions are alike.
 	same map[[2]*prefilter.Decision]bool
 	// vague tells that a path was met of which the solver could not tell whether it exists.
 	vague bool
 }
 
-func newWalker(arch abi.Arch, from, to uint32) *walker {
+func newWalker(arch abi.Arch, from, to uint32, work *int) *walker {
 	nr := split.Part{Off: abi.OffNr, Size: 4, Mask: 0xffffffff}
 	within := split.Test{Part: nr, Op: prog.OpJle, Low: uint64(from), Value: uint64(to)}
-	return &walker{arch: arch, base: []literal{{within, true}}, left: maxSolved, same: map[[2]*prefilter.Decision]bool{}}
+	return &walker{arch: arch, base: []literal{{within, true}}, left: maxSolved, work: work, same: map[[2]*prefilter.Decision]bool{}}
 }
 
 // solve is solve, of numbers of the walk.
 func (w *walker) solve(lits []literal) (abi.SeccompData, answer) {
-	if w.left--; w.left < 0 {
+	if w.left--; w.left < 0 || *w.work <= 0 {
+		w.left = -1
 		return abi.SeccompData{}, unknown
 	}
-	return solve(w.arch, append(append([]literal(nil), w.base...), lits...))
+	return solve(w.arch, append(append([]literal(nil), w.base...), lits...), w.work)
 }
 
 // alike tells whether two decisions are the same tests with the same outcomes.

@@ -19,6 +19,7 @@ type proof struct {
 	// equally strict the place in the stack decides which error it is.
 	ordered       bool
 	before, after runs // of those that decide statically
+	work          *int
 }
 
 // runs are the ranges of a prefilter.
@@ -34,10 +35,10 @@ func (r runs) at(arch abi.Arch, nr uint32) prefilter.Range {
 	return rs[sort.Search(len(rs), func(i int) bool { return rs[i].To >= nr })]
 }
 
-func newProof(before, after []*split.Tree, o prefilter.Options) *proof {
+func newProof(before, after []*split.Tree, o prefilter.Options, work *int) *proof {
 	a, x := parted(before)
 	b, y := parted(after)
-	p := &proof{equal: samePrograms(a, b), ordered: len(x) == len(y) && (len(x) == 0 || len(x) == 1 && placeOf(x[0], before) == placeOf(y[0], after))}
+	p := &proof{work: work, equal: samePrograms(a, b), ordered: len(x) == len(y) && (len(x) == 0 || len(x) == 1 && placeOf(x[0], before) == placeOf(y[0], after))}
 	for _, half := range []struct {
 		trees []*split.Tree
 		to    *runs
@@ -76,7 +77,7 @@ func (p *proof) holds(arch abi.Arch, from, to uint32) bool {
 		if !p.ordered && !(allows(a) && allows(b)) {
 			return false
 		}
-		if regions, complete := newWalker(arch, nr, last).regions(a, b); len(regions) > 0 || !complete {
+		if regions, complete := newWalker(arch, nr, last, p.work).regions(a, b); len(regions) > 0 || !complete {
 			return false
 		}
 		if last == to {

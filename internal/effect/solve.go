@@ -34,13 +34,13 @@ const maxCoupled = 5
 // solveSteps bounds the work for one conjunction.
 const solveSteps = 50_000
 
-// solve looks for data for which all literals hold.
+// solve looks for data for which all literals hold. It takes its steps from work.
 //
 // It decides the bits of all halves from the highest to the lowest. What the bits so far
 // say about a comparison is one of three states, as for a machine that compares two
 // numbers digit by digit; that no end is reached from some states is remembered.
 // Comparisons of halves that no test connects are independent of each other.
-func solve(arch abi.Arch, lits []literal) (abi.SeccompData, answer) {
+func solve(arch abi.Arch, lits []literal, work *int) (abi.SeccompData, answer) {
 	var value [halves]uint32
 	value[abi.OffArch/4] = uint32(arch)
 	all := make([]*check, 0, len(lits)+1)
@@ -54,10 +54,13 @@ func solve(arch abi.Arch, lits []literal) (abi.SeccompData, answer) {
 	all = append(all, fixed(abi.OffArch, uint64(arch)))
 	for _, part := range connected(all) {
 		s := &search{checks: part.checks, vars: part.vars, value: &value, dead: map[string]bool{}, left: solveSteps}
-		switch {
-		case len(part.vars) > maxCoupled:
+		if len(part.vars) > maxCoupled {
 			return abi.SeccompData{}, unknown
-		case s.run():
+		}
+		holds := s.run()
+		*work -= solveSteps - s.left
+		switch {
+		case holds:
 		case s.left <= 0:
 			return abi.SeccompData{}, unknown
 		default:

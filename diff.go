@@ -1,0 +1,248 @@
+package portcullis
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/effect"
+	"portcullis/internal/engine"
+	"portcullis/internal/engine/trial"
+	"portcullis/internal/event"
+	"portcullis/internal/prefilter"
+	"portcullis/internal/split"
+)
+
+// The results of a Diff: two stacks decide every call alike, which was proven; they differ
+// about calls that were found; or neither could be told.
+const (
+	DiffSame    = "same"
+	DiffDiffers = "differs"
+	DiffUnknown = "unknown"
+)
+
+// Diff is how two stacks differ in what they do to calls.
+type Diff struct {
+	// Result is one of DiffSame, DiffDiffers and DiffUnknown.
+	Result string `json:"result"`
+	// Changes are the calls about which the kernel alone decides differently, or no longer,
+	// or now.
+	Changes []DiffChange `json:"changes,omitempty"`
+	// State is about the calls that both decide by state, where they are not proven to
+	// decide alike; nil if there are none.
+	State *DiffState `json:"state,omitempty"`
+	// Incomplete are calls with so many differences that not all are in Changes.
+	Incomplete []string `json:"incomplete,omitempty"`
+	// TracedBefore and TracedAfter tell which stack takes a tracer, and its guards.
+	TracedBefore bool `json:"traced_before,omitempty"`
+	TracedAfter  bool `json:"traced_after,omitempty"`
+}
+
+// DiffChange is calls that are decided differently in the same way.
+type DiffChange struct {
+	// Calls are their names, Numbers those without one, such as "463-1023", Arch the table.
+	Calls   []string `json:"calls,omitempty"`
+	Numbers []string `json:"numbers,omitempty"`
+	Arch    string   `json:"arch"`
+	// When is the tests that their arguments pass, "" for all arguments.
+	When string `json:"when,omitempty"`
+	// Move is "allowed", "refused", "verdict", "static", "dynamic" or "leaf".
+	Move string `json:"move"`
+	// Before and After are verdicts, or the leaf ("notify", "trace") that decides by state.
+	Before string `json:"before"`
+	After  string `json:"after"`
+	// Witness is one of the calls, in the form of test files. Both stacks were asked
+	// about it, unless Unproven, where it could not be told whether there is one.
+	Witness  string `json:"witness,omitempty"`
+	Unproven bool   `json:"unproven,omitempty"`
+}
+
+// DiffState is what trials say about calls that are decided by state.
+type DiffState struct {
+	Calls []string `json:"calls"`
+	// Trials is how many were to be made.
+	Trials int `json:"trials"`
+	// Steps lead to a call that is answered differently, in the form of test files; nil if
+	// no trial found any. Before and After are the answers.
+	Steps  []string `json:"steps,omitempty"`
+	Before string   `json:"before,omitempty"`
+	After  string   `json:"after,omitempty"`
+}
+
+// DefaultTrials is how many trials Compare is usually given.
+const DefaultTrials = 200
+
+// Compare says how the stack after differs from the stack before, by effect. What static
+// decisions say is compared exactly, on the running kernel's guards. What is decided by
+// state is the same only where the programs are, and else tried so many times. The error is
+// that of a filter that cannot be verified or enforced.
+func Compare(before, after []*Filter, trials int) (*Diff, error) {
+	x, err := treesOf(before)
+	if err != nil {
+		return nil, err
+	}
+	y, err := treesOf(after)
+	if err != nil {
+		return nil, err
+	}
+	r, err := effect.Compare(x, y, prefilter.Options{Slots: engine.Slots()})
+	if err != nil {
+		return nil, err
+	}
+	d := &Diff{TracedBefore: r.TracedBefore, TracedAfter: r.TracedAfter, Incomplete: effect.Names(r.Incomplete)}
+	for _, g := range r.Groups() {
+		d.Changes = append(d.Changes, changeOf(&g))
+	}
+	if len(r.Open) > 0 {
+		d.State, err = tryState(r.Open, before, after, trials, effect.WordsOf(append(x, y...)...))
+	}
+	d.Result = d.result(r.Same())
+	return d, err
+}
+
+func treesOf(fs []*Filter) (trees []*split.Tree, err error) {
+	stack, err := newStack(fs)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range stack.Filters {
+		trees = append(trees, f.Tree)
+	}
+	return trees, nil
+}
+
+func (d *Diff) result(same bool) string {
+	if same {
+		return DiffSame
+	}
+	for _, c := range d.Changes {
+		if !c.Unproven {
+			return DiffDiffers
+		}
+	}
+	if d.State != nil && d.State.Steps != nil {
+		return DiffDiffers
+	}
+	return DiffUnknown
+}
+
+func changeOf(g *effect.Group) DiffChange {
+	c := DiffChange{
+		Calls: g.Calls, Numbers: g.Numbers.Strings(), Arch: g.Change.Arch.String(), When: g.When, Move: g.Change.Move(),
+		Before: g.Change.Before.String(), After: g.Change.After.String(), Unproven: g.Change.Unproven,
+	}
+	if !c.Unproven {
+		c.Witness = writtenCall(&effect.Call{Data: g.Change.Witness})
+	}
+	return c
+}
+
+// tryState looks for a difference in what is decided by state.
+func tryState(open []effect.Open, before, after []*Filter, n int, words []string) (*DiffState, error) {
+	t := &effect.Trials{Before: worldOf(before), After: worldOf(after), Open: open, Words: words}
+	s := &DiffState{Calls: effect.Names(open), Trials: n}
+	w, err := t.Run(n)
+	if w != nil {
+		s.Steps, s.Before, s.After = written(w.Steps), event.Verdict(w.Before), event.Verdict(w.After)
+	}
+	return s, err
+}
+
+func worldOf(fs []*Filter) func() (effect.World, error) {
+	return func() (effect.World, error) {
+		w, err := newWorld(fs)
+		return tried{w}, err
+	}
+}
+
+// tried is a world of package trial as trials of package effect have it.
+type tried struct{ *trial.World }
+
+// Ask is the verdict on a call.
+func (t tried) Ask(tid int, c *effect.Call) (abi.Verdict, error) {
+	events, err := t.World.Ask(tid, &trial.Call{Data: c.Data, Text: c.Text})
+	if err != nil {
+		return 0, err
+	}
+	return events[len(events)-1].Verdict, nil
+}
+
+// Do has something happen to a task.
+func (t tried) Do(s *effect.Step) error {
+	switch s.Event {
+	case effect.Forks:
+		return t.Fork(s.Tid, s.Child)
+	case effect.Spawns:
+		return t.Thread(s.Tid, s.Child)
+	case effect.Execs:
+		return t.Exec(s.Tid)
+	}
+	t.Wait(s.Time)
+	return nil
+}
+
+// written is steps as lines of a test file; the same call again and again is one.
+func written(steps []effect.Step) (lines []string) {
+	last, times := "", 0
+	flush := func() {
+		if times > 1 {
+			last += fmt.Sprintf(" x%d", times)
+		}
+		if times > 0 {
+			lines = append(lines, last)
+		}
+		last, times = "", 0
+	}
+	for i := range steps {
+		line := writtenStep(&steps[i])
+		if line != last || steps[i].Event != effect.Asked {
+			flush()
+		}
+		last, times = line, times+1
+	}
+	flush()
+	return lines
+}
+
+func writtenStep(s *effect.Step) string {
+	switch s.Event {
+	case effect.Forks:
+		return fmt.Sprintf("fork %d %d", s.Tid, s.Child)
+	case effect.Spawns:
+		return fmt.Sprintf("thread %d %d", s.Tid, s.Child)
+	case effect.Execs:
+		return fmt.Sprintf("exec %d", s.Tid)
+	case effect.Waiting:
+		return "wait " + s.Time.Round(time.Millisecond).String()
+	}
+	if s.Tid == 1 {
+		return writtenCall(&s.Call)
+	}
+	return fmt.Sprintf("%d: %s", s.Tid, writtenCall(&s.Call))
+}
+
+// writtenCall is a call in the form of test files, without arguments at the end that are 0.
+func writtenCall(c *effect.Call) string {
+	var args []string
+	for i, v := range c.Data.Args {
+		if c.Text[i] != nil {
+			args = append(args, strconv.Quote(*c.Text[i]))
+		} else {
+			args = append(args, fmt.Sprintf("%#x", v))
+		}
+	}
+	for len(args) > 0 && args[len(args)-1] == "0x0" {
+		args = args[:len(args)-1]
+	}
+	name, ok := syscalls.Name(uint32(c.Data.Nr))
+	switch {
+	case c.Data.Arch == abi.ArchI386:
+		name = fmt.Sprintf("i386 %d", uint32(c.Data.Nr))
+	case !ok:
+		name = fmt.Sprint(uint32(c.Data.Nr))
+	}
+	return name + "(" + strings.Join(args, ", ") + ")"
+}
