@@ -14,15 +14,15 @@ import (
 // room is lost.
 const backlog = 1 << 16
 
-// keeper takes events to a Recorder, and to a file, on a goroutine of its own.
+// keeper takes events to a Recorder, and to a file. Writing takes longer than learning, so each
+// has a line of its own: what the file lacks is learnt from all the same.
 type keeper struct {
-	recorder *record.Recorder
-	events   chan portcullis.Event
-	done     chan struct{}
-	file     *os.File
-	buffer   *bufio.Writer
-	writer   *event.Writer
-	err      error
+	recorder     *record.Recorder
+	learn, write *event.Queue
+	file         *os.File
+	buffer       *bufio.Writer
+	writer       *event.Writer
+	unwritten    uint64
 }
 
 // newKeeper writes to a file too, if it has a name.
@@ -42,27 +42,26 @@ func newKeeper(r *record.Recorder, file string) (*keeper, error) {
 
 // start begins to take the events of a run, finish ends when all have been taken.
 func (k *keeper) start() {
-	k.events, k.done = make(chan portcullis.Event, backlog), make(chan struct{})
-	go func() {
-		defer close(k.done)
-		for e := range k.events {
-			k.keep(&e)
-		}
-	}()
+	k.learn = event.NewQueue(backlog, k.recorder.Add)
+	if k.writer != nil {
+		// An error of the file stays with the buffer, and is what close returns.
+		k.write = event.NewQueue(backlog, func(e *event.Event) { _ = k.writer.Write(e) })
+	}
 }
 
 // event is for Cmd.Events, which is not called any more when the run has ended.
-func (k *keeper) event(e portcullis.Event) { k.events <- e }
-
-func (k *keeper) finish() {
-	close(k.events)
-	<-k.done
+func (k *keeper) event(e portcullis.Event) {
+	k.learn.Emit(&e)
+	if k.write != nil {
+		k.write.Emit(&e)
+	}
 }
 
-func (k *keeper) keep(e *portcullis.Event) {
-	k.recorder.Add(e)
-	if k.writer != nil && k.err == nil {
-		k.err = k.writer.Write(e)
+func (k *keeper) finish() {
+	k.learn.Close()
+	if k.write != nil {
+		k.write.Close()
+		k.unwritten += k.write.Lost()
 	}
 }
 
@@ -71,11 +70,9 @@ func (k *keeper) close() error {
 	if k.file == nil {
 		return nil
 	}
-	if err := k.buffer.Flush(); k.err == nil {
-		k.err = err
+	err := k.buffer.Flush() // which has the errors of earlier writes too
+	if closed := k.file.Close(); err == nil {
+		err = closed
 	}
-	if err := k.file.Close(); k.err == nil {
-		k.err = err
-	}
-	return k.err
+	return err
 }

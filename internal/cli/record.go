@@ -175,6 +175,9 @@ func (o *recordFlags) observe(a *app, r *record.Recorder, args []string) error {
 	if closed := k.close(); closed != nil && err == nil {
 		err = exit(exitUsage, fmt.Errorf("record: --events: %w", closed))
 	}
+	if k.unwritten > 0 {
+		fmt.Fprintf(a.Err, "portcullis: record: --events: %d events were learnt from and found no room in the file\n", k.unwritten)
+	}
 	return err
 }
 
