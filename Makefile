@@ -7,6 +7,7 @@ ATTEMPTS ?= 10000000
 LIVES    ?= 1000000
 DRAWS    ?= 2000
 GUSTS    ?= 12000
+INSTALLS ?= 100000
 TOOLS    := .cache/tools
 
 .PHONY: build test generate lint bench bench-kernel fuzz soak selftests kernel clean
@@ -57,6 +58,7 @@ soak:
 	PORTCULLIS_LIVES=$(LIVES) $(GO) test -v -run TestShortLives -timeout 4h ./internal/conformance
 	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
 	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
+	PORTCULLIS_INSTALLS=$(INSTALLS) $(GO) test -v -run TestSoakInstalls -timeout 25h ./internal/engine/kernel
 	linux/build --debug
 	PORTCULLIS_GUEST_DEBUG=1 $(GO) test -v -p 1 -run '^Test(Patch|NoAttach|Storms|Kernel)$$' -timeout 24h ./internal/engine/kernel ./internal/conformance ./internal/attack ./filters
 	PORTCULLIS_LONG=1 $(GO) test -count=$(SOAK) -p 1 -failfast -timeout 24h ./filters ./internal/attack ./internal/conformance ./internal/engine/...
