@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -114,7 +115,7 @@ func (o *recordFlags) check(args []string) error {
 	case o.transitions != nil && o.mode != string(record.Phases) && o.mode != string(record.All):
 		return errors.New("record: --transition is for --mode phases and all")
 	}
-	return nil
+	return o.writable()
 }
 
 // read learns from files, each of which is a run.
@@ -188,7 +189,7 @@ func (o *recordFlags) once(a *app, allow *portcullis.Filter, args []string, even
 	cmd.Filters, cmd.Engine = []*portcullis.Filter{allow}, portcullis.Agent
 	cmd.Events, cmd.Observe = events, portcullis.ObserveAll
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
-	if o.out == "" || o.out == "-" {
+	if o.standard() {
 		cmd.Stdout = a.Err
 	}
 	err := a.observed(cmd)
@@ -200,16 +201,45 @@ func (o *recordFlags) once(a *app, allow *portcullis.Filter, args []string, even
 	return startStatus(cmd, err)
 }
 
+// write writes the policy, if it is one that can be loaded.
 func (o *recordFlags) write(a *app, m *policy.Model) error {
 	data := policy.Write(m)
-	if _, err := policy.Parse(o.out, data); err != nil {
-		return fmt.Errorf("the policy cannot be written: %w", err)
+	if err := loadable(data); err != nil {
+		return fmt.Errorf("the policy that was made cannot be loaded, so it is not written: %w", err)
 	}
-	if o.out == "" || o.out == "-" {
+	if o.standard() {
 		_, err := a.Out.Write(data)
 		return err
 	}
-	return os.WriteFile(o.out, data, 0o666)
+	if err := replaceFile(o.out, data); err != nil {
+		return fmt.Errorf("-o: %w", err)
+	}
+	return nil
+}
+
+// standard tells whether the policy goes to standard output.
+func (o *recordFlags) standard() bool { return o.out == "" || o.out == "-" }
+
+func loadable(data []byte) error {
+	_, err := portcullis.LoadPolicy("recorded.yaml", data)
+	return err
+}
+
+// writable finds what is wrong with the flags before a command is run in vain.
+func (o *recordFlags) writable() error {
+	if err := loadable(policy.Write(&policy.Model{Name: o.name, Default: policy.Action{Kind: policy.Allow}})); err != nil {
+		return fmt.Errorf("record: --name %q: %w", o.name, err)
+	}
+	if o.standard() {
+		return nil
+	}
+	if _, _, err := replaceable(o.out); err != nil {
+		return fmt.Errorf("record: -o: %w", err)
+	}
+	if _, err := os.Stat(filepath.Dir(o.out)); err != nil {
+		return fmt.Errorf("record: -o: %w", err)
+	}
+	return nil
 }
 
 // verdict says what the policy is worth.
