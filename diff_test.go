@@ -46,8 +46,16 @@ func answered(t *testing.T, stack []*portcullis.Filter, steps []string) string {
 // Every witness is asked about again, by another way: both answer as the diff says.
 func TestWitnessesAreDifferences(t *testing.T) {
 	specs := [][]string{
-		{"no-exec"}, {"count-exec"}, {"count-exec", "max=7"}, {"count", "calls=socket", "max=2"}, {"phases"},
-		{"few-programs"}, {"paths", "read=/usr"}, {"paths", "read=/usr,/etc"}, {"exec-list", "allow=/bin/sh"}, {"rate"},
+		{"no-exec"},
+		{"count-exec"},
+		{"count-exec", "max=7"},
+		{"count", "calls=socket", "max=2"},
+		{"phases"},
+		{"few-programs"},
+		{"paths", "read=/usr"},
+		{"paths", "read=/usr,/etc"},
+		{"exec-list", "allow=/bin/sh"},
+		{"rate"},
 	}
 	results := map[string]int{}
 	stacks := make([][]*portcullis.Filter, len(specs))

@@ -114,7 +114,7 @@ func samePrograms(a, b []*split.Tree) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	t := &twins{maps: map[*prog.Map]*prog.Map{}, back: map[*prog.Map]*prog.Map{}, programs: map[[2]*prog.Program]bool{}}
+	t := newTwins()
 	for i := range a {
 		if !t.program(a[i].Verified().Program(), b[i].Verified().Program()) {
 			return false
@@ -127,6 +127,10 @@ func samePrograms(a, b []*split.Tree) bool {
 type twins struct {
 	maps, back map[*prog.Map]*prog.Map
 	programs   map[[2]*prog.Program]bool
+}
+
+func newTwins() *twins {
+	return &twins{maps: map[*prog.Map]*prog.Map{}, back: map[*prog.Map]*prog.Map{}, programs: map[[2]*prog.Program]bool{}}
 }
 
 func (t *twins) program(a, b *prog.Program) bool {
