@@ -46,6 +46,8 @@ const (
 	fromDefault
 	fromRule
 	fromPhase
+	fromProgram
+	fromWaiting
 	fromFlow
 	fromOrder
 	fromCount // a limit, or an order
@@ -68,6 +70,10 @@ func originOf(e *event.Event) origin {
 		return fromRule
 	case "name":
 		return fromPhase
+	case "path":
+		return fromProgram
+	case "first", "second":
+		return fromWaiting
 	case "edges", "per":
 		return fromFlow
 	case "once":
@@ -94,6 +100,10 @@ func (d *Denial) change(e *event.Event, name string, withArguments bool) {
 		rule("in front of the rule at " + at)
 	case fromPhase:
 		d.Where = fmt.Sprintf("take %s out of the deny list of the phase at %s, or put it into its allow list", name, at)
+	case fromProgram:
+		d.Where = fmt.Sprintf("take %s out of the deny list of the program at %s, or put it into its allow list", name, at)
+	case fromWaiting:
+		d.Where = fmt.Sprintf("run with a longer --wait-limit, or take %s out of the entry at %s", name, at)
 	case fromFlow:
 		d.Change = fmt.Sprintf("- {from: start, to: %s}\n", name)
 		d.Where = "among the edges of the flow at " + at + ", with the call before it in place of start if there was one"

@@ -32,6 +32,8 @@ func TestLines(t *testing.T) {
 		{`  - "kill": socket`, "in front of the rule at p.yaml:3"},
 		{"  - trap: [", "in front of the rule at p.yaml:3"},
 		{"  - name: serve", "of the phase at p.yaml:3"},
+		{"  - path: /usr/bin/x", "of the program at p.yaml:3"},
+		{"  - first: socket", "with a longer --wait-limit"},
 		{"  - edges:", "of the flow at p.yaml:3"},
 		{"  - {per: thread, edges: [", "of the flow at p.yaml:3"},
 		{"  - once: socket", "of the order at p.yaml:3"},
