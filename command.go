@@ -50,6 +50,9 @@ type Cmd struct {
 	// Events receives what was decided, if not nil: see Observe. It is called
 	// from one goroutine.
 	Events func(Event)
+	// EventQueue is how many events may wait for Events before further ones are lost, and
+	// counted: 1,024 if it is 0. At most 1<<20.
+	EventQueue int
 	// Observe chooses which decisions become events.
 	Observe Observe
 	// Permissive has filters deny nothing: what they would deny is reported to Events,
@@ -242,6 +245,7 @@ var (
 	errUsed       = errors.New("portcullis: already started")
 	errNotStarted = errors.New("portcullis: not started")
 	// errPermissiveAll is two kinds of observation at once.
+	errEventQueue    = &engine.OptionError{Reason: "EventQueue: expected 0 to 1048576 events"}
 	errPermissiveAll = &engine.OptionError{Reason: "a permissive command reports denials alone: expected Observe to be ObserveNone or ObserveDenials, found ObserveAll"}
 )
 
@@ -254,6 +258,8 @@ func (c *Cmd) prepare() (*engine.Stack, *exec.Cmd, error) {
 		return nil, nil, errUsed
 	case c.Permissive && c.Observe == ObserveAll:
 		return nil, nil, errPermissiveAll
+	case c.EventQueue < 0 || c.EventQueue > maxEventQueue:
+		return nil, nil, errEventQueue
 	}
 	stack, err := newStack(c.Filters)
 	if err != nil {
@@ -283,16 +289,22 @@ func (c *Cmd) options() engine.Options {
 	return o
 }
 
-// eventQueue is how many events wait for a slow Events function before some are
-// dropped and counted.
-const eventQueue = 1024
+// Events that wait for a slow Events function, where nothing is said and at most.
+const (
+	eventQueue    = 1024
+	maxEventQueue = 1 << 20
+)
 
 // sink puts a queue between the engine, which must not wait, and Events.
 func (c *Cmd) sink(o *engine.Options) closer {
 	if c.Events == nil {
 		return closer{}
 	}
-	q := event.NewQueue(eventQueue, func(e *event.Event) { c.Events(*e) })
+	size := c.EventQueue
+	if size == 0 {
+		size = eventQueue
+	}
+	q := event.NewQueue(size, func(e *event.Event) { c.Events(*e) })
 	if o.Observe == prefilter.ObservePermissive { // a log without denials must not look like one of a strict run
 		q.Emit(&event.Event{Kind: event.KindPermissive, Time: time.Now(), Insn: -1, Engine: string(Agent)})
 	}

@@ -10,19 +10,19 @@ import (
 	"portcullis/internal/record"
 )
 
-// backlog is how many events wait to be learnt from. Calls come in bursts, and what finds no
-// room is lost.
+// backlog is how many events wait to be learnt from, and to be written. Calls come in bursts,
+// and what finds no room is lost.
 const backlog = 1 << 16
 
 // keeper takes events to a Recorder, and to a file. Writing takes longer than learning, so each
 // has a line of its own: what the file lacks is learnt from all the same.
 type keeper struct {
-	recorder     *record.Recorder
-	learn, write *event.Queue
-	file         *os.File
-	buffer       *bufio.Writer
-	writer       *event.Writer
-	unwritten    uint64
+	recorder  *record.Recorder
+	write     *event.Queue
+	file      *os.File
+	buffer    *bufio.Writer
+	writer    *event.Writer
+	unwritten uint64
 }
 
 // newKeeper writes to a file too, if it has a name.
@@ -42,7 +42,6 @@ func newKeeper(r *record.Recorder, file string) (*keeper, error) {
 
 // start begins to take the events of a run, finish ends when all have been taken.
 func (k *keeper) start() {
-	k.learn = event.NewQueue(backlog, k.recorder.Add)
 	if k.writer != nil {
 		// An error of the file stays with the buffer, and is what close returns.
 		k.write = event.NewQueue(backlog, func(e *event.Event) { _ = k.writer.Write(e) })
@@ -51,14 +50,13 @@ func (k *keeper) start() {
 
 // event is for Cmd.Events, which is not called any more when the run has ended.
 func (k *keeper) event(e portcullis.Event) {
-	k.learn.Emit(&e)
+	k.recorder.Add(&e)
 	if k.write != nil {
 		k.write.Emit(&e)
 	}
 }
 
 func (k *keeper) finish() {
-	k.learn.Close()
 	if k.write != nil {
 		k.write.Close()
 		k.unwritten += k.write.Lost()

@@ -187,7 +187,7 @@ func (o *recordFlags) observe(a *app, r *record.Recorder, args []string) error {
 func (o *recordFlags) once(a *app, allow *portcullis.Filter, args []string, events func(portcullis.Event)) error {
 	cmd := portcullis.Command(args[0], args[1:]...)
 	cmd.Filters, cmd.Engine = []*portcullis.Filter{allow}, portcullis.Agent
-	cmd.Events, cmd.Observe = events, portcullis.ObserveAll
+	cmd.Events, cmd.EventQueue, cmd.Observe = events, backlog, portcullis.ObserveAll
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
 	if o.standard() {
 		cmd.Stdout = a.Err
