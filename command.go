@@ -244,8 +244,8 @@ type DynamicError = engine.DynamicError
 var (
 	errUsed       = errors.New("portcullis: already started")
 	errNotStarted = errors.New("portcullis: not started")
+	errEventQueue = &engine.OptionError{Reason: "EventQueue: expected 0 to 1048576 events"}
 	// errPermissiveAll is two kinds of observation at once.
-	errEventQueue    = &engine.OptionError{Reason: "EventQueue: expected 0 to 1048576 events"}
 	errPermissiveAll = &engine.OptionError{Reason: "a permissive command reports denials alone: expected Observe to be ObserveNone or ObserveDenials, found ObserveAll"}
 )
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"sort"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -155,25 +156,25 @@ func (d *decoder) test(n *yaml.Node, c *Condition) {
 		d.values(n, &c.Values)
 		return
 	}
-	tests := 0
-	several := func(key string, how Compare) field {
-		return field{key, func(v *yaml.Node) { tests += 4; c.Compare = max(c.Compare, how); d.values(v, &c.Values) }}
+	var said []string
+	test := func(key string, how Compare, read func(v *yaml.Node)) field {
+		return field{key, func(v *yaml.Node) { said, c.Compare = append(said, key), how; read(v) }}
 	}
-	single := func(key string, how Compare) field {
-		return field{key, func(v *yaml.Node) { tests += 4; c.Compare = how; c.Values = []Value{d.value(v)} }}
-	}
+	several := func(v *yaml.Node) { d.values(v, &c.Values) }
+	single := func(v *yaml.Node) { c.Values = []Value{d.value(v)} }
 	var from, to Value
-	d.fields(n, "a test", several("is", Is), several("not", IsNot), single("lt", Less), single("le", LessEqual),
-		single("gt", Greater), single("ge", GreaterEqual), single("all", AllBits), single("any", AnyBit), single("none", NoBit),
-		field{"mask", func(v *yaml.Node) { tests++; c.Compare = MaskedIs; c.Mask = d.value(v) }},
-		field{"from", func(v *yaml.Node) { tests += 2; from = d.value(v) }},
-		field{"to", func(v *yaml.Node) { tests += 2; to = d.value(v) }},
+	d.fields(n, "a test", test("is", Is, several), test("not", IsNot, several), test("lt", Less, single), test("le", LessEqual, single),
+		test("gt", Greater, single), test("ge", GreaterEqual, single), test("all", AllBits, single), test("any", AnyBit, single),
+		test("none", NoBit, single), test("mask", MaskedIs, func(v *yaml.Node) { c.Mask = d.value(v) }),
+		test("from", Between, func(v *yaml.Node) { from = d.value(v) }), test("to", Between, func(v *yaml.Node) { to = d.value(v) }),
 		field{"width", func(v *yaml.Node) { c.Width = 32 + 32*d.choice(v, "32", "64") }})
-	if from.Text != "" && to.Text != "" {
-		c.Compare, c.Values = Between, []Value{from, to}
-	}
-	masked := c.Compare == MaskedIs
-	if d.err == nil && (len(c.Values) == 0 || masked && tests != 5 || !masked && tests != 4) {
+	sort.Strings(said)
+	switch all := strings.Join(said, " "); {
+	case all == "is mask":
+		c.Compare = MaskedIs
+	case all == "from to":
+		c.Values = []Value{from, to}
+	case len(said) != 1 || all == "mask" || all == "from" || all == "to":
 		d.fail(n, "use all: or any: for more tests", "expected one test: is, not, lt, le, gt, ge, all, any, none, mask with is, or from with to")
 	}
 }
