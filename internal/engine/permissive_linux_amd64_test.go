@@ -46,7 +46,9 @@ func TestPermissiveLiftsFiltersAndNoGuard(t *testing.T) {
 				continue // only root can start it
 			}
 			cmd := exec.Command(python, "-c", attempts)
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+			if os.Getuid() == 0 {
+				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+			}
 			r := run(t, cmd, Options{Observe: prefilter.ObservePermissive}, stack...)
 			if want := "io_uring ENOSYS listener EBUSY\nexec child\nfork 0\nlast\n"; r.out != want {
 				t.Errorf("%s as %s: %v, printed\n%swant\n%s", name, user, r.state, r.out, want)
