@@ -203,6 +203,9 @@ func (c *Cmd) Stops() <-chan struct{} {
 	return c.running.Stops()
 }
 
+// Stopped tells whether a traced command is stopped by a signal. It is for after Start.
+func (c *Cmd) Stopped() bool { return c.running != nil && c.running.Stopped() }
+
 // Signal sends a signal to the command; it is os.ErrProcessDone after its end. To a
 // command that is traced (see Start) signals are sent by it and not by Process: without
 // pidfds (pidfd_open(2)), as before Go 1.23, Process knows of no end that the tracer has

@@ -45,5 +45,8 @@ func (p *Process) Done() <-chan struct{} {
 // Stops is nil.
 func (p *Process) Stops() <-chan struct{} { return nil }
 
+// Stopped is false.
+func (p *Process) Stopped() bool { return false }
+
 // Engine is empty.
 func (p *Process) Engine() Kind { return "" }

@@ -334,6 +334,9 @@ func (p *Process) Stops() <-chan struct{} {
 	return p.tracer.Stops()
 }
 
+// Stopped tells whether a target that this process traces is stopped by a signal.
+func (p *Process) Stopped() bool { return p.tracer != nil && p.tracer.Stopped() }
+
 // Wait waits for the target's end and for the copying of its streams, as
 // exec.Cmd's Wait, whose error it returns. Only that WaitDelay has passed is not told
 // of a target that has a tracer. Daemons the target left behind are supervised until

@@ -26,6 +26,8 @@ type Process interface {
 type Traced interface {
 	Process
 	Stops() <-chan struct{}
+	// Stopped tells whether it is stopped by a signal, and not for its tracer alone.
+	Stopped() bool
 }
 
 // held are signals that the terminal sends to the whole process group. The
@@ -124,20 +126,24 @@ func (f *Follower) followTold(p Process, stops <-chan struct{}) {
 // waited for. Who stops the target and continues it alone, at once, may leave this process
 // stopped: nothing tells the kernel that both are meant.
 func stopWith(p Process, stops <-chan struct{}) {
-	if !stillStopped(p.Pid()) {
+	if !stillStopped(p) {
 		return
 	}
 	runtime.LockOSThread() // only a signal to one's own thread is sure to act before the call returns
 	defer runtime.UnlockOSThread()
 	_ = sys.ThreadSignal(sys.Gettid(), syscall.SIGSTOP)
-	if stillStopped(p.Pid()) && len(stops) == 0 {
+	if stillStopped(p) && len(stops) == 0 {
 		_ = p.Signal(syscall.SIGCONT)
 	}
 }
 
 // stillStopped tells whether a child is in a stop that has been waited for, or that its
 // tracer has taken: one that has been continued is not, nor one that has stopped since.
-func stillStopped(pid int) bool {
+func stillStopped(p Process) bool {
+	if t, ok := p.(Traced); ok && t.Stops() != nil && !t.Stopped() {
+		return false
+	}
+	pid := p.Pid()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return false

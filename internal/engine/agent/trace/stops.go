@@ -25,6 +25,9 @@ func (t *Tracer) dispatch(th *thread, stop sys.Stop) error {
 	if th.mapping != nil {
 		return t.stepMapping(th, stop)
 	}
+	if th.tid == t.command && stop.Kind != sys.JobStop {
+		t.job.Store(false)
+	}
 	switch stop.Kind {
 	case sys.Ended, sys.Killed:
 		t.ended(th)
@@ -133,6 +136,7 @@ func (t *Tracer) jobStopped(th *thread, stop sys.Stop) error {
 		return t.born(th, stop)
 	}
 	if th.tid == t.command {
+		t.job.Store(true)
 		select {
 		case t.stops <- struct{}{}:
 		default:

@@ -55,6 +55,7 @@ type Tracer struct {
 	let     chan struct{} // closed when the command has ended
 	end     End           // valid then
 	stops   chan struct{}
+	job     atomic.Bool // the command is in a job stop
 
 	// waiting is held by the tracer as long as it waits: only then does an end free a
 	// number. Whoever else takes it does not stay. steps are what was begun besides.
@@ -131,6 +132,11 @@ func (t *Tracer) Await() End {
 
 // Stops has an element each time the command was stopped by a signal.
 func (t *Tracer) Stops() <-chan struct{} { return t.stops }
+
+// Stopped tells whether the command is stopped by a signal. What /proc says of it is not
+// enough to know that: it also stops for its tracer, as on the way to such a stop, and a
+// SIGCONT there would undo it before it was one.
+func (t *Tracer) Stopped() bool { return t.job.Load() }
 
 // Run traces until no task of the tree is left. Where it ends before, what is left is
 // killed: that tracees go with their tracer (PTRACE_O_EXITKILL) does not help where the
