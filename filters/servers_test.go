@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"portcullis"
+	"portcullis/internal/kit"
 )
 
 // server is a program under filters.
@@ -142,27 +143,18 @@ func (s *server) stop(want string) {
 // freePort is a TCP port on which nobody listens.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := kit.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // nginxConf is a configuration of two workers that touches nothing outside dir.
 func nginxConf(t *testing.T, port int) string {
 	t.Helper()
-	dir := t.TempDir()
-	var temps string
-	for _, of := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		temps += fmt.Sprintf("%s_temp_path %s/%s;\n", of, dir, of)
-	}
-	text := fmt.Sprintf("daemon off; worker_processes 2; pid %s/pid; error_log stderr notice;\n"+
-		"events { worker_connections 64; }\nhttp { access_log off; %s\n"+
-		"server { listen 127.0.0.1:%d; location / { return 200 served; } } }\n", dir, temps, port)
-	path := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+	path, err := kit.NginxConf(t.TempDir(), port)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ import (
 
 	"portcullis"
 	"portcullis/internal/bench/tables"
+	"portcullis/internal/kit"
 )
 
 // seconds is how long one server is asked in each manner; connections is by how
@@ -166,7 +166,7 @@ func (l *lab) newServing() (*serving, error) {
 
 // measure starts a server, asks it in both manners and stops it.
 func (b *serving) measure(w way) (kept, fresh float64, err error) {
-	port, err := freePort()
+	port, err := kit.FreePort()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -265,14 +265,4 @@ func (b *serving) load(url string, flags ...string) (float64, error) {
 		return 0, fmt.Errorf("wrk gave no rate: %s", out)
 	}
 	return strconv.ParseFloat(string(rate[1]), 64)
-}
-
-// freePort is a TCP port on which nobody listens.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -218,29 +217,21 @@ func TestNginx(t *testing.T) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := kit.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // nginxConf is a configuration of two workers that touches nothing outside dir.
 func nginxConf(t *testing.T, dir string, port int) string {
 	t.Helper()
-	var temps string
-	for _, of := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		temps += fmt.Sprintf("%s_temp_path %s/%s;\n", of, dir, of)
-	}
-	text := fmt.Sprintf("daemon off; worker_processes 2; pid %s/pid; error_log stderr notice;\n"+
-		"events { worker_connections 64; }\nhttp { access_log off; %s\n"+
-		"server { listen 127.0.0.1:%d; location / { return 200 served; } } }\n", dir, temps, port)
-	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	path, err := kit.NginxConf(dir, port)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return file
+	return path
 }
 
 func get(t *testing.T, port int) string {

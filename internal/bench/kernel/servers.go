@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/bench/tables"
 	"portcullis/internal/guest"
+	"portcullis/internal/kit"
 )
 
 // server is one whose requests are measured.
@@ -141,7 +141,7 @@ func (s server) measure(o *order, start func(argv []string) (func(), error)) (fl
 	if err != nil {
 		return 0, err
 	}
-	port, err := freePort()
+	port, err := kit.FreePort()
 	if err != nil {
 		return 0, err
 	}
@@ -162,17 +162,6 @@ func (s server) measure(o *order, start func(argv []string) (func(), error)) (fl
 		return 0, &unservedError{strings.TrimSpace(complaint.String())}
 	}
 	return figureOf(out, nil)
-}
-
-// freePort is one on which nobody listens: of the server before, a process may not have
-// ended yet, and would be asked.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // unservedError says that a server does not serve under a filter: a policy may be for
