@@ -8,8 +8,7 @@ import (
 	"strings"
 
 	"portcullis/internal/policy"
-	"portcullis/internal/policy/oci"
-	"portcullis/internal/policy/systemd"
+	"portcullis/internal/policy/dialect"
 	"portcullis/internal/prog"
 )
 
@@ -59,23 +58,9 @@ func kindOfFilter(name string) string {
 	return "an ELF object"
 }
 
-// reader makes a policy of another language's file, and a list of what that says beyond it.
-type reader func(name string, data []byte) (*policy.Model, []oci.Loss, error)
-
-// foreign is the reader of a file that is a policy in another language, nil of others.
-func foreign(data []byte) reader {
-	switch {
-	case oci.Recognise(data):
-		return oci.Read
-	case !policy.Recognise(data) && systemd.Recognise(data):
-		return systemd.Read
-	}
-	return nil
-}
-
-// loadForeign takes a filter from such a file. One of which something is lost is for its
+// loadForeign takes a filter from a policy in another language. One of which something is lost is for its
 // user to look at first.
-func loadForeign(name string, data []byte, of reader) (*Filter, error) {
+func loadForeign(name string, data []byte, of dialect.Reader) (*Filter, error) {
 	m, lost, err := of(name, data)
 	if err == nil && len(lost) > 0 {
 		err = fmt.Errorf("%s is lost: %d of that kind; portcullis convert %s -o FILE.yaml lists them, and makes a policy to look at", lost[0], len(lost), name)

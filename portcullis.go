@@ -25,6 +25,7 @@ import (
 	"portcullis/filters"
 	"portcullis/internal/object"
 	"portcullis/internal/policy"
+	"portcullis/internal/policy/dialect"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
@@ -90,7 +91,7 @@ func Load(spec string) (*Filter, error) {
 	if err != nil {
 		return nil, &LoadError{Spec: spec, Err: err}
 	}
-	if of := foreign(data); of != nil && program == "" {
+	if of := dialect.Of(data); of != nil && program == "" {
 		return loadForeign(name, data, of)
 	}
 	if isPolicy(name, data) && (program == "" || program == name) {

@@ -9,8 +9,8 @@ import (
 
 	"portcullis/internal/object"
 	"portcullis/internal/policy"
+	"portcullis/internal/policy/dialect"
 	"portcullis/internal/policy/oci"
-	"portcullis/internal/policy/systemd"
 	"portcullis/internal/prog"
 )
 
@@ -38,15 +38,11 @@ func readSource(spec string) (*source, error) {
 		return nil, nil
 	}
 	s := &source{}
-	switch {
-	case oci.Recognise(data):
-		s.model, s.lost, err = oci.Read(spec, data)
-	case policy.Recognise(data):
-		s.yaml = true
+	if read := dialect.Of(data); read != nil {
+		s.model, s.lost, err = read(spec, data)
+	} else if s.yaml = policy.Recognise(data); s.yaml {
 		s.model, err = policy.Load(spec, data, os.ReadFile)
-	case systemd.Recognise(data):
-		s.model, s.lost, err = systemd.Read(spec, data)
-	default:
+	} else {
 		return nil, nil
 	}
 	if err == nil && s.model.Name == "" {

@@ -50,7 +50,7 @@ func Compile(m *Model) (*prog.Program, error) {
 // finish puts the program together.
 func (c *compiler) finish() (*prog.Program, error) {
 	if c.b.Len() > maxInsns {
-		return nil, wrong(c.m.Pos, "make it simpler", "the policy becomes %d instructions: expected at most %d", c.b.Len(), maxInsns)
+		return nil, Wrong(c.m.Pos, "make it simpler", "the policy becomes %d instructions: expected at most %d", c.b.Len(), maxInsns)
 	}
 	p, err := c.b.Program()
 	if err != nil {
@@ -221,7 +221,7 @@ const maxTests = 2 * maxInsns
 // resolve is resolveTest within what a policy may cost.
 func (c *compiler) resolve(cond *Condition, nr uint32) (*test, error) {
 	if c.tests += cond.weight(); c.tests > maxTests {
-		return nil, wrong(cond.Pos, "name fewer calls in rules with conditions", "the conditions of all calls have more than %d tests", maxTests)
+		return nil, Wrong(cond.Pos, "name fewer calls in rules with conditions", "the conditions of all calls have more than %d tests", maxTests)
 	}
 	return resolveTest(cond, nr)
 }

@@ -49,7 +49,7 @@ func resolveTest(c *Condition, nr uint32) (*test, error) {
 			t.sub = append(t.sub, *s)
 		}
 		if len(t.sub) == 0 || c.Op == Not && len(t.sub) != 1 {
-			return nil, wrong(c.Pos, "", "a condition of %d others", len(t.sub))
+			return nil, Wrong(c.Pos, "", "a condition of %d others", len(t.sub))
 		}
 		// What the kernel alone can tell comes first: then nobody has to be asked where that
 		// decides. It makes no difference else, for tests change nothing.
@@ -63,7 +63,7 @@ func resolveTest(c *Condition, nr uint32) (*test, error) {
 	case Comm:
 		for _, v := range c.Values {
 			if len(v.Text) > 15 || v.Text == "" {
-				return nil, wrong(v.Pos, "", "expected a name of 1 to 15 bytes, found %s", shown(v.Text))
+				return nil, Wrong(v.Pos, "", "expected a name of 1 to 15 bytes, found %s", Shown(v.Text))
 			}
 			t.texts = append(t.texts, v.Text)
 		}
@@ -101,7 +101,7 @@ func noArgument(c *Condition, nr uint32) error {
 	if len(has) > 0 {
 		remedy = "it has " + strings.Join(has, ", ")
 	}
-	return wrong(c.Pos, remedy, "%s has no argument %s", name, shown(c.Arg))
+	return Wrong(c.Pos, remedy, "%s has no argument %s", name, Shown(c.Arg))
 }
 
 // numbers reads the values of a test of a number.
@@ -119,19 +119,19 @@ func (t *test) numbers(c *Condition, set string) error {
 			return err
 		}
 		if c.Compare == MaskedIs && n&^t.mask != 0 {
-			return wrong(v.Pos, "", "%s has bits that the mask takes away: it is never equal", v)
+			return Wrong(v.Pos, "", "%s has bits that the mask takes away: it is never equal", v)
 		}
 		t.values = append(t.values, n)
 	}
 	switch {
 	case len(t.values) == 0:
-		return wrong(c.Pos, "", "a test of no value")
+		return Wrong(c.Pos, "", "a test of no value")
 	case c.Compare == Between && (len(t.values) != 2 || t.values[0] > t.values[1]):
-		return wrong(c.Pos, "", "expected a range from a number to one that is not smaller")
+		return Wrong(c.Pos, "", "expected a range from a number to one that is not smaller")
 	case c.Compare != Is && c.Compare != IsNot && c.Compare != MaskedIs && c.Compare != Between && len(t.values) != 1:
-		return wrong(c.Pos, "", "%d values: expected one", len(t.values))
+		return Wrong(c.Pos, "", "%d values: expected one", len(t.values))
 	case c.Compare >= AllBits && t.values[0] == 0:
-		return wrong(c.Pos, "compare it with is: 0", "a test of no bit")
+		return Wrong(c.Pos, "compare it with is: 0", "a test of no bit")
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (t *test) number(v Value, set string) (uint64, error) {
 		return n, nil
 	}
 	if n>>32 != 0 && n>>31 != 1<<33-1 {
-		return 0, wrong(v.Pos, "compare all of it with width: 64", "%s does not fit into the 32 bits that the kernel looks at", v)
+		return 0, Wrong(v.Pos, "compare all of it with width: 64", "%s does not fit into the 32 bits that the kernel looks at", v)
 	}
 	return n & (1<<32 - 1), nil
 }
@@ -167,7 +167,7 @@ func unknownConstant(v Value, set, name string) error {
 			remedy = "it belongs to another argument"
 		}
 	}
-	return wrong(v.Pos, remedy, "expected a number or a name of the argument's, found %s", shown(name))
+	return Wrong(v.Pos, remedy, "expected a number or a name of the argument's, found %s", Shown(name))
 }
 
 // pinned tells whether the memory of an argument can be pinned whatever the others are.
@@ -178,11 +178,11 @@ func pinned(c *Condition, nr uint32, a symbol.Argument, shapes ...args.Shape) er
 			continue
 		}
 		if why, ok := call.Pinnable(a.Index); !ok {
-			return wrong(c.Pos, "", "%s of %s cannot be looked at: %s", a.Name, call.Name, why)
+			return Wrong(c.Pos, "", "%s of %s cannot be looked at: %s", a.Name, call.Name, why)
 		}
 		return nil
 	}
-	return wrong(c.Pos, "", "%s of %s is not %s", a.Name, call.Name,
+	return Wrong(c.Pos, "", "%s of %s is not %s", a.Name, call.Name,
 		map[Subject]string{Path: "a path", Text: "a text", Address: "a socket address", Arguments: "a list of arguments"}[c.Subject])
 }
 

@@ -327,7 +327,7 @@ func (c *compiler) argumentFunction() {
 	b.Imm32(prog.OpMov, asm.R9, 0)
 	front := b.Label()
 	b.Bind(front)
-	c.readWord(fault)
+	c.readNumber(prog.SizeDW, 8, fault)
 	b.If(prog.OpJeq, asm.R1, 0, none)
 	b.Imm(prog.OpAdd, asm.R7, 8)
 	b.Imm(prog.OpAdd, asm.R9, 8)
@@ -338,14 +338,7 @@ func (c *compiler) argumentFunction() {
 	b.Imm32(prog.OpMov, asm.R8, 0)
 	again := b.Label()
 	b.Bind(again)
-	b.StoreImm(prog.SizeDW, asm.R10, -8, 0)
-	b.Reg(prog.OpMov, asm.R1, asm.R10)
-	b.Imm(prog.OpAdd, asm.R1, -8)
-	b.Imm32(prog.OpMov, asm.R2, 1)
-	b.Reg(prog.OpMov, asm.R3, asm.R7)
-	b.Call(helper.SafeReadUser)
-	b.If(prog.OpJne, asm.R0, 0, fault)
-	b.Load(prog.SizeB, asm.R1, asm.R10, -8)
+	c.readNumber(prog.SizeB, 1, fault)
 	b.Store(prog.SizeB, asm.R6, 0, asm.R1)
 	b.If(prog.OpJeq, asm.R1, 0, there)
 	b.Imm(prog.OpAdd, asm.R6, 1)
@@ -361,15 +354,15 @@ func (c *compiler) argumentFunction() {
 	c.returnValue(argumentFault)
 }
 
-// readWord emits R1 = the address at R7 in the list.
-func (c *compiler) readWord(fault asm.Label) {
+// readNumber emits R1 = what stands at R7, a number of a size of so many bytes.
+func (c *compiler) readNumber(size uint8, bytes int32, fault asm.Label) {
 	b := &c.b
 	b.StoreImm(prog.SizeDW, asm.R10, -8, 0)
 	b.Reg(prog.OpMov, asm.R1, asm.R10)
 	b.Imm(prog.OpAdd, asm.R1, -8)
-	b.Imm32(prog.OpMov, asm.R2, 8)
+	b.Imm32(prog.OpMov, asm.R2, bytes)
 	b.Reg(prog.OpMov, asm.R3, asm.R7)
 	b.Call(helper.SafeReadUser)
 	b.If(prog.OpJne, asm.R0, 0, fault)
-	b.Load(prog.SizeDW, asm.R1, asm.R10, -8)
+	b.Load(size, asm.R1, asm.R10, -8)
 }

@@ -27,12 +27,13 @@ func (e *Error) Error() string {
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-func wrong(at Pos, remedy, format string, args ...any) *Error {
+// Wrong is the error at a place, with what can be done about it.
+func Wrong(at Pos, remedy, format string, args ...any) *Error {
 	return &Error{Pos: at, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
 }
 
-// shown is a text of a policy as a message has it: quoted, and not too long.
-func shown(s string) string {
+// Shown is a text of a policy as a message has it: quoted, and not too long.
+func Shown(s string) string {
 	const most = 60
 	if len(s) > most {
 		s = s[:most] + "…"

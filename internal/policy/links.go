@@ -41,7 +41,7 @@ func (c *compiler) checkLinks() error {
 		}
 		return nil
 	}
-	return wrong(*named, "deny them, have conditions on their paths, or say links: trusted",
+	return Wrong(*named, "deny them, have conditions on their paths, or say links: trusted",
 		"a path means little while names are given freely by %s", strings.Join(free, ", "))
 }
 
@@ -60,7 +60,7 @@ func (c *compiler) checkMoves() error {
 			}
 			for _, dir := range [...]string{"/proc", "/dev"} {
 				if l.test.leadsTo(dir) {
-					return wrong(l.at, "name other directories, or say links: trusted",
+					return Wrong(l.at, "name other directories, or say links: trusted",
 						"./ means little where %s leads to %s", name, dir)
 				}
 			}

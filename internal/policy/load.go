@@ -60,17 +60,17 @@ func (l *loader) include(from string, i Include, depth int) (*Model, error) {
 	l.count++
 	switch {
 	case l.open[path.Clean(file)]:
-		return nil, wrong(i.Pos, "leave one of them out", "%s includes itself, at last", shown(i.Path))
+		return nil, Wrong(i.Pos, "leave one of them out", "%s includes itself, at last", Shown(i.Path))
 	case depth >= maxIncludeDepth:
-		return nil, wrong(i.Pos, "", "policies include each other more than %d deep", maxIncludeDepth)
+		return nil, Wrong(i.Pos, "", "policies include each other more than %d deep", maxIncludeDepth)
 	case l.count > maxIncludes:
-		return nil, wrong(i.Pos, "", "more than %d policies are included", maxIncludes)
+		return nil, Wrong(i.Pos, "", "more than %d policies are included", maxIncludes)
 	case l.read == nil:
-		return nil, wrong(i.Pos, "give it as a file", "a policy that is no file includes nothing")
+		return nil, Wrong(i.Pos, "give it as a file", "a policy that is no file includes nothing")
 	}
 	data, err := l.read(file)
 	if err != nil {
-		return nil, &Error{Pos: i.Pos, Reason: "including " + shown(i.Path) + ": " + err.Error(), Err: err}
+		return nil, &Error{Pos: i.Pos, Reason: "including " + Shown(i.Path) + ": " + err.Error(), Err: err}
 	}
 	return l.load(file, data, depth+1)
 }

@@ -62,7 +62,7 @@ func (t *test) path(c *Condition, nr uint32, a symbol.Argument) error {
 
 func few(c *Condition, n int) error {
 	if n == 0 || n > maxPatterns {
-		return wrong(c.Pos, "", "a list of %d entries: expected 1 to %d", n, maxPatterns)
+		return Wrong(c.Pos, "", "a list of %d entries: expected 1 to %d", n, maxPatterns)
 	}
 	return nil
 }
@@ -79,15 +79,15 @@ func parsePattern(v Value) (pattern, error) {
 	case s == "./":
 		return pattern{kind: relative}, nil
 	case s[0] != '/':
-		return pattern{}, wrong(v.Pos, "", "expected an absolute path, one with = in front, ./ or \"\", found %s", shown(s))
+		return pattern{}, Wrong(v.Pos, "", "expected an absolute path, one with = in front, ./ or \"\", found %s", Shown(s))
 	case s == "/" || s == "/*":
-		return pattern{}, wrong(v.Pos, "leave the condition out, or write =/ for the root alone", "every path is below /")
+		return pattern{}, Wrong(v.Pos, "leave the condition out, or write =/ for the root alone", "every path is below /")
 	case len(s) > maxPath:
-		return pattern{}, wrong(v.Pos, "", "a path of %d bytes: expected at most %d", len(s), maxPath)
+		return pattern{}, Wrong(v.Pos, "", "a path of %d bytes: expected at most %d", len(s), maxPath)
 	case strings.Contains(bare, "*"):
-		return pattern{}, wrong(v.Pos, "", "expected no * but at the end, found %s", shown(s))
+		return pattern{}, Wrong(v.Pos, "", "expected no * but at the end, found %s", Shown(s))
 	case path.Clean(bare) != bare:
-		return pattern{}, wrong(v.Pos, "write "+path.Clean(bare), "expected a path without .., . and empty components, found %s", shown(s))
+		return pattern{}, Wrong(v.Pos, "write "+path.Clean(bare), "expected a path without .., . and empty components, found %s", Shown(s))
 	case strings.HasSuffix(s, "/*"):
 		return pattern{below, s[:len(s)-1]}, nil
 	case strings.HasSuffix(s, "*"):
@@ -115,7 +115,7 @@ func (t *test) address(c *Condition, nr uint32, a symbol.Argument) error {
 		return err
 	}
 	if a.Name != "address" {
-		return wrong(c.Pos, "", "%s is not a socket address", a.Name)
+		return Wrong(c.Pos, "", "%s is not a socket address", a.Name)
 	}
 	t.length = int(a.Arg.Count.Arg)
 	name, _ := syscalls.Name(nr)
@@ -142,7 +142,7 @@ func parseEndpoints(v Value) ([]endpoint, error) {
 		{Name: "address", Size: prog.EndpointSize, Kind: prog.VarEndpoints, Count: room, Const: true},
 	}}
 	if strings.Contains(v.Text, ",") || strings.HasPrefix(v.Text, "+") || strings.HasPrefix(v.Text, "-") {
-		return nil, wrong(v.Pos, "write a list", "expected one address, found %s", shown(v.Text))
+		return nil, Wrong(v.Pos, "write a list", "expected one address, found %s", Shown(v.Text))
 	}
 	if err := prog.Set([]*prog.Program{{Maps: []*prog.Map{m}}}, "address", v.Text); err != nil {
 		e := &Error{Pos: v.Pos, Reason: err.Error(), Err: err}
@@ -173,18 +173,18 @@ const (
 // argument resolves lists of arguments.
 func (t *test) argument(c *Condition, a symbol.Argument) error {
 	if a.Arg.Shape != args.Strings || a.Name != "argv" {
-		return wrong(c.Pos, "", "%s is not a list of arguments", a.Name)
+		return Wrong(c.Pos, "", "%s is not a list of arguments", a.Name)
 	}
 	for _, list := range c.Argv {
 		var texts []string
 		for _, v := range list {
 			if v.Text == "" || len(v.Text) > maxArgument {
-				return wrong(v.Pos, "", "expected an argument of 1 to %d bytes, found %s", maxArgument, shown(v.Text))
+				return Wrong(v.Pos, "", "expected an argument of 1 to %d bytes, found %s", maxArgument, Shown(v.Text))
 			}
 			texts = append(texts, v.Text)
 		}
 		if len(texts) == 0 || len(texts) > maxArguments {
-			return wrong(c.Pos, "", "a list of %d arguments: expected 1 to %d", len(texts), maxArguments)
+			return Wrong(c.Pos, "", "a list of %d arguments: expected 1 to %d", len(texts), maxArguments)
 		}
 		t.argv = append(t.argv, texts)
 	}
@@ -198,7 +198,7 @@ func (t *test) text(c *Condition, nr uint32, a symbol.Argument) error {
 	}
 	for _, v := range c.Values {
 		if v.Text == "" || len(v.Text) > maxPath {
-			return wrong(v.Pos, "", "expected a text of 1 to %d bytes, found %s", maxPath, shown(v.Text))
+			return Wrong(v.Pos, "", "expected a text of 1 to %d bytes, found %s", maxPath, Shown(v.Text))
 		}
 		t.texts = append(t.texts, v.Text)
 	}

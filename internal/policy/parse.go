@@ -25,7 +25,7 @@ const maxItems = 4096
 func Parse(file string, data []byte) (*Model, error) {
 	d := &decoder{file: file}
 	if len(data) > MaxSize {
-		return nil, wrong(Pos{File: file}, "split it by include", "%d bytes: expected a policy of at most %d", len(data), MaxSize)
+		return nil, Wrong(Pos{File: file}, "split it by include", "%d bytes: expected a policy of at most %d", len(data), MaxSize)
 	}
 	n := d.document(data)
 	m := &Model{Lines: map[string][]string{file: lines(data)}}
@@ -69,7 +69,7 @@ func (d *decoder) pos(n *yaml.Node) Pos { return Pos{File: d.file, Line: n.Line,
 
 func (d *decoder) fail(n *yaml.Node, remedy, format string, args ...any) {
 	if d.err == nil {
-		d.err = wrong(d.pos(n), remedy, format, args...)
+		d.err = Wrong(d.pos(n), remedy, format, args...)
 	}
 }
 
@@ -97,7 +97,7 @@ var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 // syntax takes over what the YAML parser says.
 func (d *decoder) syntax(err error) {
 	if errors.Is(err, io.EOF) {
-		d.err = wrong(Pos{File: d.file}, "begin with \"version: 1\"", "an empty file: expected a policy")
+		d.err = Wrong(Pos{File: d.file}, "begin with \"version: 1\"", "an empty file: expected a policy")
 		return
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ")
@@ -118,7 +118,7 @@ func (d *decoder) check(n *yaml.Node) bool {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		d.fail(n, "write it out, or name calls once under groups", "anchors and aliases are not part of policies")
 	case n.Style&yaml.TaggedStyle != 0:
-		d.fail(n, "leave the tag out", "tag %s is not part of policies", shown(n.Tag))
+		d.fail(n, "leave the tag out", "tag %s is not part of policies", Shown(n.Tag))
 	}
 	return d.err == nil
 }
@@ -139,7 +139,7 @@ func kind(n *yaml.Node) string {
 		if n.Tag == "!!null" {
 			return "nothing"
 		}
-		return shown(n.Value)
+		return Shown(n.Value)
 	}
 	return "something else"
 }
@@ -162,7 +162,7 @@ func (d *decoder) mapping(n *yaml.Node, what string, each func(key, value *yaml.
 		if key.Kind != yaml.ScalarNode {
 			d.fail(key, "", "%s: expected a word as key, found %s", what, kind(key))
 		} else if line := seen[key.Value]; line > 0 {
-			d.fail(key, "write it once", "%s is there twice, also in line %d", shown(key.Value), line)
+			d.fail(key, "write it once", "%s is there twice, also in line %d", Shown(key.Value), line)
 		} else {
 			seen[key.Value] = key.Line
 			each(key, n.Content[i+1])
@@ -183,7 +183,7 @@ func (d *decoder) fields(n *yaml.Node, what string, fs ...field) {
 		for i, f := range fs {
 			keys[i] = f.key
 		}
-		d.fail(key, "write one of "+strings.Join(keys, ", "), "%s has no field %s", what, shown(key.Value))
+		d.fail(key, "write one of "+strings.Join(keys, ", "), "%s has no field %s", what, Shown(key.Value))
 	})
 }
 
@@ -239,7 +239,7 @@ func (d *decoder) number(n *yaml.Node, what string) uint64 {
 	}
 	v, err := strconv.ParseUint(s, 0, 64)
 	if err != nil {
-		d.fail(n, "", "expected %s, found %s", what, shown(s))
+		d.fail(n, "", "expected %s, found %s", what, Shown(s))
 	}
 	return v
 }

@@ -60,7 +60,7 @@ func (d *decoder) word(n *yaml.Node, what string) string {
 	s := d.scalar(n, what)
 	for _, c := range s {
 		if c != '-' && c != '_' && c != '.' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') || len(s) > 64 {
-			d.fail(n, "", "expected %s of at most 64 letters, digits, -, _ and ., found %s", what, shown(s))
+			d.fail(n, "", "expected %s of at most 64 letters, digits, -, _ and ., found %s", what, Shown(s))
 			return ""
 		}
 	}
@@ -77,7 +77,7 @@ func (d *decoder) choice(n *yaml.Node, words ...string) int {
 		}
 	}
 	if d.err == nil {
-		d.fail(n, "", "expected %s, found %s", what, shown(s))
+		d.fail(n, "", "expected %s, found %s", what, Shown(s))
 	}
 	return 0
 }
@@ -101,7 +101,7 @@ func (d *decoder) action(n *yaml.Node) Action {
 	}
 	a, ok := parseAction(s)
 	if !ok {
-		d.fail(n, "", "expected %s, found %s", wantAction, shown(s))
+		d.fail(n, "", "expected %s, found %s", wantAction, Shown(s))
 	}
 	a.Pos = d.pos(n)
 	return a
@@ -132,7 +132,7 @@ func parseAction(s string) (Action, bool) {
 func (d *decoder) refusal(n *yaml.Node) Action {
 	a := d.action(n)
 	if d.err == nil && a.Permits() {
-		d.fail(n, "", "expected an action that denies, found %s", shown(a.String()))
+		d.fail(n, "", "expected an action that denies, found %s", Shown(a.String()))
 	}
 	return a
 }
@@ -141,7 +141,7 @@ func (d *decoder) groups(n *yaml.Node, m *Model) {
 	d.mapping(n, "groups", func(key, value *yaml.Node) {
 		g := Group{Pos: d.pos(key), Comment: comment(key), Name: d.scalar(key, "a group's name")}
 		if d.err == nil && (g.Name[0] != '@' || len(g.Name) < 2) {
-			d.fail(key, "write @"+strings.TrimLeft(g.Name, "@"), "groups: expected a name that begins with @, found %s", shown(g.Name))
+			d.fail(key, "write @"+strings.TrimLeft(g.Name, "@"), "groups: expected a name that begins with @, found %s", Shown(g.Name))
 		}
 		d.names(value, &g.Calls)
 		m.Groups = append(m.Groups, g)
@@ -192,7 +192,7 @@ func (d *decoder) ruleAction(n *yaml.Node, r *Rule, word string) {
 func (d *decoder) ruleError(n *yaml.Node, r *Rule) {
 	a := d.action(n)
 	if d.err == nil && a.Kind != Errno {
-		d.fail(n, "", "expected an error such as EACCES, found %s", shown(n.Value))
+		d.fail(n, "", "expected an error such as EACCES, found %s", Shown(n.Value))
 	}
 	if r.Calls != nil && r.Action.Kind != Errno {
 		d.fail(n, "write deny: in front of the calls", "only a rule that denies has an error")
@@ -325,7 +325,7 @@ func (d *decoder) duration(n *yaml.Node) time.Duration {
 	}
 	t, err := time.ParseDuration(s)
 	if err != nil || t < time.Millisecond || t > 24*time.Hour {
-		d.fail(n, "", "expected %s, found %s", want, shown(s))
+		d.fail(n, "", "expected %s, found %s", want, Shown(s))
 	}
 	return t
 }

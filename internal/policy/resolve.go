@@ -45,10 +45,10 @@ func newResolver(m *Model) (*resolver, error) {
 	for i := range m.Groups {
 		g := &m.Groups[i]
 		if _, ok := group.Lookup(g.Name); ok {
-			return nil, wrong(g.Pos, "give it a name of your own", "group %s comes with this program", shown(g.Name))
+			return nil, Wrong(g.Pos, "give it a name of your own", "group %s comes with this program", Shown(g.Name))
 		}
 		if before := r.own[g.Name]; before != nil {
-			return nil, wrong(g.Pos, "write it once", "group %s is there twice, also at %s", shown(g.Name), before.Pos)
+			return nil, Wrong(g.Pos, "write it once", "group %s is there twice, also at %s", Shown(g.Name), before.Pos)
 		}
 		r.own[g.Name] = g
 	}
@@ -82,7 +82,7 @@ func (r *resolver) one(n Name) (*callset, error) {
 		s.add(nr)
 	} else if g := r.own[n.Text]; g != nil {
 		if r.open[n.Text] {
-			return nil, wrong(n.Pos, "leave one of them out", "group %s holds itself, at last", shown(n.Text))
+			return nil, Wrong(n.Pos, "leave one of them out", "group %s holds itself, at last", Shown(n.Text))
 		}
 		r.open[n.Text] = true
 		in, err := r.calls(g.Calls)
@@ -121,7 +121,7 @@ func (r *resolver) unknown(n Name) error {
 	if best := closest(n.Text, names); best != "" {
 		remedy = "perhaps " + best + " is meant"
 	}
-	return wrong(n.Pos, remedy, "there is no %s named %s", what, shown(n.Text))
+	return Wrong(n.Pos, remedy, "there is no %s named %s", what, Shown(n.Text))
 }
 
 // closest is the name that differs least from a text, "" if all differ a lot. Of several it

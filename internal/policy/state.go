@@ -97,7 +97,7 @@ func newState(c *compiler) (*state, error) {
 	s.stores[Process].m = storage("process", prog.FlagClone)
 	s.stores[Thread].m = storage("thread", 0)
 	if n := len(c.m.Limits) + len(c.m.Order) + len(c.m.Flows); n > maxStates {
-		return nil, wrong(c.m.Pos, "", "%d limits, orders and flows: expected at most %d", n, maxStates)
+		return nil, Wrong(c.m.Pos, "", "%d limits, orders and flows: expected at most %d", n, maxStates)
 	}
 	for _, add := range []func(*compiler) error{s.addPhases, s.addPrograms, s.addOrders, s.addFlows, s.addLimits, s.addApart} {
 		if err := add(c); err != nil {
@@ -119,7 +119,7 @@ func (s *state) addPhases(c *compiler) error {
 	for i := range c.m.Phases {
 		p := &c.m.Phases[i]
 		if _, twice := index[p.Name]; twice || i >= maxPhases {
-			return wrong(p.Pos, "", "phase %s: expected at most %d phases with a name each", shown(p.Name), maxPhases)
+			return Wrong(p.Pos, "", "phase %s: expected at most %d phases with a name each", Shown(p.Name), maxPhases)
 		}
 		index[p.Name] = i
 	}
@@ -141,7 +141,7 @@ const maxPrograms = 31
 
 func (s *state) addPrograms(c *compiler) error {
 	if n := len(c.m.Programs); n > maxPrograms {
-		return wrong(c.m.Programs[n-1].Pos, "", "%d programs: expected at most %d", n, maxPrograms)
+		return Wrong(c.m.Programs[n-1].Pos, "", "%d programs: expected at most %d", n, maxPrograms)
 	}
 	for i := range c.m.Programs {
 		p := program{Program: &c.m.Programs[i]}
@@ -184,7 +184,7 @@ func (p *phase) resolve(names *resolver, index map[string]int) error {
 		t := next{Transition: &p.Next[i]}
 		var ok bool
 		if t.to, ok = index[t.To]; !ok {
-			return wrong(t.Pos, "", "there is no phase %s", shown(t.To))
+			return Wrong(t.Pos, "", "there is no phase %s", Shown(t.To))
 		}
 		if t.on, err = names.calls(t.On); err != nil {
 			return err
@@ -275,7 +275,7 @@ func (f *flow) resolve(names *resolver) error {
 		f.of[nr] = n
 	}
 	if len(firsts) > maxNodes {
-		return wrong(f.Pos, "make two flows of it", "the flow tells %d kinds of calls apart: expected at most %d", len(firsts), maxNodes)
+		return Wrong(f.Pos, "make two flows of it", "the flow tells %d kinds of calls apart: expected at most %d", len(firsts), maxNodes)
 	}
 	for _, to := range firsts {
 		var in uint64
@@ -331,10 +331,10 @@ func (l *limit) makeBucket(i int) error {
 	}
 	l.window = uint64(l.Limit.Window)
 	if l.Burst == 0 {
-		return wrong(l.Pos, "leave the window out", "a limit of no call at all has no window")
+		return Wrong(l.Pos, "leave the window out", "a limit of no call at all has no window")
 	}
 	if high, full := bits.Mul64(l.Burst, l.window); high != 0 || full > maxTokens-2*l.window || l.Max > maxTokens {
-		return wrong(l.Pos, "take a shorter window", "a burst of %d in %v is too large to be counted", l.Burst, l.Limit.Window)
+		return Wrong(l.Pos, "take a shorter window", "a burst of %d in %v is too large to be counted", l.Burst, l.Limit.Window)
 	}
 	name := fmt.Sprintf("bucket%d", i)
 	switch l.Per {
@@ -376,12 +376,12 @@ func (s *state) addApart(c *compiler) error {
 func (a *apart) check(set *callset) error {
 	all := set.numbers()
 	if len(all) > maxWaits {
-		return wrong(a.Pos, "", "a call would wait for %d others: expected at most %d", len(all), maxWaits)
+		return Wrong(a.Pos, "", "a call would wait for %d others: expected at most %d", len(all), maxWaits)
 	}
 	for _, nr := range all {
 		if abi.Dependent(nr) && !a.Any {
 			name, _ := syscalls.Name(nr)
-			return wrong(a.Pos, "leave it out, or say any: true", "the end of %s may depend on who waits for it", name)
+			return Wrong(a.Pos, "leave it out, or say any: true", "the end of %s may depend on who waits for it", name)
 		}
 	}
 	return nil

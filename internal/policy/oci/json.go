@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"sort"
 	"strings"
@@ -80,7 +79,7 @@ func parse(file string, data []byte) (*value, error) {
 		}
 	}
 	if len(data) > maxSize {
-		return nil, wrong(policy.Pos{File: file}, "", "the profile has %d bytes: expected at most %d", len(data), maxSize)
+		return nil, policy.Wrong(policy.Pos{File: file}, "", "the profile has %d bytes: expected at most %d", len(data), maxSize)
 	}
 	p.dec.UseNumber()
 	v, err := p.value(maxDepth)
@@ -88,7 +87,7 @@ func parse(file string, data []byte) (*value, error) {
 		return nil, err
 	}
 	if _, err := p.dec.Token(); err != io.EOF {
-		return nil, wrong(p.next(), "remove it", "something stands behind the profile")
+		return nil, policy.Wrong(p.next(), "remove it", "something stands behind the profile")
 	}
 	return v, nil
 }
@@ -119,7 +118,7 @@ func (p *parser) token() (json.Token, policy.Pos, error) {
 	case errors.As(err, &syntax):
 		at = p.at(min(int(syntax.Offset), len(p.data)))
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, at, wrong(p.at(len(p.data)), "", "expected a seccomp profile in JSON, found its end too soon")
+		return nil, at, policy.Wrong(p.at(len(p.data)), "", "expected a seccomp profile in JSON, found its end too soon")
 	}
 	return nil, at, &policy.Error{Pos: at, Reason: "expected a seccomp profile in JSON: " + err.Error(), Err: err}
 }
@@ -137,7 +136,7 @@ func (p *parser) value(depth int) (*value, error) {
 		return nil, err
 	}
 	if depth == 0 {
-		return nil, wrong(at, "", "values are nested more than %d deep", maxDepth)
+		return nil, policy.Wrong(at, "", "values are nested more than %d deep", maxDepth)
 	}
 	v := &value{pos: at}
 	switch t := t.(type) {
@@ -181,7 +180,7 @@ func (p *parser) object(v *value, depth int) error {
 		}
 		f := field{pos: at, name: name.(string)}
 		if seen[f.name] {
-			return wrong(at, "keep one of them", "%s is given twice", shown(f.name))
+			return policy.Wrong(at, "keep one of them", "%s is given twice", policy.Shown(f.name))
 		}
 		seen[f.name] = true
 		inner, err := p.value(depth)
@@ -193,17 +192,4 @@ func (p *parser) object(v *value, depth int) error {
 	}
 	_, _, err := p.token()
 	return err
-}
-
-func wrong(at policy.Pos, remedy, format string, args ...any) *policy.Error {
-	return &policy.Error{Pos: at, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
-}
-
-// shown is a text of a profile as a message has it: quoted, and not too long.
-func shown(s string) string {
-	const most = 60
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return fmt.Sprintf("%q", s)
 }

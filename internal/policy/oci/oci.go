@@ -172,7 +172,7 @@ func (p *profile) union(nr uint32, rules []rule) made {
 		c, ok := r.when.Condition(nr, r.pos)
 		if !ok && p.err == nil {
 			name, _ := syscalls.Name(nr)
-			p.err = wrong(r.pos, "leave the rule out", "a policy has no name for one of the arguments of %s that are compared", name)
+			p.err = policy.Wrong(r.pos, "leave the rule out", "a policy has no name for one of the arguments of %s that are compared", name)
 		}
 		if text := c.String(); !seen[text] {
 			seen[text] = true

@@ -28,7 +28,7 @@ type reader struct {
 
 func (r *reader) fail(at policy.Pos, remedy, format string, args ...any) {
 	if r.err == nil {
-		r.err = wrong(at, remedy, format, args...)
+		r.err = policy.Wrong(at, remedy, format, args...)
 	}
 }
 
@@ -71,11 +71,11 @@ func (r *reader) known(v *value, what string, names ...string) {
 			case f.name == n:
 				found = true
 			case strings.EqualFold(f.name, n):
-				r.fail(f.pos, "write "+n, "%s has %s, which some readers take for %q", what, shown(f.name), n)
+				r.fail(f.pos, "write "+n, "%s has %s, which some readers take for %q", what, policy.Shown(f.name), n)
 			}
 		}
 		if !found {
-			r.lose(f.pos, shown(f.name)+" in "+what, "not known, ignored as runc does")
+			r.lose(f.pos, policy.Shown(f.name)+" in "+what, "not known, ignored as runc does")
 		}
 	}
 }
@@ -125,7 +125,7 @@ func (r *reader) action(v *value, errno int64) policy.Action {
 	}
 	k, ok := actions[v.text]
 	if !ok {
-		r.fail(v.pos, "", "expected an action such as SCMP_ACT_ERRNO, found %s", shown(v.text))
+		r.fail(v.pos, "", "expected an action such as SCMP_ACT_ERRNO, found %s", policy.Shown(v.text))
 	}
 	a := policy.Action{Pos: v.pos, Kind: k}
 	switch {
@@ -166,7 +166,7 @@ func (r *reader) errnoNamed(n *value) int64 {
 	}
 	e, ok := static.Errno(n.text)
 	if !ok {
-		r.fail(n.pos, "", "expected the name of an error such as EPERM, found %s", shown(n.text))
+		r.fail(n.pos, "", "expected the name of an error such as EPERM, found %s", policy.Shown(n.text))
 	}
 	return int64(e)
 }
@@ -229,7 +229,7 @@ func (r *reader) arches(list []value, p *profile) {
 		other, ok := arches[a.text]
 		switch {
 		case !ok:
-			r.fail(a.pos, "", "expected an architecture such as %s, found %s", native, shown(a.text))
+			r.fail(a.pos, "", "expected an architecture such as %s, found %s", native, policy.Shown(a.text))
 		case a.text == native:
 			p.listed = true
 		case other != "":
@@ -253,7 +253,7 @@ func (r *reader) flags(v *value) {
 		case "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW":
 			r.lose(f.pos, f.text, "it is a matter of installing a filter, not of its rules")
 		default:
-			r.fail(f.pos, "", "expected a flag such as SECCOMP_FILTER_FLAG_LOG, found %s", shown(f.text))
+			r.fail(f.pos, "", "expected a flag such as SECCOMP_FILTER_FLAG_LOG, found %s", policy.Shown(f.text))
 		}
 	}
 }
@@ -314,7 +314,7 @@ func (r *reader) call(name *value, a policy.Action) (uint32, bool) {
 	nr, ok := syscalls.Number(name.text)
 	switch {
 	case !ok && r.isStrange(name.text):
-		r.lose(name.pos, "the rule for "+shown(name.text), "no call has that name; runc ignores it, too")
+		r.lose(name.pos, "the rule for "+policy.Shown(name.text), "no call has that name; runc ignores it, too")
 	case ok && name.text == "write" && a.Kind == policy.Notify:
 		r.fail(name.pos, "choose another action", "SCMP_ACT_NOTIFY cannot be the action for write: runc refuses it")
 	}
@@ -410,7 +410,7 @@ func (r *reader) atom(v *value) static.Atom {
 	if r.want(op, text, "op") {
 		var ok bool
 		if a.Op, ok = operators[op.text]; !ok {
-			r.fail(op.pos, "", "expected an op such as SCMP_CMP_EQ, found %s", shown(op.text))
+			r.fail(op.pos, "", "expected an op such as SCMP_CMP_EQ, found %s", policy.Shown(op.text))
 		}
 	}
 	if a.Value = first; a.Op == static.Masked {
@@ -442,7 +442,7 @@ func list(v *value) string {
 	for i := range v.items {
 		all = append(all, v.items[i].text)
 	}
-	return shown(strings.Join(all, ", "))
+	return policy.Shown(strings.Join(all, ", "))
 }
 
 // answer is how much of a list holds.
@@ -503,7 +503,7 @@ func (r *reader) kernel(v *value) bool {
 	var major, minor int
 	if n, err := fmt.Sscanf(v.text, "%d.%d", &major, &minor); err != nil || n != 2 || major < 0 || minor < 0 ||
 		v.text != fmt.Sprintf("%d.%d", major, minor) {
-		r.fail(v.pos, "", "minKernel: expected a version such as 4.8, found %s", shown(v.text))
+		r.fail(v.pos, "", "minKernel: expected a version such as 4.8, found %s", policy.Shown(v.text))
 		return false
 	}
 	if major > oldestMajor || major == oldestMajor && minor > oldestMinor {

@@ -102,7 +102,7 @@ type unit struct {
 
 func (u *unit) fail(at policy.Pos, remedy, format string, args ...any) {
 	if u.err == nil {
-		u.err = wrong(at, remedy, format, args...)
+		u.err = policy.Wrong(at, remedy, format, args...)
 	}
 }
 
@@ -241,7 +241,7 @@ func (u *unit) number(w word) int {
 	n, err := strconv.ParseUint(w.text, 10, 64)
 	switch {
 	case err != nil || n > maxErrno:
-		u.fail(w.pos, "", "expected an error such as EPERM, or a number up to %d, found %s", maxErrno, shown(w.text))
+		u.fail(w.pos, "", "expected an error such as EPERM, or a number up to %d, found %s", maxErrno, policy.Shown(w.text))
 	case n == 0:
 		u.lose(w.pos, "the error 0", "calls fail with EPERM: a call that is not made and succeeds cannot be said")
 		return eperm
@@ -270,9 +270,9 @@ func (u *unit) calls(w word, inverted bool) []uint32 {
 	}
 	if strings.HasPrefix(w.text, "@docker") || strings.HasPrefix(w.text, "@") && !isGroup {
 		if inverted {
-			u.fail(w.pos, "name its calls", "systemd 252 has no group %s", shown(w.text))
+			u.fail(w.pos, "name its calls", "systemd 252 has no group %s", policy.Shown(w.text))
 		}
-		u.lose(w.pos, shown(w.text), "systemd 252 has no such group; it is passed over")
+		u.lose(w.pos, policy.Shown(w.text), "systemd 252 has no such group; it is passed over")
 		return nil
 	}
 	var numbers []uint32
@@ -280,7 +280,7 @@ func (u *unit) calls(w word, inverted bool) []uint32 {
 		if nr, ok := syscalls.Number(n); ok {
 			numbers = append(numbers, nr)
 		} else if !isGroup && !group.Known(n) {
-			u.lose(w.pos, shown(n), "no call has that name; systemd passes over it, too")
+			u.lose(w.pos, policy.Shown(n), "no call has that name; systemd passes over it, too")
 		}
 	}
 	return numbers
@@ -317,7 +317,7 @@ func (u *unit) architectures(l *line) {
 		case "native", "x86-64", "arm", "arm64", "mips", "mips64", "mips64-n32", "mips-le", "mips64-le", "mips64-le-n32",
 			"parisc", "parisc64", "ppc", "ppc64", "ppc64-le", "riscv64", "s390", "s390x":
 		default:
-			u.fail(w.pos, "", "expected an architecture such as native, found %s", shown(w.text))
+			u.fail(w.pos, "", "expected an architecture such as native, found %s", policy.Shown(w.text))
 		}
 	}
 }
@@ -340,7 +340,7 @@ func (u *unit) addressFamilies(l *line) {
 	for _, w := range words {
 		af, ok := family(w.text)
 		if !ok {
-			u.fail(w.pos, "", "expected an address family such as AF_INET, found %s", shown(w.text))
+			u.fail(w.pos, "", "expected an address family such as AF_INET, found %s", policy.Shown(w.text))
 			return
 		}
 		if inverted != u.allowed {
@@ -416,7 +416,7 @@ func (u *unit) space(w word) int64 {
 			return s.flag
 		}
 	}
-	u.fail(w.pos, "", "expected a namespace such as user, found %s", shown(w.text))
+	u.fail(w.pos, "", "expected a namespace such as user, found %s", policy.Shown(w.text))
 	return 0
 }
 
@@ -424,7 +424,7 @@ func (u *unit) space(w word) int64 {
 func (u *unit) toggle(l *line) {
 	on, ok := boolean(l.value)
 	if !ok && l.value != "" {
-		u.fail(l.at, "", "%s=: expected yes or no, found %s", l.key, shown(l.value))
+		u.fail(l.at, "", "%s=: expected yes or no, found %s", l.key, policy.Shown(l.value))
 	}
 	u.switches[l.key] = l
 	if !on {

@@ -1,7 +1,6 @@
 package systemd
 
 import (
-	"fmt"
 	"strings"
 
 	"portcullis/internal/policy"
@@ -32,7 +31,7 @@ type word struct {
 // lines takes a unit file, or lines of one, apart.
 func lines(file string, data []byte) ([]line, error) {
 	if len(data) > maxSize {
-		return nil, wrong(policy.Pos{File: file}, "", "the file has %d bytes: expected at most %d", len(data), maxSize)
+		return nil, policy.Wrong(policy.Pos{File: file}, "", "the file has %d bytes: expected at most %d", len(data), maxSize)
 	}
 	var all []line
 	section := ""
@@ -46,17 +45,17 @@ func lines(file string, data []byte) ([]line, error) {
 			continue
 		case text[0] == '[':
 			if !strings.HasSuffix(text, "]") {
-				return nil, wrong(at, "", "expected a section such as [Service], found %s", shown(text))
+				return nil, policy.Wrong(at, "", "expected a section such as [Service], found %s", policy.Shown(text))
 			}
 			section = text[1 : len(text)-1]
 			continue
 		case strings.IndexByte(text, 0) >= 0:
-			return nil, wrong(at, "", "expected text, found a zero byte")
+			return nil, policy.Wrong(at, "", "expected text, found a zero byte")
 		}
 		text, i = joined(texts, i, text)
 		key, value, ok := strings.Cut(text, "=")
 		if !ok {
-			return nil, wrong(at, "", "expected NAME=VALUE, found %s", shown(text))
+			return nil, policy.Wrong(at, "", "expected NAME=VALUE, found %s", policy.Shown(text))
 		}
 		l := line{pos: at, section: section, key: strings.TrimSpace(key), value: strings.TrimSpace(value), at: at}
 		l.at.Col += len(key) + 1 + len(value) - len(strings.TrimLeft(value, " \t"))
@@ -109,17 +108,4 @@ func (l *line) words() (words []word, inverted bool) {
 		rest, offset = trimmed[n:], offset+n
 	}
 	return words, inverted
-}
-
-func wrong(at policy.Pos, remedy, format string, args ...any) *policy.Error {
-	return &policy.Error{Pos: at, Reason: fmt.Sprintf(format, args...), Remedy: remedy}
-}
-
-// shown is a text of a file as a message has it: quoted, and not too long.
-func shown(s string) string {
-	const most = 60
-	if len(s) > most {
-		s = s[:most] + "…"
-	}
-	return fmt.Sprintf("%q", s)
 }
