@@ -22,10 +22,9 @@ import (
 // port is kernel/seccomp_ebpf_pin.c of the kernel engine in a process of its own, that
 // reads the memory of a call from here.
 type port struct {
-	t      testing.TB
-	in     *bufio.Writer
-	out    *bufio.Reader
-	reader Reader
+	t   testing.TB
+	in  *bufio.Writer
+	out *bufio.Reader
 }
 
 // portFiles are what the process is made of, by their paths in the kernel's source.
