@@ -89,7 +89,9 @@ type Event = event.Event
 // Observe chooses which decisions become events.
 type Observe = prefilter.Observe
 
-// What is observed: only what the agent decides anyway, every denial, or all calls.
+// What is observed: only what the agent decides anyway, every denial, or all calls but
+// rt_sigreturn, exit and exit_group, which are let through unseen where no filter has to
+// be asked.
 const (
 	ObserveNone    = prefilter.ObserveNone
 	ObserveDenials = prefilter.ObserveDenials

@@ -153,6 +153,8 @@ func (n *numbered) decide(leaves []split.Leaf) *Decision {
 	switch {
 	case guarded:
 		l = n.stricter(l, g)
+	case unfailing(n.arch, n.nr):
+		l = n.uninterrupted(l)
 	case observed(n.options.Observe, l):
 		l.Kind, l.Observed = split.Notify, true
 	}

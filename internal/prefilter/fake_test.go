@@ -75,6 +75,7 @@ var verdicts = []abi.Verdict{
 // numbers are those at which guards and trees change their minds.
 var numbers = []uint32{
 	0, 1, 2, 59, 257, 316, 317, 318, 321, 322, 323, 354, 358, 424, 425, 426, 427, 428, 1023, 1024,
+	15, 60, 231, 119, 173, 252, abi.X32Bit + 60, abi.X32Bit + 513,
 	3, 7, 9, 10, 11, 25, 28, 30, 56, 101, 134, 157, 216, 236, 329, 400, 401, 402, 435, 440, 462,
 	0x3fffffff, 0x40000000, 0x4000013d, 0x400001a9, 0x40000221, 0x7fffffff, 0x80000000,
 	0xbfffffff, 0xc0000000, 0xc00001a9, 0xfffffffe, 0xffffffff,
@@ -92,15 +93,28 @@ type chance struct{ notify, trace int }
 
 func randomTree(r *rand.Rand, name string, dynamic chance) *fakeTree {
 	f := &fakeTree{program: name, rs: map[abi.Arch][]split.Range{}, clones: dynamic.trace > 0 && r.Intn(20) == 0}
+	spares := r.Intn(2) == 0 // calls that must not fail
 	for _, a := range []abi.Arch{abi.ArchX86_64, abi.ArchI386} {
 		from := uint32(0)
-		for _, nr := range cuts(r) {
-			f.rs[a] = append(f.rs[a], split.Range{From: from, To: nr - 1, Leaf: randomLeaf(r, dynamic)})
+		for _, nr := range append(cuts(r), 0) { // the last ends before 0, at the highest number
+			of := dynamic
+			if spares && hasUnfailing(a, from, nr-1) {
+				of = chance{}
+			}
+			f.rs[a] = append(f.rs[a], split.Range{From: from, To: nr - 1, Leaf: randomLeaf(r, of)})
 			from = nr
 		}
-		f.rs[a] = append(f.rs[a], split.Range{From: from, To: ^uint32(0), Leaf: randomLeaf(r, dynamic)})
 	}
 	return f
+}
+
+func hasUnfailing(a abi.Arch, from, to uint32) bool {
+	for _, nr := range unfailingNumbers() {
+		if from <= nr && nr <= to && unfailing(a, nr) {
+			return true
+		}
+	}
+	return false
 }
 
 // cuts is a set of numbers above 0, in order.

@@ -200,10 +200,12 @@ func (b *builder) guarded() []uint32 {
 	} {
 		at = append(at, nr, nr+1, nr|abi.X32Bit, nr|abi.X32Bit+1)
 	}
+	special := unfailingNumbers()
 	if b.traced {
-		for _, nr := range tracedNumbers() {
-			at = append(at, nr, nr+1)
-		}
+		special = append(special, tracedNumbers()...)
+	}
+	for _, nr := range special {
+		at = append(at, nr, nr+1)
 	}
 	return append(at, 0, abi.X32Bit, 2*abi.X32Bit, 3*abi.X32Bit, ^uint32(0))
 }

@@ -34,7 +34,8 @@ const (
 	// TRAP, TRACE and KILL_THREAD stay in the kernel: a supervisor cannot
 	// deliver them.
 	ObserveDenials
-	// ObserveAll does the same for ALLOW and LOG.
+	// ObserveAll does the same for ALLOW and LOG, but for calls that nothing may
+	// interrupt: rt_sigreturn, exit and exit_group.
 	ObserveAll
 	// ObservePermissive makes notifications of all denials, for a supervisor
 	// that reports them and lets the call go on.
