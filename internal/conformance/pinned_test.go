@@ -90,7 +90,19 @@ func TestPinnedFilter(t *testing.T) {
 for _ in range(100): os.stat("/")
 def ask(nr): ctypes.set_errno(0); ctypes.CDLL(None, use_errno=True).syscall(nr); return ctypes.get_errno()
 print(100 <= ask(600) <= 4095, ask(601))`))
-	decisions, err := cmd.Filters[0].Explain()
+	if *engine == "agent" { // the leaves are the same on both, and slow to find in a guest
+		tracesAllPinnable(t, cmd.Filters[0])
+	}
+	if got := run(t, cmd); got.out != "True 0" {
+		t.Errorf("the filter counted %q, expected reads and no failures", got.out)
+	}
+}
+
+// tracesAllPinnable sees that f has a trace leaf for each call of which anything can be
+// pinned, and no other.
+func tracesAllPinnable(t *testing.T, f *portcullis.Filter) {
+	t.Helper()
+	decisions, err := f.Explain()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,9 +112,6 @@ print(100 <= ask(600) <= 4095, ask(601))`))
 		if traced := d.Leaf == "trace"; traced != pinnable(c) && !guarded {
 			t.Errorf("%s has a leaf of kind %s, can be pinned %v: expected those to be traced that can", d.Call, d.Leaf, pinnable(c))
 		}
-	}
-	if got := run(t, cmd); got.out != "True 0" {
-		t.Errorf("the filter counted %q, expected reads and no failures", got.out)
 	}
 }
 
