@@ -60,7 +60,7 @@ soak:
 	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
 	PORTCULLIS_INSTALLS=$(INSTALLS) $(GO) test -v -run TestSoakInstalls -timeout 25h ./internal/engine/kernel
 	linux/build --debug
-	PORTCULLIS_GUEST_DEBUG=1 $(GO) test -v -p 1 -run '^Test(Patch|NoAttach|Storms|Kernel)$$' -timeout 24h ./internal/engine/kernel ./internal/conformance ./internal/attack ./filters
+	PORTCULLIS_WIDE=1 PORTCULLIS_GUEST_DEBUG=1 $(GO) test -v -p 1 -run '^Test(Patch|NoAttach|Storms|Kernel)$$' -timeout 24h ./internal/engine/kernel ./internal/conformance ./internal/attack ./filters
 	PORTCULLIS_LONG=1 $(GO) test -count=$(SOAK) -p 1 -failfast -timeout 24h ./filters ./internal/attack ./internal/conformance ./internal/engine/...
 
 # The kernel's own tests of seccomp, in the guest.

@@ -39,6 +39,9 @@ func TestKernel(t *testing.T) {
 	t.Parallel()
 	cfg := guest.Suite()
 	skip := "^TestProgramsBelowPaths$/^(git|gcc|make|trees)|^TestClientsReachListedAddresses$/^(curl|python)$"
+	if !kit.Wide() {
+		skip += "|^Test(PathsAreNotEvaded|RedisBelowPaths|NginxBelowPaths|CountsOfProcessesAndThreads)$"
+	}
 	if kit.Long() {
 		skip, cfg.Timeout = "^$", time.Hour
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"portcullis/internal/guest"
+	"portcullis/internal/kit"
 )
 
 // alsoTheKernels are the attacks that the kernel engine is open to, too: not those on
@@ -19,13 +20,20 @@ const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|Inher
 	"Namespaces|Daemon|FullHash|NestedSandboxes|PinnedReads|" +
 	"ExecInPlace|LimitedLaunch|ManyProcesses"
 
+// slow are attacks that are made as root alone, on the agent, where time is short.
+const slow = "^Test(ExecIdentified|KillStorm|HeldUpTracer|LimitedLaunch|NestedSandboxes|ExecStorm|ManyProcesses|ExecInPlace)$"
+
 // TestKernel makes them in a guest, as nobody. It is slower there: a twentieth of the
 // attempts will do.
 func TestKernel(t *testing.T) {
 	attacker(t)
 	cfg := guest.Suite(made.Dir())
 	n := attempts(t) / 20
+	skip := "^$"
+	if !kit.Wide() {
+		skip = slow
+	}
 	cfg.Timeout = 5*time.Minute + time.Duration(n)*10*time.Millisecond
 	guest.TestIn(t, cfg, guest.Nobody, "-test.run=^Test("+alsoTheKernels+")$",
-		made.Flag(), "-engine=kernel", fmt.Sprint("-attempts=", n))
+		"-test.skip="+skip, made.Flag(), "-engine=kernel", fmt.Sprint("-attempts=", n))
 }

@@ -40,7 +40,7 @@ func TestLimitedLaunch(t *testing.T) {
 // limited is what comes out under a limit that bash's ulimit sets.
 func limited(t *testing.T, limit, stack string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", "ulimit "+limit+` && exec "$@"`, "bash",
 		made.File("suite"), supervise, *engine, stack, attacker(t), "calls", "limited", "1")

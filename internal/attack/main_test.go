@@ -90,14 +90,14 @@ func attacker(t *testing.T) string {
 }
 
 // patience is how long an attack may take before it counts as a hang.
-const patience = 40 * time.Second
+func patience() time.Duration { return max(40*time.Second, guest.Patience(2*time.Second)) }
 
 // command is a program under a stack, which is written as "global-count limit=2;
 // no-exec": programs of the conformance object, or built-in filters, with their
 // variables.
 func command(t *testing.T, stack, name string, args ...string) *portcullis.Cmd {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience())
 	t.Cleanup(cancel)
 	return commandUntil(ctx, t, stack, name, args...)
 }
@@ -208,7 +208,7 @@ func await(t *testing.T, done <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(patience()):
 		t.Fatal("the supervision does not end")
 	}
 }
@@ -236,7 +236,7 @@ func supervised(t *testing.T, stack string, args ...string) result {
 
 func apart(t *testing.T, how, stack string, args ...string) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience())
 	defer cancel()
 	cmd := exec.CommandContext(ctx, made.File("suite"),
 		append([]string{how, *engine, stack, attacker(t)}, args...)...)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"portcullis/internal/guest"
+	"portcullis/internal/kit"
 )
 
 // TestSupervisorOutOfReach attacks the promise that the supervisor's memory,
@@ -248,7 +249,11 @@ func nestStates(t *testing.T, nest func(outer, inner string, args ...string) str
 func TestAsNobody(t *testing.T) {
 	needRoot(t, "to become nobody")
 	t.Parallel()
-	cmd := exec.Command(made.File("suite"), "-test.v", "-test.skip=^Test(Hostile|I386|Numbers|Vsyscall)", made.Flag(), fmt.Sprint("-attempts=", attempts(t)/5))
+	skip := "^Test(Hostile|I386|Numbers|Vsyscall)"
+	if !kit.Wide() {
+		skip += "|" + slow
+	}
+	cmd := exec.Command(made.File("suite"), "-test.v", "-test.skip="+skip, made.Flag(), fmt.Sprint("-attempts=", attempts(t)/5))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
 	cmd.Dir = made.Dir()
 	out, err := cmd.CombinedOutput()

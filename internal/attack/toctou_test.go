@@ -20,6 +20,7 @@ import (
 
 	"portcullis"
 	"portcullis/internal/engine/target"
+	"portcullis/internal/kit"
 )
 
 // pinned is the object of the filters that these attacks have to get around.
@@ -117,8 +118,11 @@ func assaults() []assault {
 // attempts is how many are made in all.
 func attempts(t *testing.T) int {
 	t.Helper()
-	if *asked == "" {
+	switch {
+	case *asked == "" && kit.Wide():
 		return 100000
+	case *asked == "":
+		return 40000
 	}
 	n, err := strconv.Atoi(*asked)
 	if err != nil {
@@ -188,7 +192,7 @@ func (a *assault) plain(t *testing.T, dir string) score {
 	w := newWatch(t)
 	defer w.close()
 	cmd := exec.CommandContext(w.ctx, attacker(t), "plain", a.policy, a.name, "2000000", strconv.Itoa(enough))
-	cmd.Dir, cmd.Stdout, cmd.WaitDelay = dir, w, patience
+	cmd.Dir, cmd.Stdout, cmd.WaitDelay = dir, w, patience()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -394,7 +398,7 @@ func (a *assault) orphaned(t *testing.T, dir string, n int) score {
 	defer w.close()
 	cmd := exec.CommandContext(w.ctx, made.File("suite"),
 		supervise, *engine, policies()[a.policy], attacker(t), "toctou", a.name, strconv.Itoa(n), strconv.Itoa(n))
-	cmd.Dir, cmd.Stdout, cmd.WaitDelay = dir, w, patience
+	cmd.Dir, cmd.Stdout, cmd.WaitDelay = dir, w, patience()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Run(); errors.Is(err, exec.ErrWaitDelay) {
 		t.Error("the target outlived its supervisor: expected it to end")
@@ -425,7 +429,7 @@ func newWatch(t *testing.T) *watch {
 	w := &watch{t: t}
 	w.ctx, w.end = context.WithCancel(context.Background())
 	t.Cleanup(w.end) // behind what stops its consequences
-	w.alarm = time.AfterFunc(patience, w.end)
+	w.alarm = time.AfterFunc(patience(), w.end)
 	return w
 }
 
@@ -452,8 +456,8 @@ func (w *watch) run(cmd *portcullis.Cmd) error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(patience):
-		w.t.Fatalf("the supervision does not end %v after its target was killed", patience)
+	case <-time.After(patience()):
+		w.t.Fatalf("the supervision does not end %v after its target was killed", patience())
 		return nil
 	}
 }
@@ -461,14 +465,14 @@ func (w *watch) run(cmd *portcullis.Cmd) error {
 // score is the last one. It says whether the attack had to be ended.
 func (w *watch) score() score {
 	if w.ctx.Err() != nil {
-		w.t.Errorf("no progress for %v after %d attempts: expected nothing to hang", patience, w.last.attempts)
+		w.t.Errorf("no progress for %v after %d attempts: expected nothing to hang", patience(), w.last.attempts)
 	}
 	return w.last
 }
 
 // Write takes output.
 func (w *watch) Write(b []byte) (int, error) {
-	w.alarm.Reset(patience)
+	w.alarm.Reset(patience())
 	w.part = append(w.part, b...)
 	for {
 		line, rest, ok := bytes.Cut(w.part, []byte{'\n'})

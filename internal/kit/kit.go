@@ -69,9 +69,12 @@ func (k *Kit) Compiled(t TB, name string) string {
 	return k.File(name)
 }
 
-// Long tells whether tests may take long, as make soak has them: what ./test has no time
-// for is left out otherwise.
+// Long tells whether tests may take hours, as make soak has them.
 func Long() bool { return os.Getenv("PORTCULLIS_LONG") != "" }
+
+// Wide tells whether tests may take twice the minutes that a person waits for: continuous
+// integration and make soak leave nothing out that is not Long.
+func Wide() bool { return os.Getenv("PORTCULLIS_WIDE") != "" || Long() }
 
 // Compile makes a static program of C sources and further arguments of gcc. Without a
 // compiler it does nothing.

@@ -34,6 +34,9 @@ func TestMain(m *testing.M) {
 // kernel's: in a guest, as nobody.
 func TestKernel(t *testing.T) {
 	skip := "^TestPrograms$/^(git|python)$"
+	if !kit.Wide() {
+		skip += "|^TestEnginesTake$"
+	}
 	if kit.Long() {
 		skip = "^$"
 	}
