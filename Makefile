@@ -10,7 +10,7 @@ GUSTS    ?= 12000
 INSTALLS ?= 100000
 TOOLS    := .cache/tools
 
-.PHONY: build test generate lint bench bench-kernel fuzz soak selftests kernel clean
+.PHONY: build test generate lint bench bench-kernel evaluate fuzz soak selftests kernel clean
 
 build:
 	$(GO) build -o bin/portcullis ./cmd/portcullis
@@ -40,6 +40,10 @@ bench:
 bench-kernel:
 	linux/build --measure
 	$(GO) run ./internal/bench/kernel
+
+# What phases refuse of the calls that real servers make.
+evaluate:
+	$(GO) run ./internal/evaluate
 
 # Every native fuzz target in turn, FUZZTIME each.
 fuzz:

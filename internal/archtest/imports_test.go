@@ -36,11 +36,13 @@ var order = []string{
 	"internal/serve",
 	"internal/guest",
 	".",
+	"internal/load",
 	"internal/cli",
 	"internal/conformance",
 	"internal/attack",
 	"internal/demo",
 	"internal/bench",
+	"internal/evaluate",
 	"internal/archtest",
 	"cmd/portcullis",
 }

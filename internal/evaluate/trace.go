@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+
+	"portcullis"
+)
+
+// calls is a set of calls, by name.
+type calls map[string]bool
+
+func (c calls) with(o calls) calls {
+	all := calls{}
+	for _, s := range []calls{c, o} {
+		for name := range s {
+			all[name] = true
+		}
+	}
+	return all
+}
+
+// unseen are the calls that are never observed, and that every process may make at any
+// time. They count as made in every phase.
+func unseen() calls { return calls{"rt_sigreturn": true, "exit": true, "exit_group": true} }
+
+// process is one of a run: the phase in which it is, and what it made in each.
+type process struct {
+	phase string
+	made  map[string]calls
+}
+
+// trace follows the processes of a run through the phases of a policy.
+type trace struct {
+	machine   *machine
+	processes map[int]*process
+	// all are the processes that there were: numbers are used again.
+	all []*process
+	// forker is the process that forked last, for children that are gone before they are
+	// looked at.
+	forker *process
+	total  uint64
+	lost   uint64
+}
+
+func newTrace(m *machine) *trace { return &trace{machine: m, processes: map[int]*process{}} }
+
+// add takes an event: the call is made in the phase in which the process is behind it,
+// as calls that change a phase are of it and of the next.
+func (t *trace) add(e portcullis.Event) {
+	if e.Lost > 0 && e.Map == "" {
+		t.lost += e.Lost
+	}
+	if e.Call.Name == "" {
+		return
+	}
+	t.total++
+	p := t.processes[e.Pid]
+	if p == nil {
+		p = t.begin(e.Pid)
+	}
+	p.make(e.Call.Name)
+	if to, ok := t.machine.next(p.phase, e.Call.Name); ok {
+		p.phase = to
+		p.make(e.Call.Name)
+	}
+	switch e.Call.Name {
+	case "fork", "vfork", "clone", "clone3":
+		t.forker = p
+	}
+}
+
+func (p *process) make(call string) {
+	if p.made[p.phase] == nil {
+		p.made[p.phase] = calls{}
+	}
+	p.made[p.phase][call] = true
+}
+
+// begin is a process in the phase in which its parent is.
+func (t *trace) begin(pid int) *process {
+	p := &process{phase: t.machine.first, made: map[string]calls{}}
+	if parent := t.processes[parentOf(pid)]; parent != nil {
+		p.phase = parent.phase
+	} else if t.forker != nil {
+		p.phase = t.forker.phase
+	}
+	t.processes[pid] = p
+	t.all = append(t.all, p)
+	return p
+}
+
+// parentOf is 0 for a process that is gone.
+func parentOf(pid int) int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// Behind the name, which may hold anything: the state, and the parent.
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 2 {
+		return 0
+	}
+	parent, err := strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return 0
+	}
+	return parent
+}

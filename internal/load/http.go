@@ -1,0 +1,97 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// patience is how long a request may take; it is for what has come to a halt.
+const patience = 5 * time.Minute
+
+// web asks a server by HTTP.
+type web struct {
+	s      *session
+	base   string
+	client *http.Client
+}
+
+// newWeb asks the server at an address, a Unix socket's if it begins with a slash.
+func newWeb(s *session, scheme, address string) *web {
+	network := "tcp"
+	if strings.HasPrefix(address, "/") {
+		network = "unix"
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	t := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: s.rand.Intn(2) == 0}
+	return &web{s: s, base: scheme + "://server", client: &http.Client{
+		Transport: t, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// close ends connections that were kept: an orderly end of a server waits for them.
+func (w *web) close() { w.client.CloseIdleConnections() }
+
+// ask makes a request, whose answer has to have a status. Headers are "Key: value".
+func (w *web) ask(status int, method, path, body string, headers ...string) (string, error) {
+	req, err := http.NewRequest(method, w.base+path, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	for _, h := range headers {
+		key, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(key, value)
+	}
+	resp, err := w.client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != status {
+		err = fmt.Errorf("%s %s: expected status %d, found %d: %.200s", method, path, status, resp.StatusCode, text)
+	}
+	return string(text), err
+}
+
+// want is a step that makes a request for what has to contain a text.
+func (w *web) want(status int, text, method, path, body string, headers ...string) step {
+	return step{method + " " + path, func() error {
+		got, err := w.ask(status, method, path, body, headers...)
+		if err == nil && !strings.Contains(got, text) {
+			err = fmt.Errorf("expected %.40q in the answer, found %.200q", text, got)
+		}
+		return err
+	}}
+}
+
+// talk sends bytes to an address and no more, and reads up to the end of the answer, whatever
+// it is.
+func talk(network, address, text string) (string, error) {
+	c, err := net.DialTimeout(network, address, patience)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	if _, err := io.WriteString(c, text); err != nil {
+		return "", err
+	}
+	if half, ok := c.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // who has closed the other half has answered
+	}
+	answer, err := io.ReadAll(c)
+	if err != nil && len(answer) == 0 && !isReset(err) {
+		return "", err
+	}
+	return string(answer), nil
+}

@@ -1,0 +1,95 @@
+// Package load starts real programs in a directory of their own and plays a varied load on
+// them: the same one for recording policies, for testing them and for evaluation.
+//
+// What a program is started under is its caller's business, see Start. A load is drawn from
+// a seed: which requests are made, with what, in which order, and how the program is
+// ended. Nothing outside of the directory is touched.
+package load
+
+import (
+	"fmt"
+	"math/rand"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Command is what is to be started.
+type Command struct {
+	Path string
+	Args []string
+	Dir  string
+	Env  []string
+	// Output takes what it writes, standard output and standard error alike.
+	Output *os.File
+}
+
+// Process is a command that was started. Wait gives its end, as exec.Cmd does, and returns
+// when nothing is left of it.
+type Process interface {
+	Signal(os.Signal) error
+	Wait() error
+}
+
+// Start starts a command.
+type Start func(Command) (Process, error)
+
+// Program is one that can be played.
+type Program struct {
+	// Name is that of its policy, Command what is executed, Package what Debian has it in.
+	Name, Command, Package string
+	// Role says what processes of it are, by the phase of its policy in which they end.
+	Role map[string]string
+	play func(*session) error
+}
+
+// Programs are all that there are.
+func Programs() []Program {
+	return []Program{nginx()}
+}
+
+// Named is the program of that name.
+func Named(name string) (Program, bool) {
+	for _, p := range Programs() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Program{}, false
+}
+
+// MissingError is a program that is not here.
+type MissingError struct{ Command, Package string }
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("needs %s: apt-get install %s", e.Command, e.Package)
+}
+
+// find looks where servers are too, which is not in everyone's PATH.
+func find(command, pkg string) (string, error) {
+	for _, dir := range []string{"/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"} {
+		if path, err := exec.LookPath(filepath.Join(dir, command)); err == nil {
+			return path, nil
+		}
+	}
+	return "", &MissingError{command, pkg}
+}
+
+// Find is the path of the program, or a *MissingError.
+func (p Program) Find() (string, error) { return find(p.Command, p.Package) }
+
+// Play starts the program in dir, which is empty and which the user that it runs as can
+// search, and plays the load of a seed on it to the end. The error is the first answer
+// that was not as it should be.
+func (p Program) Play(dir string, seed int64, start Start) error {
+	path, err := p.Find()
+	if err != nil {
+		return err
+	}
+	s := &session{path: path, dir: dir, start: start, rand: rand.New(rand.NewSource(seed))}
+	defer s.close()
+	if err := p.play(s); err != nil {
+		return fmt.Errorf("%s with seed %d: %w\n%s", p.Name, seed, err, s.log())
+	}
+	return nil
+}

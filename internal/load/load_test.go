@@ -1,0 +1,173 @@
+package load_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"portcullis"
+	"portcullis/internal/engine"
+	"portcullis/internal/guest"
+	"portcullis/internal/kit"
+	"portcullis/internal/load"
+	"portcullis/policies"
+)
+
+// The suite runs here, here as nobody, and in guests: the latter two are this binary again.
+var (
+	made     = kit.New()
+	onEngine = flag.String("engine", "agent", "engine that the programs run on")
+)
+
+func TestMain(m *testing.M) {
+	guest.MaybeInit()
+	os.Exit(made.Main(m, func(dir string) error { return kit.CopySelf(filepath.Join(dir, "suite")) }))
+}
+
+// TestAsNobody starts the programs as an ordinary user.
+func TestAsNobody(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: to become nobody")
+	}
+	cmd := exec.Command(made.File("suite"), "-test.v", "-test.run=^Test(Policies|Refused)$", made.Flag())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
+	cmd.Dir = made.Dir()
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestPolicies") {
+		t.Errorf("as nobody: %v\n%s", err, out)
+	}
+}
+
+// TestKernel runs the programs on the kernel engine: in a guest, as nobody.
+func TestKernel(t *testing.T) {
+	skip := "^TestPolicies$/^(git|python|apache2|named)$"
+	if kit.Long() {
+		skip = "^$"
+	}
+	guest.TestIn(t, guest.Suite(made.Dir()), guest.Nobody, "-engine=kernel", made.Flag(), "-test.skip="+skip, "-test.run=^Test(Policies|Refused)$")
+}
+
+func needEngine(t *testing.T) {
+	t.Helper()
+	if *onEngine != "agent" {
+		return
+	}
+	for _, f := range engine.Probe() {
+		if f.Engine == engine.Agent && !f.Have && (f.Needed || f.Name == "tracing") {
+			t.Skipf("needs %s (agent engine): %s", f.Name, f.Remedy)
+		}
+	}
+}
+
+// need skips the test if the program is not here.
+func need(t *testing.T, p load.Program) {
+	t.Helper()
+	var missing *load.MissingError
+	if _, err := p.Find(); errors.As(err, &missing) {
+		t.Skipf("needs %s: apt-get install %s", missing.Command, missing.Package)
+	}
+}
+
+// seeds are from the first on: how many depends on the time there is.
+func seeds(from, few, many int64) (all []int64) {
+	if kit.Long() {
+		few = many
+	}
+	for i := int64(0); i < few; i++ {
+		all = append(all, from+i)
+	}
+	return all
+}
+
+// denials are what a policy has denied, but clone3, which policies have libraries do
+// without.
+type denials struct {
+	mu  sync.Mutex
+	all map[string]int
+}
+
+func (d *denials) event(e portcullis.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.all == nil {
+		d.all = map[string]int{}
+	}
+	if e.Denies() && e.Call.Name != "clone3" {
+		d.all[fmt.Sprintf("%s%#x %v by %s (%s %s)", e.Call.Name, e.Call.Args, e.Verdict, e.Comm, e.Program, e.Line)]++
+	}
+}
+
+func (d *denials) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var lines []string
+	for what, n := range d.all {
+		lines = append(lines, fmt.Sprint(n, " × ", what))
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "\n")
+}
+
+// under starts programs under a policy.
+func under(t *testing.T, name string, text []byte, d *denials) load.Start {
+	t.Helper()
+	f, err := portcullis.LoadPolicy(name+".yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return load.Under(portcullis.Cmd{
+		Filters: []*portcullis.Filter{f}, Engine: portcullis.Engine(*onEngine),
+		Observe: portcullis.ObserveDenials, Events: d.event,
+	})
+}
+
+// ready is the policy that comes with Portcullis.
+func ready(t *testing.T, name string) []byte {
+	t.Helper()
+	text, ok := policies.Policy(name)
+	if !ok {
+		t.Fatalf("there is no policy %s", name)
+	}
+	return text
+}
+
+// TestPlain plays every load on a program that is under nothing.
+func TestPlain(t *testing.T) {
+	for _, p := range load.Programs() {
+		t.Run(p.Name, func(t *testing.T) {
+			need(t, p)
+			for _, seed := range seeds(1, 1, 10) {
+				if err := p.InPlace(seed, load.Plain); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestPolicies plays every load on a program under its policy, which denies nothing of it.
+func TestPolicies(t *testing.T) {
+	needEngine(t)
+	for _, p := range load.Programs() {
+		t.Run(p.Name, func(t *testing.T) {
+			need(t, p)
+			for _, seed := range seeds(int64(1+os.Getuid()%3), 1, 10) {
+				var d denials
+				err := p.InPlace(seed, under(t, p.Name, ready(t, p.Name), &d))
+				if err != nil {
+					t.Error(err)
+				}
+				if got := d.String(); got != "" {
+					t.Errorf("with seed %d denied:\n%s", seed, got)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,141 @@
+package load
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+
+	"portcullis/internal/kit"
+)
+
+func nginx() Program {
+	return Program{
+		Name: "nginx", Command: "nginx", Package: "nginx-light", play: playNginx,
+		Role: map[string]string{"start": "others", "master": "master", "worker": "worker"},
+	}
+}
+
+// nginxConf is a configuration of two workers, a cache, and TLS. What is served by one
+// server is asked of by another.
+const nginxConf = `USER daemon off; worker_processes 2; pid DIR/pid; error_log stderr notice;
+events { worker_connections 64; ACCEPT }
+http {
+  log_format brief '$request_method $uri $status'; access_log DIR/access.log brief;
+  client_body_temp_path DIR/tmp-body; proxy_temp_path DIR/tmp-proxy; fastcgi_temp_path DIR/tmp-fastcgi;
+  uwsgi_temp_path DIR/tmp-uwsgi; scgi_temp_path DIR/tmp-scgi;
+  proxy_cache_path DIR/cache keys_zone=pages:1m; client_body_buffer_size 8k;
+  sendfile SENDFILE; if_modified_since before; gzip on; gzip_min_length 100; gzip_types text/plain; default_type text/plain; types { }
+  server { listen unix:DIR/inner.sock; root DIR/www; }
+  server {
+    listen 127.0.0.1:PORT; listen 127.0.0.1:SECURE ssl http2; ssl_certificate DIR/cert.pem; ssl_certificate_key DIR/key.pem;
+    root DIR/www; autoindex on;
+    location = /which { return 200 WHICH; }
+    location = /echo { proxy_pass http://unix:DIR/inner.sock:/index.html; proxy_method GET; }
+    location /up/ { dav_methods PUT DELETE MKCOL COPY MOVE; create_full_put_path on; AIO }
+    location /proxied/ { proxy_pass http://unix:DIR/inner.sock:/; proxy_cache pages; proxy_cache_valid 1m; }
+    location /nobody/ { proxy_pass http://127.0.0.1:CLOSED/; }
+  }
+}
+`
+
+func playNginx(s *session) error {
+	ports, err := freePorts(3)
+	if err != nil {
+		return err
+	}
+	conf := strings.NewReplacer(
+		"DIR", s.dir, "PORT", ports[0], "SECURE", ports[1], "CLOSED", ports[2], "SENDFILE", s.either("on", "off"),
+		"ACCEPT", s.either("", "multi_accept on;", "accept_mutex on;"),
+		"AIO", s.either("", "aio threads;"), "USER", ifRoot("user www-data;"))
+	configure := func(which string) error {
+		return s.write("nginx.conf", strings.ReplaceAll(conf.Replace(nginxConf), "WHICH", which))
+	}
+	if err := first(s.website, s.certificate, func() error { return configure("one") }); err != nil {
+		return err
+	}
+	if err := s.run("-e", "stderr", "-p", s.dir, "-c", s.file("nginx.conf")); err != nil {
+		return err
+	}
+	if err := s.await("start worker process "); err != nil {
+		return err
+	}
+	plain, secure := newWeb(s, "http", "127.0.0.1:"+ports[0]), newWeb(s, "https", "127.0.0.1:"+ports[1])
+	defer plain.close()
+	defer secure.close()
+	steps := append(nginxSteps(s, plain), nginxSteps(s, secure)...)
+	steps = append(steps, step{"garbage", func() error { return garbage("127.0.0.1:" + ports[0]) }},
+		step{"garbage to TLS", func() error { return garbage("127.0.0.1:" + ports[1]) }},
+		step{"logs", func() error { return s.signal(syscall.SIGUSR1, "reopening logs") }})
+	return first(
+		func() error { return s.some(steps...) },
+		func() error { return configure("two") },
+		func() error { return s.signal(syscall.SIGHUP, "reconfiguring") },
+		func() error { return plain.until("/which", "two") },
+		func() error { return s.some(steps...) },
+		func() error { plain.close(); secure.close(); return nil },
+		func() error {
+			return s.stop([]syscall.Signal{syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT}[s.rand.Intn(3)])
+		},
+	)
+}
+
+// nginxSteps are requests, good and bad ones.
+func nginxSteps(s *session, w *web) []step {
+	up := "/up/" + s.either("a", "b", "c/d")
+	return []step{
+		w.want(200, "hello", "GET", "/", ""),
+		w.want(200, "", "HEAD", "/index.html", ""),
+		w.want(405, "", "POST", "/index.html", s.text(10, 40000)),
+		w.want(200, "hello", "POST", "/echo", s.text(10, 200000)),
+		w.want(200, "", "GET", "/large", ""),
+		w.want(206, "", "GET", "/large", "", fmt.Sprint("Range: bytes=", s.rand.Intn(1000), "-", 1000+s.rand.Intn(1000))),
+		w.want(404, "", "GET", "/missing"+s.text(1, 9)[:1], ""),
+		w.want(400, "", "GET", "/%00", ""),
+		w.want(200, "sub", "GET", "/list/", ""),
+		w.want(301, "", "GET", "/list", ""),
+		w.want(200, "hello", "GET", "/proxied/index.html", ""),
+		w.want(502, "", "GET", "/nobody/", ""),
+		w.want(200, "", "GET", "/large", "", "Accept-Encoding: gzip"),
+		w.want(304, "", "GET", "/index.html", "", "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT"),
+		{"put", func() error { return w.put(up, s.text(1, 60000)) }},
+	}
+}
+
+// put makes a file, copies and moves it, and deletes it.
+func (w *web) put(path, text string) error {
+	to := "Destination: " + path + "2"
+	return inTurn(
+		w.want(201, "", "PUT", path, text),
+		w.want(204, "", "COPY", path, "", to),
+		w.want(200, text, "GET", path+"2", ""),
+		w.want(204, "", "MOVE", path, "", to),
+		w.want(204, "", "DELETE", path+"2", ""),
+	)
+}
+
+// until asks until another server answers, for who was told to reload goes on for a while.
+func (w *web) until(path, text string) error {
+	for {
+		got, err := w.ask(200, "GET", path, "")
+		if err != nil || got == text {
+			return err
+		}
+	}
+}
+
+// garbage sends what is no request.
+func garbage(address string) error {
+	_, err := talk("tcp", address, "\x16\x03 \r\n\r\n")
+	return err
+}
+
+func freePorts(n int) (ports []string, err error) {
+	for len(ports) < n {
+		port, err := kit.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, fmt.Sprint(port))
+	}
+	return ports, nil
+}
