@@ -138,7 +138,8 @@ func descriptors() string {
 	return "[" + strings.Join(list, ",") + "]"
 }
 
-// onThread runs f on a thread of its own, which then ends.
+// onThread runs f on a thread of its own, which then ends. The first thread would not: the
+// runtime parks it, with what it has.
 func onThread[T any](f func() T) T {
 	var result T
 	var wg sync.WaitGroup
@@ -146,6 +147,11 @@ func onThread[T any](f func() T) T {
 	go func() {
 		defer wg.Done()
 		runtime.LockOSThread()
+		if isLeader() {
+			defer runtime.UnlockOSThread()
+			result = onThread(f)
+			return
+		}
 		result = f()
 	}()
 	wg.Wait()
