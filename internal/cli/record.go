@@ -17,6 +17,7 @@ import (
 	"portcullis/internal/event"
 	"portcullis/internal/policy"
 	"portcullis/internal/record"
+	"portcullis/internal/record/probe"
 )
 
 // recordFlags are the flags of record.
@@ -85,6 +86,9 @@ func (o *recordFlags) run(a *app, args []string) error {
 	}
 	if err != nil {
 		return exit(exitUsage, fmt.Errorf("record: %w", err))
+	}
+	if n := record.Wide(m); n > 0 {
+		fmt.Fprintf(a.Err, "portcullis: record: the policy lets through more than was seen where it says WIDE: %d times\n", n)
 	}
 	return o.verdict(a, r)
 }
@@ -159,7 +163,7 @@ func pathCause(err error) error {
 
 // observe runs the command, as often as was asked for.
 func (o *recordFlags) observe(a *app, r *record.Recorder, args []string) error {
-	allow, err := portcullis.LoadPolicy("record", []byte("version: 1\ndefault: allow\n"))
+	allow, err := o.filter()
 	if err != nil {
 		return exit(exitOurs, err)
 	}
@@ -180,6 +184,19 @@ func (o *recordFlags) observe(a *app, r *record.Recorder, args []string) error {
 		fmt.Fprintf(a.Err, "portcullis: record: --events: %d events were learnt from and found no room in the file\n", k.unwritten)
 	}
 	return err
+}
+
+// filter is what the command runs under: it lets everything through, and where names are to
+// be learnt reads them.
+func (o *recordFlags) filter() (*portcullis.Filter, error) {
+	if !record.Mode(o.mode).Names() {
+		return portcullis.LoadPolicy(probe.Name, []byte("version: 1\ndefault: allow\n"))
+	}
+	object, err := probe.Object()
+	if err != nil {
+		return nil, err
+	}
+	return portcullis.LoadObject(probe.Name, object, probe.Name)
 }
 
 // once runs the command. That it fails, or is ended by a signal, as a server is, does not

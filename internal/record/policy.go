@@ -18,11 +18,15 @@ const (
 	Allowlist Mode = "allowlist"
 	Phases    Mode = "phases"
 	Flow      Mode = "flow"
+	Paths     Mode = "paths"
 	All       Mode = "all"
 )
 
+// Names tells whether a mode needs records of what arguments point to: see package probe.
+func (m Mode) Names() bool { return m == Paths || m == All }
+
 // Modes are those that there are.
-func Modes() []Mode { return []Mode{Allowlist, Phases, Flow, All} }
+func Modes() []Mode { return []Mode{Allowlist, Phases, Flow, Paths, All} }
 
 // Options are how a policy is made.
 type Options struct {
@@ -43,9 +47,8 @@ func (r *Recorder) Policy(o Options) (*policy.Model, error) {
 	m := &policy.Model{
 		Name: o.Name, Comment: r.summary(o),
 		Default: policy.Action{Kind: policy.Errno, Data: 1},
-		Rules:   r.rules(),
 	}
-	if o.Mode != Allowlist && r.crowded {
+	if (o.Mode == Phases || o.Mode == Flow || o.Mode == All) && r.crowded {
 		return nil, fmt.Errorf("more than %d threads or forks, or %d kinds of calls of all of them: expected fewer, to tell their order; record shorter runs, or use --mode allowlist", maxThreads, maxSpans)
 	}
 	var err error
@@ -55,7 +58,14 @@ func (r *Recorder) Policy(o Options) (*policy.Model, error) {
 	if err == nil && (o.Mode == Flow || o.Mode == All) {
 		m.Flows = r.flow()
 	}
-	return m, err
+	if err != nil {
+		return nil, err
+	}
+	if o.Mode.Names() {
+		return m, r.withNames(m)
+	}
+	m.Rules = r.rules(nil)
+	return m, nil
 }
 
 func (r *Recorder) summary(o Options) string {
@@ -132,11 +142,14 @@ type place struct {
 }
 
 // rules are one for the calls of a subject that were seen in the same number of runs, and
-// one for each choice.
-func (r *Recorder) rules() []policy.Rule {
+// one for each choice, but for calls that have theirs.
+func (r *Recorder) rules(done map[uint32]bool) []policy.Rule {
 	plain, chosen := map[place][]uint32{}, map[place][]uint32{}
 	for nr, s := range r.calls {
 		at := place{subjectOf(nr), len(r.runs) - s.runs}
+		if done[nr] {
+			continue
+		}
 		if r.conditional(nr) {
 			chosen[at] = append(chosen[at], nr)
 		} else {
@@ -334,6 +347,13 @@ func (r *Recorder) always() []policy.Rule {
 			Comment: "added: what a library makes in place of clone3 where that is refused, as it is to what the agent traces",
 			Action:  allow, Calls: []policy.Name{{Text: "clone"}},
 			If: &policy.Condition{Arg: "flags", Compare: policy.NoBit, Values: []policy.Value{{Text: namespaces}}},
+		})
+	}
+	if r.names.runs > 0 && r.calls[clone] != nil && r.calls[clone3] == nil {
+		const enosys = 38
+		all = append(all, policy.Rule{
+			Comment: "added: refused to what the agent traces, as it was while recording, so that libraries make clone",
+			Action:  policy.Action{Kind: policy.Errno, Data: enosys}, Calls: []policy.Name{{Text: "clone3"}},
 		})
 	}
 	return append(all, policy.Rule{

@@ -1,7 +1,7 @@
 // Package record learns policies from what programs were seen to do.
 //
 // A Recorder is fed with the events of runs and keeps, in bounded memory, which calls were
-// made, with which of the arguments that tell much, by whom, and in what order. Policy makes
+// made, with which of the arguments that tell much, of what names, by whom, and in what order. Policy makes
 // a model of that. docs/RECORDING.md states what is concluded from what.
 package record
 
@@ -11,6 +11,7 @@ import (
 	"portcullis/internal/abi"
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/event"
+	"portcullis/internal/record/probe"
 )
 
 // Bounds of what is kept: the names of programs are theirs to choose, and so are the
@@ -30,6 +31,7 @@ type Recorder struct {
 	calls   map[uint32]*seen
 	runs    []*run
 	kinds   map[uint32]bool
+	names   *nameLists
 	steps   map[step]bool
 	total   uint64
 	// lost counts events that nobody saw, denied calls that were not made, foreign ones
@@ -61,7 +63,7 @@ type seen struct {
 
 // New is a Recorder that has seen nothing.
 func New() *Recorder {
-	return &Recorder{choices: choices(), calls: map[uint32]*seen{}, kinds: flowKinds(), steps: map[step]bool{}}
+	return &Recorder{choices: choices(), calls: map[uint32]*seen{}, kinds: flowKinds(), steps: map[step]bool{}, names: newNameLists()}
 }
 
 // Begin begins another run.
@@ -85,8 +87,10 @@ func (r *Recorder) Denied() uint64 { return r.denied }
 // Add learns from one event of the run that was begun last. It does not keep the event.
 func (r *Recorder) Add(e *event.Event) {
 	switch {
-	case e.Kind == event.KindLost && e.Map == "":
+	case e.Kind == event.KindLost && (e.Map == "" || e.Map == probe.Paths || e.Map == probe.Addresses):
 		r.lost += e.Lost
+	case e.Kind == event.KindRecord:
+		r.record(e)
 	case e.Kind != event.KindVerdict:
 	case e.Denies():
 		r.denied++
@@ -112,6 +116,7 @@ func (r *Recorder) call(e *event.Event) {
 	}
 	comm := short(e.Comm)
 	s.add(len(r.runs), comm)
+	r.names.without(nr, &e.Call.Args)
 	s.arguments(r.choices[nr], len(r.runs), e.Call.Args, comm)
 	r.runs[len(r.runs)-1].add(r, nr, e, comm)
 }

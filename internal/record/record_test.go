@@ -2,6 +2,8 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"flag"
 	"io"
 	"os"
@@ -17,6 +19,7 @@ import (
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/event"
 	"portcullis/internal/policy"
+	"portcullis/internal/record/probe"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected policies of testdata")
@@ -85,6 +88,9 @@ func feed(t *testing.T, r *Recorder, lines string) {
 	r.Begin()
 	for _, l := range strings.Split(strings.TrimSpace(lines), "\n") {
 		e := parse(t, strings.Fields(l))
+		for _, named := range recorded(t, &e, strings.Fields(l)) {
+			r.Add(&named)
+		}
 		r.Add(&e)
 	}
 }
@@ -112,6 +118,9 @@ func parse(t *testing.T, w []string) event.Event {
 		e.Call.Nr = int32(nr)
 	}
 	for i, word := range w[3:] {
+		if word[0] == '"' || word[0] == '@' {
+			word = "0x1000"
+		}
 		v, err := strconv.ParseUint(word, 0, 64)
 		if err != nil {
 			t.Fatal(err)
@@ -119,6 +128,31 @@ func parse(t *testing.T, w []string) event.Event {
 		e.Call.Args[i] = v
 	}
 	return e
+}
+
+// recorded are the records of the names in a line: a word behind a quotation mark is a path,
+// behind an @ an address in hexadecimal.
+func recorded(t *testing.T, e *event.Event, w []string) (all []event.Event) {
+	for i, word := range w[min(3, len(w)):] {
+		var text []byte
+		n := event.Event{Kind: event.KindRecord, Insn: -1, Pid: e.Pid, Tid: e.Tid, Comm: e.Comm, Call: e.Call}
+		switch word[0] {
+		case '"':
+			n.Map, text = probe.Paths, append([]byte(word[1:]), 0)
+		case '@':
+			var err error
+			n.Map = probe.Addresses
+			if text, err = hex.DecodeString(word[1:]); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			continue
+		}
+		n.Data = binary.LittleEndian.AppendUint32(nil, uint32(i))
+		n.Data = append(binary.LittleEndian.AppendUint32(n.Data, uint32(len(text))), text...)
+		all = append(all, n)
+	}
+	return all
 }
 
 // TestVariety takes more values than are of use for no condition, and many names for some.
@@ -197,6 +231,16 @@ func FuzzEvents(f *testing.F) {
 		}
 	}
 	f.Add(seed.Bytes())
+	named := event.Event{
+		Kind: event.KindRecord, Pid: 1, Tid: 1, Map: probe.Paths, Call: event.Call{Nr: 2, Arch: abi.ArchX86_64},
+	}
+	for _, path := range []string{"/a/../b*\x00", "/tmp/x\"\x01{\x00", "\xff/\xfe..\x00", "\x00"} {
+		named.Data = append([]byte{0, 0, 0, 0, byte(len(path)), 0, 0, 0}, path...)
+		if err := w.Write(&named); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(seed.Bytes())
 	f.Add([]byte("{\"kind\":\"lost\",\"lost\":18446744073709551615}\n{}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, events := New(), event.NewReader(bytes.NewReader(data))
@@ -210,6 +254,7 @@ func FuzzEvents(f *testing.F) {
 			r.Add(&e)
 		}
 		made(t, r, Options{Mode: Allowlist})
+		made(t, r, Options{Mode: Paths})
 		made(t, r, Options{Mode: All})
 	})
 }
