@@ -133,7 +133,7 @@ func (d dictionary) part(p split.Part, arch abi.Arch, nr uint32) (name, set stri
 	narrow := false
 	if known := symbol.Arguments(nr); arch == abi.ArchX86_64 && i < len(known) {
 		a = known[i]
-		narrow = a.Bits() == 32
+		narrow = a.Bits() <= 32
 	}
 	name = a.Name
 	switch {

@@ -149,10 +149,10 @@ func (t *test) number(v Value, set string) (uint64, error) {
 	if t.bits == 64 {
 		return n, nil
 	}
-	if n>>32 != 0 && n>>31 != 1<<33-1 {
-		return 0, Wrong(v.Pos, "compare all of it with width: 64", "%s does not fit into the 32 bits that the kernel looks at", v)
+	if n>>t.bits != 0 && int64(n)>>(t.bits-1) != -1 {
+		return 0, Wrong(v.Pos, "compare all of it with width: 64", "%s does not fit into the %d bits that the kernel looks at", v, t.bits)
 	}
-	return n & (1<<32 - 1), nil
+	return n & (1<<t.bits - 1), nil
 }
 
 func unknownConstant(v Value, set, name string) error {

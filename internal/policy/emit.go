@@ -113,13 +113,16 @@ func (c *compiler) alternatives(sub []test, to exits, in registers) (no, yes reg
 	return in, yes
 }
 
-// load emits R1 = the argument.
+// load emits R1 = the argument. There are no loads of less than 32 bits.
 func (c *compiler) load(t *test) {
-	if t.bits == 32 {
-		c.b.Load(prog.SizeW, asm.R1, regCtx, int16(offArgs+8*t.arg))
-		return
+	size := uint8(prog.SizeW)
+	if t.bits > 32 {
+		size = prog.SizeDW
 	}
-	c.b.Load(prog.SizeDW, asm.R1, regCtx, int16(offArgs+8*t.arg))
+	c.b.Load(size, asm.R1, regCtx, int16(offArgs+8*t.arg))
+	if t.bits < 32 {
+		c.and(1<<t.bits-1, t.bits)
+	}
 }
 
 // opposite are the jumps that are taken where others are not.
@@ -173,7 +176,7 @@ func (c *compiler) equals(t *test, to exits) {
 // and emits R1 &= mask.
 func (c *compiler) and(mask uint64, bits int) {
 	switch {
-	case bits == 32:
+	case bits <= 32:
 		c.b.Imm32(prog.OpAnd, asm.R1, int32(uint32(mask)))
 	case mask <= math.MaxInt32:
 		c.b.Imm(prog.OpAnd, asm.R1, int32(mask))
@@ -198,7 +201,7 @@ func (c *compiler) branch(op uint8, t *test, v uint64, to exits) {
 // jump emits a jump where R1 OP v.
 func (c *compiler) jump(op uint8, t *test, v uint64, l asm.Label) {
 	switch {
-	case t.bits == 32:
+	case t.bits <= 32:
 		c.b.If32(op, asm.R1, int32(uint32(v)), l)
 	case v <= math.MaxInt32:
 		c.b.If(op, asm.R1, int32(v), l)

@@ -103,10 +103,11 @@ func holds(c *Condition, nr uint32, args [6]uint64) bool {
 		return !holds(&c.Sub[0], nr, args)
 	}
 	a, _ := symbol.Find(nr, c.Arg)
-	mask := ^uint64(0)
-	if c.Width == 32 || c.Width == 0 && a.Bits() == 32 {
-		mask = 1<<32 - 1
+	bits := c.Width
+	if bits == 0 {
+		bits = a.Bits()
 	}
+	mask := ^uint64(0) >> (64 - bits)
 	v := args[a.Index] & mask
 	w := func(i int) uint64 { return c.Values[i].Number & mask }
 	equal := func(v uint64) bool {

@@ -32,10 +32,7 @@ func telling(c *event.Call) (all [6]uint64) {
 
 // cut is as much of a register as the kernel looks at.
 func cut(v uint64, a symbol.Argument) uint64 {
-	if a.Bits() == 32 {
-		return v & (1<<32 - 1)
-	}
-	return v
+	return v & (1<<(a.Bits()-1)<<1 - 1)
 }
 
 // symbolic is a call with its arguments by their names.

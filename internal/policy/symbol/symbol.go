@@ -28,14 +28,18 @@ type Argument struct {
 	Name, Set string
 	// Arg is what it holds.
 	Arg args.Arg
+	// bits are those that count where the kernel declares more than it takes, else 0.
+	bits int
 }
 
-// Bits is how many bits of the register the kernel looks at, 32 or 64. It is 64 where the
-// table says less than that, as for modes of 16 bits: what is compared is then more than
-// what matters, or as much.
+// Bits is how many bits of the register the kernel looks at: 16, 32 or 64. A program may
+// leave anything in the others, so a condition on them would be a way around it.
 func (a Argument) Bits() int {
-	if a.Arg.Shape == args.Value && a.Arg.Size == 4 {
-		return 32
+	switch {
+	case a.bits != 0:
+		return a.bits
+	case a.Arg.Shape == args.Value && a.Arg.Size < 8:
+		return 8 * int(a.Arg.Size)
 	}
 	return 64
 }
@@ -56,7 +60,9 @@ func Arguments(nr uint32) []Argument {
 	all := make([]Argument, len(words))
 	for i, w := range words {
 		name, set, _ := strings.Cut(w, ":")
+		name, bits, _ := strings.Cut(name, "/")
 		all[i] = Argument{Index: i, Name: name, Set: set, Arg: call.Args[i]}
+		all[i].bits, _ = strconv.Atoi(bits)
 	}
 	return all
 }

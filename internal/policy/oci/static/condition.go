@@ -59,10 +59,7 @@ func (f *finder) test(c *policy.Condition, want bool) union {
 	if bits == 0 {
 		bits = a.Bits()
 	}
-	t := tester{arg: a.Index, within: full}
-	if bits == 32 {
-		t.within = word
-	}
+	t := tester{arg: a.Index, within: full >> (64 - bits)}
 	for _, v := range c.Values {
 		t.values = append(t.values, f.number(a, v)&t.within)
 	}
