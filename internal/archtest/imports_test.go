@@ -27,6 +27,7 @@ var order = []string{
 	"policies",
 	"internal/policy",
 	"internal/record",
+	"internal/observe",
 	"internal/why",
 	"internal/effect",
 	"internal/golden",

@@ -23,9 +23,11 @@ import (
 // recordFlags are the flags of record.
 type recordFlags struct {
 	out, name, mode, events string
+	with                    string
 	from, transitions       []string
 	runs                    int
 	allowLoss               bool
+	by                      string // how it was observed, for the policy
 }
 
 func (a *app) record() *cobra.Command {
@@ -51,6 +53,7 @@ func (a *app) record() *cobra.Command {
 	fs.StringVar(&o.name, "name", "", "`NAME` of the policy; the file's without")
 	fs.StringVar(&o.mode, "mode", string(record.Allowlist), "`MODE`, what the policy says: "+modes())
 	fs.StringVar(&o.events, "events", "", "also write the events, of all calls, as JSON lines to `FILE`, for --from")
+	fs.StringVar(&o.with, "with", withAuto, "`HOW` CMD is observed: agent; ebpf, by counters in the kernel, for root; auto, ebpf where it can be had and does")
 	fs.StringArrayVar(&o.from, "from", nil, "learn from `EVENTS` of an earlier run, not from a command; repeat, or name more behind it")
 	fs.StringArrayVar(&o.transitions, "transition", nil, "`CALL` that ends the initialization, for --mode phases; repeat for several")
 	fs.IntVar(&o.runs, "runs", 1, "run CMD `N` times, 1 to 1000")
@@ -75,12 +78,12 @@ func (o *recordFlags) run(a *app, args []string) error {
 	if len(o.from) > 0 {
 		title, err = "recorded events", o.read(r, args)
 	} else {
-		err = o.observe(a, r, args)
+		err = o.command(a, r, args)
 	}
 	if err != nil {
 		return err
 	}
-	m, err := r.Policy(record.Options{Mode: record.Mode(o.mode), Name: o.name, Title: shortTitle(title), Transitions: o.transitions})
+	m, err := r.Policy(record.Options{Mode: record.Mode(o.mode), Name: o.name, Title: shortTitle(title), Transitions: o.transitions, By: o.by})
 	if err == nil {
 		err = o.write(a, m)
 	}
@@ -119,7 +122,36 @@ func (o *recordFlags) check(args []string) error {
 	case o.transitions != nil && o.mode != string(record.Phases) && o.mode != string(record.All):
 		return errors.New("record: --transition is for --mode phases and all")
 	}
+	if err := o.checkWith(); err != nil {
+		return err
+	}
 	return o.writable()
+}
+
+// How a command is observed.
+const (
+	withAuto  = "auto"
+	withAgent = "agent"
+	withEBPF  = "ebpf"
+)
+
+func (o *recordFlags) checkWith() error {
+	switch {
+	case o.with != withAuto && o.with != withAgent && o.with != withEBPF:
+		return fmt.Errorf("record: --with %s: expected auto, agent or ebpf", o.with)
+	case o.with != withAuto && len(o.from) > 0:
+		return errors.New("record: --with is for a command: leave it out, or --from")
+	case o.with == withEBPF && o.events != "":
+		return errors.New("record: --with ebpf counts calls and has no events: expected --with agent for --events")
+	case o.with == withEBPF && record.Mode(o.mode).Names():
+		return errors.New("record: --with ebpf reads no names: expected --with agent for --mode paths and all")
+	}
+	return nil
+}
+
+// counts tells whether the kernel's counters are all that is asked for.
+func (o *recordFlags) counts() bool {
+	return o.with != withAgent && o.events == "" && !record.Mode(o.mode).Names()
 }
 
 // read learns from files, each of which is a run.
@@ -161,12 +193,53 @@ func pathCause(err error) error {
 	return err
 }
 
-// observe runs the command, as often as was asked for.
+// command has the command observed in the way that was asked for.
+func (o *recordFlags) command(a *app, r *record.Recorder, args []string) error {
+	if !o.counts() {
+		return o.observe(a, r, args)
+	}
+	c, err := newCounter(r)
+	if err != nil && o.with == withEBPF {
+		return exit(exitOurs, fmt.Errorf("record: %w", err))
+	}
+	if err != nil {
+		return o.observe(a, r, args)
+	}
+	o.by = "Counted in the kernel, by eBPF programs."
+	for i := 0; i < o.runs && err == nil; i++ {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = a.In, o.output(a), a.Err
+		err = o.ended(a, args[0], c.run(cmd))
+	}
+	return errors.Join(err, c.close())
+}
+
+// ended tells how a run ended. That it failed, or was ended by a signal, as a server is, does
+// not make its calls less worth learning.
+func (o *recordFlags) ended(a *app, name string, err error) error {
+	var status *exec.ExitError
+	if errors.As(err, &status) {
+		fmt.Fprintf(a.Err, "portcullis: record: %s ended with status %d\n", name, target.ExitStatus(status.ProcessState))
+		return nil
+	}
+	return err
+}
+
+// output is where the command's goes, if not to the policy.
+func (o *recordFlags) output(a *app) io.Writer {
+	if o.standard() {
+		return a.Err
+	}
+	return a.Out
+}
+
+// observe has the agent observe the command, as often as was asked for.
 func (o *recordFlags) observe(a *app, r *record.Recorder, args []string) error {
 	allow, err := o.filter()
 	if err != nil {
 		return exit(exitOurs, err)
 	}
+	o.by = "Observed by the agent."
 	k, err := newKeeper(r, o.events)
 	if err != nil {
 		return exit(exitUsage, err)
@@ -199,23 +272,16 @@ func (o *recordFlags) filter() (*portcullis.Filter, error) {
 	return portcullis.LoadObject(probe.Name, object, probe.Name)
 }
 
-// once runs the command. That it fails, or is ended by a signal, as a server is, does not
-// make its calls less worth learning.
+// once runs the command under the agent.
 func (o *recordFlags) once(a *app, allow *portcullis.Filter, args []string, events func(portcullis.Event)) error {
 	cmd := portcullis.Command(args[0], args[1:]...)
 	cmd.Filters, cmd.Engine = []*portcullis.Filter{allow}, portcullis.Agent
 	cmd.Events, cmd.EventQueue, cmd.Observe = events, backlog, portcullis.ObserveAll
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
-	if o.standard() {
-		cmd.Stdout = a.Err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, o.output(a), a.Err, a.Err
+	if err := o.ended(a, args[0], a.observed(cmd)); err != nil {
+		return startStatus(cmd, err)
 	}
-	err := a.observed(cmd)
-	var ended *exec.ExitError
-	if errors.As(err, &ended) {
-		fmt.Fprintf(a.Err, "portcullis: record: %s ended with status %d\n", args[0], target.ExitStatus(ended.ProcessState))
-		return nil
-	}
-	return startStatus(cmd, err)
+	return nil
 }
 
 // write writes the policy, if it is one that can be loaded.

@@ -24,6 +24,10 @@ type process struct {
 	comm    string // at its first call
 	live    map[int]*thread
 	threads []*thread
+	// parent is who made it, when it was born, where that is known.
+	known  bool
+	parent *process
+	born   uint64
 }
 
 // thread is one thread.

@@ -131,9 +131,9 @@ type stages struct {
 }
 
 // run goes through a run as the policy will: a process begins in the phase in which its
-// parent was when it forked. Events do not name the parent; so it counts as a child of all
-// that had forked by then under the name it has, and its calls as those of each phase
-// in which one of these was.
+// parent was when it forked. Events do not name the parent; so without it, it counts as a
+// child of all that had forked by then under the name it has, and its calls as those of each
+// phase in which one of these was.
 func (s *stages) run(r *run) {
 	in := map[*process]map[uint32]bool{}
 	by := map[string]map[uint32]bool{}
@@ -149,8 +149,14 @@ func (s *stages) run(r *run) {
 			}
 		}
 		in[p] = map[uint32]bool{}
-		for phase := range by[p.comm] {
-			in[p][phase] = true
+		if p.known {
+			for phase := range in[p.parent] {
+				in[p][s.at(p.parent, phase, p.born)] = true
+			}
+		} else {
+			for phase := range by[p.comm] {
+				in[p][phase] = true
+			}
 		}
 		if len(in[p]) == 0 {
 			in[p][start] = true

@@ -35,6 +35,8 @@ type Options struct {
 	Name string
 	// Title says what was run, in the first line.
 	Title string
+	// By says how it was observed, in a line of its own; "" says nothing.
+	By string
 	// Transitions are the calls that end the initialization; nil has them found.
 	Transitions []string
 }
@@ -72,6 +74,9 @@ func (r *Recorder) summary(o Options) string {
 	lines := []string{
 		fmt.Sprintf("Recorded by portcullis from %s of %s:", many(uint64(len(r.runs)), "run"), o.Title),
 		fmt.Sprintf("%s of %s. What was not seen is denied.", many(r.total, "call"), many(uint64(len(r.calls)), "kind")),
+	}
+	if o.By != "" {
+		lines = append(lines, o.By)
 	}
 	if len(r.runs) == 1 {
 		lines = append(lines, "One run tells little of others: record several that differ (--runs, --from).")

@@ -38,6 +38,8 @@ type Recorder struct {
 	// that have no name on x86-64.
 	lost, denied, foreign uint64
 	threads, forks, spans int
+	// exact tells that runs were counted, with who is whose child.
+	exact bool
 	// crowded tells that there were more threads, or forks, than can be told apart, or calls
 	// of them.
 	crowded bool
@@ -109,16 +111,20 @@ func (r *Recorder) call(e *event.Event) {
 		r.Begin()
 	}
 	r.total++
-	s := r.calls[nr]
-	if s == nil {
-		s = &seen{tally: tally{by: map[string]bool{}}, tuples: map[tuple]*tally{}}
-		r.calls[nr] = s
-	}
-	comm := short(e.Comm)
+	s, comm := r.seenOf(nr), short(e.Comm)
 	s.add(len(r.runs), comm)
 	r.names.without(nr, &e.Call.Args)
 	s.arguments(r.choices[nr], len(r.runs), e.Call.Args, comm)
 	r.runs[len(r.runs)-1].add(r, nr, e, comm)
+}
+
+func (r *Recorder) seenOf(nr uint32) *seen {
+	s := r.calls[nr]
+	if s == nil {
+		s = &seen{tally: newTally(), tuples: map[tuple]*tally{}}
+		r.calls[nr] = s
+	}
+	return s
 }
 
 // short is a name as the kernel could have given it: a file may hold longer ones.
@@ -129,8 +135,10 @@ func short(comm string) string {
 	return comm
 }
 
-func (t *tally) add(run int, comm string) {
-	t.count++
+func (t *tally) add(run int, comm string) { t.addMany(run, comm, 1) }
+
+func (t *tally) addMany(run int, comm string, count uint64) {
+	t.count += count
 	if t.last != run {
 		t.last = run
 		t.runs++
@@ -145,10 +153,15 @@ func (t *tally) add(run int, comm string) {
 }
 
 func (s *seen) arguments(c *choice, run int, args [6]uint64, comm string) {
+	if c != nil {
+		s.tuple(c, run, c.tuple(args), comm, 1)
+	}
+}
+
+func (s *seen) tuple(c *choice, run int, key tuple, comm string, count uint64) {
 	if c == nil || s.varied {
 		return
 	}
-	key := c.tuple(args)
 	t := s.tuples[key]
 	if t == nil {
 		if len(s.tuples) == maxTuples {
@@ -158,5 +171,5 @@ func (s *seen) arguments(c *choice, run int, args [6]uint64, comm string) {
 		t = &tally{by: map[string]bool{}}
 		s.tuples[key] = t
 	}
-	t.add(run, comm)
+	t.addMany(run, comm, count)
 }

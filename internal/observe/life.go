@@ -1,0 +1,120 @@
+//go:build linux && amd64
+
+package observe
+
+import "github.com/cilium/ebpf/asm"
+
+// forked is the program that follows a fork: the child of a task that is followed is too, and
+// so is what this process starts while that is to become the command.
+//
+// R6 is the parent, R7 the child, R8 whether the child has still to execute the command, R9
+// the parent's number.
+func forked(l layout) asm.Instructions {
+	is := asm.Instructions{
+		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
+		asm.LoadMem(asm.R7, asm.R1, 8, asm.DWord),
+		asm.Mov.Imm(asm.R8, 0),
+		asm.LoadMem(asm.R1, asm.R6, l.pid, asm.Word),
+		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
+	}
+	is = append(is, lookup(mapTasks, -4)...)
+	is = append(is,
+		asm.JEq.Imm(asm.R0, 0, "stranger"),
+		asm.LoadMem(asm.R1, asm.R0, taskPending, asm.Word),
+		asm.JNE.Imm(asm.R1, 0, "out"),
+		asm.LoadMem(asm.R9, asm.R0, taskSerial, asm.DWord),
+		asm.Ja.Label("follow"),
+		asm.StoreImm(asm.RFP, -8, 0, asm.Word).WithSymbol("stranger"),
+	)
+	is = append(is, lookup(mapConfig, -8)...)
+	is = append(is,
+		asm.JEq.Imm(asm.R0, 0, "out"),
+		asm.LoadMem(asm.R1, asm.R0, configArmed, asm.Word),
+		asm.JEq.Imm(asm.R1, 0, "out"),
+		asm.LoadMem(asm.R1, asm.R0, configTgid, asm.Word),
+		asm.LoadMem(asm.R2, asm.R6, l.tgid, asm.Word),
+		asm.JNE.Reg(asm.R1, asm.R2, "out"),
+		asm.LoadMem(asm.R1, asm.R7, l.tgid, asm.Word),
+		asm.JEq.Reg(asm.R1, asm.R2, "out"), // a thread of this process
+		asm.Mov.Imm(asm.R8, 1),
+		asm.Mov.Imm(asm.R9, 0),
+	)
+	is = append(is, follow(l)...)
+	return append(is, asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return())
+}
+
+// follow emits that the child is followed, and its birth noted.
+func follow(l layout) asm.Instructions {
+	is := addTotal(totalSerial, "out")
+	is[0] = is[0].WithSymbol("follow")
+	is = append(is, asm.Add.Imm(asm.R1, 1),
+		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord), // its number
+		asm.StoreMem(asm.RFP, -56+taskSerial, asm.R1, asm.DWord),
+		asm.StoreImm(asm.RFP, -56+taskComm, 0, asm.DWord),
+		asm.StoreImm(asm.RFP, -56+taskComm+8, 0, asm.DWord),
+		asm.StoreImm(asm.RFP, -56+taskID, 0, asm.Word),
+		asm.StoreImm(asm.RFP, -56+taskLast, -1, asm.Word),
+		asm.StoreMem(asm.RFP, -56+taskPending, asm.R8, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R7, l.pid, asm.Word),
+		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
+	)
+	is = append(is, store(mapTasks, -4, -56, "followed")...)
+	is = append(is,
+		asm.FnKtimeGetNs.Call(),
+		asm.StoreMem(asm.RFP, -24, asm.R0, asm.DWord),
+		asm.StoreMem(asm.RFP, -40, asm.R9, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R7, l.tgid, asm.Word),
+		asm.StoreMem(asm.RFP, -32, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, asm.R7, l.pid, asm.Word),
+		asm.StoreMem(asm.RFP, -28, asm.R1, asm.Word),
+	)
+	return append(is, store(mapBirths, -16, -40, "born")...)
+}
+
+// executed is the program that follows an execve: the command begins with it, and a thread
+// that is not its process's first takes that one's number.
+func executed(l layout) asm.Instructions {
+	is := asm.Instructions{
+		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
+		asm.LoadMem(asm.R7, asm.R1, 8, asm.DWord),
+		asm.StoreMem(asm.RFP, -4, asm.R7, asm.Word),
+	}
+	is = append(is, lookup(mapTasks, -4)...)
+	is = append(is,
+		asm.JEq.Imm(asm.R0, 0, "out"),
+		asm.StoreImm(asm.R0, taskPending, 0, asm.Word),
+		asm.LoadMem(asm.R1, asm.R6, l.pid, asm.Word),
+		asm.LoadMem(asm.R2, asm.RFP, -4, asm.Word),
+		asm.JEq.Reg(asm.R1, asm.R2, "out"),
+		asm.StoreMem(asm.RFP, -8, asm.R1, asm.Word),
+		asm.Mov.Reg(asm.R3, asm.R0),
+		asm.LoadMapPtr(asm.R1, 0).WithReference(mapTasks),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -8),
+		asm.Mov.Imm(asm.R4, 0),
+		asm.FnMapUpdateElem.Call(),
+	)
+	is = append(is, forget()...)
+	return append(is, asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return())
+}
+
+// exited is the program that follows the end of a task.
+func exited(l layout) asm.Instructions {
+	is := asm.Instructions{
+		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R6, l.pid, asm.Word),
+		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
+	}
+	is = append(is, forget()...)
+	return append(is, asm.Mov.Imm(asm.R0, 0), asm.Return())
+}
+
+// forget emits that a task is followed no longer.
+func forget() asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMapPtr(asm.R1, 0).WithReference(mapTasks),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, -4),
+		asm.FnMapDeleteElem.Call(),
+	}
+}
