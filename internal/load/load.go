@@ -38,14 +38,15 @@ type Start func(Command) (Process, error)
 type Program struct {
 	// Name is that of its policy, Command what is executed, Package what Debian has it in.
 	Name, Command, Package string
-	// Role says what processes of it are, by the phase of its policy in which they end.
-	Role map[string]string
-	play func(*session) error
+	play                   func(*session) error
+	// intrude tries what a policy has to refuse, and tells whether it came to pass; nil if
+	// there is no way into the program.
+	intrude func(*session) (bool, error)
 }
 
 // Programs are all that there are.
 func Programs() []Program {
-	return []Program{nginx()}
+	return []Program{nginx(), lighttpd(), redis(), memcached()}
 }
 
 // Named is the program of that name.
@@ -82,13 +83,30 @@ func (p Program) Find() (string, error) { return find(p.Command, p.Package) }
 // search, and plays the load of a seed on it to the end. The error is the first answer
 // that was not as it should be.
 func (p Program) Play(dir string, seed int64, start Start) error {
+	return p.session(dir, seed, start, p.play)
+}
+
+// CanIntrude tells whether there is an Intrude for the program.
+func (p Program) CanIntrude() bool { return p.intrude != nil }
+
+// Intrude starts the program likewise, where it can be made to execute another, tries that
+// by what it has to offer, and tells whether the other has been executed.
+func (p Program) Intrude(dir string, start Start) (came bool, err error) {
+	err = p.session(dir, 1, start, func(s *session) (err error) {
+		came, err = p.intrude(s)
+		return err
+	})
+	return came, err
+}
+
+func (p Program) session(dir string, seed int64, start Start, play func(*session) error) error {
 	path, err := p.Find()
 	if err != nil {
 		return err
 	}
 	s := &session{path: path, dir: dir, start: start, rand: rand.New(rand.NewSource(seed))}
 	defer s.close()
-	if err := p.play(s); err != nil {
+	if err := play(s); err != nil {
 		return fmt.Errorf("%s with seed %d: %w\n%s", p.Name, seed, err, s.log())
 	}
 	return nil

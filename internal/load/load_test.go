@@ -171,3 +171,42 @@ func TestPolicies(t *testing.T) {
 		})
 	}
 }
+
+// TestRefused tries to get a program executed by each that offers a way: it comes to pass
+// under nothing, and not under the policy.
+func TestRefused(t *testing.T) {
+	needEngine(t)
+	for _, p := range load.Programs() {
+		if !p.CanIntrude() {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			need(t, p)
+			if came, err := p.Intrude(place(t), load.Plain); err != nil || !came {
+				t.Fatalf("under nothing: came to pass: %v, %v", came, err)
+			}
+			var d denials
+			came, err := p.Intrude(place(t), under(t, p.Name, ready(t, p.Name), &d))
+			if err != nil || came {
+				t.Errorf("under the policy: came to pass: %v, %v", came, err)
+			}
+			if got := d.String(); *onEngine == "agent" && got == "" {
+				t.Error("under the policy: expected something denied")
+			}
+		})
+	}
+}
+
+// place is a directory that every user can search.
+func place(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "load")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

@@ -11,7 +11,6 @@ import (
 func nginx() Program {
 	return Program{
 		Name: "nginx", Command: "nginx", Package: "nginx-light", play: playNginx,
-		Role: map[string]string{"start": "others", "master": "master", "worker": "worker"},
 	}
 }
 
@@ -38,25 +37,29 @@ http {
 }
 `
 
-func playNginx(s *session) error {
-	ports, err := freePorts(3)
-	if err != nil {
-		return err
+// startNginx starts a server with a website; configure gives it another configuration.
+func startNginx(s *session) (ports []string, configure func(which string) error, err error) {
+	if ports, err = freePorts(3); err != nil {
+		return nil, nil, err
 	}
 	conf := strings.NewReplacer(
 		"DIR", s.dir, "PORT", ports[0], "SECURE", ports[1], "CLOSED", ports[2], "SENDFILE", s.either("on", "off"),
 		"ACCEPT", s.either("", "multi_accept on;", "accept_mutex on;"),
 		"AIO", s.either("", "aio threads;"), "USER", ifRoot("user www-data;"))
-	configure := func(which string) error {
+	configure = func(which string) error {
 		return s.write("nginx.conf", strings.ReplaceAll(conf.Replace(nginxConf), "WHICH", which))
 	}
-	if err := first(s.website, s.certificate, func() error { return configure("one") }); err != nil {
-		return err
-	}
-	if err := s.run("-e", "stderr", "-p", s.dir, "-c", s.file("nginx.conf")); err != nil {
-		return err
-	}
-	if err := s.await("start worker process "); err != nil {
+	return ports, configure, first(
+		s.website, s.certificate,
+		func() error { return configure("one") },
+		func() error { return s.run("-e", "stderr", "-p", s.dir, "-c", s.file("nginx.conf")) },
+		func() error { return s.await("start worker process ") },
+	)
+}
+
+func playNginx(s *session) error {
+	ports, configure, err := startNginx(s)
+	if err != nil {
 		return err
 	}
 	plain, secure := newWeb(s, "http", "127.0.0.1:"+ports[0]), newWeb(s, "https", "127.0.0.1:"+ports[1])

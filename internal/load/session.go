@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // session is one run of a load.
@@ -29,6 +30,9 @@ type session struct {
 
 // maxLines is how many lines wait for await, and how many are kept for a message.
 const maxLines = 1000
+
+// grace is how long what has failed has to end.
+const grace = 10 * time.Second
 
 // environment is what a program gets; nothing of the caller's decides what it does.
 func (s *session) environment() []string {
@@ -121,9 +125,12 @@ func (s *session) end() error {
 // close ends what a failed load has left.
 func (s *session) close() {
 	if s.process != nil {
-		// It may have ended by itself; what it then says is of no use.
-		_ = s.process.Signal(syscall.SIGKILL)
+		// It may have ended by itself; what it then says is of no use. A server that is
+		// killed leaves its workers behind, so it is asked first.
+		_ = s.process.Signal(syscall.SIGTERM)
+		kill := time.AfterFunc(grace, func() { _ = s.process.Signal(syscall.SIGKILL) })
 		_ = s.process.Wait()
+		kill.Stop()
 	}
 	if s.out != nil {
 		s.out.Close()

@@ -24,9 +24,14 @@ func (s *session) website() error {
 			return err
 		}
 	}
+	return s.folder("www/up")
+}
+
+// folder makes a directory in which everybody may write.
+func (s *session) folder(name string) error {
 	return first(
-		func() error { return os.Mkdir(s.file("www/up"), 0o777) },
-		func() error { return os.Chmod(s.file("www/up"), 0o777) },
+		func() error { return os.MkdirAll(s.file(name), 0o777) },
+		func() error { return os.Chmod(s.file(name), 0o777) },
 	)
 }
 

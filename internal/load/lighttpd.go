@@ -1,0 +1,114 @@
+package load
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
+
+func lighttpd() Program {
+	return Program{Name: "lighttpd", Command: "lighttpd", Package: "lighttpd", play: playLighttpd, intrude: intrudeLighttpd}
+}
+
+const lighttpdConf = `server.document-root = "DIR/www"
+server.port = PORT
+server.bind = "127.0.0.1"
+server.pid-file = "DIR/pid"
+server.upload-dirs = ( "DIR/tmp" )
+server.max-worker = WORKERS
+server.modules = ( "mod_accesslog", "mod_alias", "mod_redirect", "mod_dirlisting", "mod_proxy", "mod_setenv", "mod_status", "mod_cgi" )
+server.network-backend = "BACKEND"
+accesslog.filename = "DIR/access.log"
+dir-listing.activate = "enable"
+index-file.names = ( "index.html" )
+mimetype.assign = ( "" => "text/plain" )
+server.stream-request-body = STREAM
+status.status-url = "/status"
+$HTTP["url"] =~ "^/which" { setenv.add-response-header = ( "Which" => "WHICH" ) }
+$HTTP["url"] =~ "^/proxied/" { proxy.server = ( "" => ( ( "host" => "127.0.0.1", "port" => PORT ) ) )
+  proxy.header = ( "map-urlpath" => ( "/proxied/" => "/" ) ) }
+$HTTP["url"] =~ "^/nobody/" { proxy.server = ( "" => ( ( "host" => "127.0.0.1", "port" => CLOSED ) ) ) }
+$HTTP["url"] =~ "^/cgi/" { cgi.assign = ( "" => "/bin/sh" ) }
+url.redirect = ( "^/old/" => "/list/" )
+USER
+`
+
+// startLighttpd starts a server with a website.
+func startLighttpd(s *session, workers string) (*web, string, error) {
+	ports, err := freePorts(2)
+	if err != nil {
+		return nil, "", err
+	}
+	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "CLOSED", ports[1], "WORKERS", workers, "WHICH", "one",
+		"BACKEND", s.either("sendfile", "writev"), "STREAM", s.either("0", "1", "2"), "USER", ifRoot("server.username = \"www-data\"\nserver.groupname = \"www-data\""))
+	err = first(
+		s.website,
+		func() error { return s.folder("tmp") },
+		func() error { return s.write("www/cgi/hello", "echo; echo from a shell\n") },
+		func() error { return s.write("lighttpd.conf", conf.Replace(lighttpdConf)) },
+		func() error { return s.write("access.log", "") },
+		func() error { return os.Chmod(s.file("access.log"), 0o666) },
+		func() error { return s.run("-D", "-f", s.file("lighttpd.conf")) },
+		func() error { return s.await("server started") },
+	)
+	return newWeb(s, "http", "127.0.0.1:"+ports[0]), "127.0.0.1:" + ports[0], err
+}
+
+func playLighttpd(s *session) error {
+	workers := s.either("0", "0", "2")
+	w, address, err := startLighttpd(s, workers)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	steps := lighttpdSteps(s, w)
+	steps = append(steps, step{"garbage", func() error { return garbage(address) }})
+	reload := func() error { return nil }
+	if workers == "0" { // with workers only their parent reads the configuration anew
+		reload = func() error {
+			w.close()
+			return s.signal(syscall.SIGUSR1, "server started")
+		}
+	}
+	return first(
+		func() error { return s.some(steps...) },
+		func() error { return s.process.Signal(syscall.SIGHUP) },
+		reload,
+		func() error { return s.some(steps...) },
+		func() error { w.close(); return nil },
+		func() error { return s.stop([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[s.rand.Intn(2)]) },
+	)
+}
+
+func lighttpdSteps(s *session, w *web) []step {
+	return []step{
+		w.want(200, "hello", "GET", "/", ""),
+		w.want(200, "", "HEAD", "/index.html", ""),
+		w.want(200, "hello", "POST", "/index.html", s.text(10, 40000)),
+		w.want(200, "", "GET", "/large", ""),
+		w.want(206, "", "GET", "/large", "", fmt.Sprint("Range: bytes=", s.rand.Intn(1000), "-", 1000+s.rand.Intn(1000))),
+		w.want(404, "", "GET", "/missing", ""),
+		w.want(200, "sub", "GET", "/list/", ""),
+		w.want(301, "", "GET", "/old/x", ""),
+		w.want(200, "hello", "GET", "/proxied/index.html", ""),
+		w.want(200, "hello", "POST", "/proxied/index.html", s.text(10, 200000)),
+		w.want(503, "", "GET", "/nobody/", ""),
+		w.want(200, "", "GET", "/large", "", "Accept-Encoding: gzip"),
+		w.want(200, "", "GET", "/status", ""),
+		w.want(404, "", "PUT", "/up/a", s.text(1, 1000)),
+	}
+}
+
+// intrudeLighttpd asks for what only a shell can answer.
+func intrudeLighttpd(s *session) (bool, error) {
+	w, _, err := startLighttpd(s, "0")
+	if err != nil {
+		return false, err
+	}
+	defer w.close()
+	got, _ := w.ask(200, "GET", "/cgi/hello", "")
+	w.close()
+	_ = s.stop(syscall.SIGTERM) // a request that failed makes its status
+	return strings.Contains(got, "from a shell"), nil
+}

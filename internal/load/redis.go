@@ -1,0 +1,198 @@
+package load
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func redis() Program {
+	return Program{Name: "redis", Command: "redis-server", Package: "redis-server", play: playRedis, intrude: intrudeRedis}
+}
+
+// startRedis starts a server, and gives a connection to it.
+func startRedis(s *session, args ...string) (*redisClient, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return nil, err
+	}
+	args = append([]string{
+		"--port", ports[0], "--bind", "127.0.0.1", "--unixsocket", s.file("sock"), "--dir", s.dir, "--save", "3600 1",
+		"--enable-debug-command", "yes",
+	}, args...)
+	if err := s.run(args...); err != nil {
+		return nil, err
+	}
+	if err := s.await("ready to accept connections at"); err != nil {
+		return nil, err
+	}
+	if s.rand.Intn(2) == 0 {
+		return dialRedis("unix", s.file("sock"))
+	}
+	return dialRedis("tcp", "127.0.0.1:"+ports[0])
+}
+
+func playRedis(s *session) error {
+	c, err := startRedis(s, "--appendonly", s.either("yes", "no"), "--io-threads", s.either("1", "2"))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	closed, err := freePorts(1)
+	if err != nil {
+		return err
+	}
+	for round := 0; round < 2; round++ {
+		if err := s.some(redisSteps(s, c, closed[0])...); err != nil {
+			return err
+		}
+	}
+	if s.rand.Intn(2) == 0 {
+		fmt.Fprintf(c, "SHUTDOWN %s\r\n", s.either("SAVE", "NOSAVE"))
+		return s.end()
+	}
+	return s.stop([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[s.rand.Intn(2)])
+}
+
+func redisSteps(s *session, c *redisClient, closed string) []step {
+	n := s.rand.Intn(1000)
+	big := strings.Repeat("x", 1+s.rand.Intn(200000))
+	return []step{
+		c.want("+OK", "SET", fmt.Sprint("k", n), "v"),
+		c.want("+OK", "SET", "big", big),
+		c.want("$-1", "GET", "none"),
+		c.want(":", "INCRBY", "n", fmt.Sprint(n)),
+		c.want(":", "RPUSH", "l", "a", "b", "c"),
+		c.want("*", "LRANGE", "l", "0", "-1"),
+		c.want(":", "HSET", "h", "f", big),
+		c.want("-ERR", "NOTHING"),
+		c.want("-WRONGTYPE", "EVAL", "redis.call('SET', 's', 1); return redis.call('LPUSH', 's', 1)", "0"),
+		c.want(":500500", "EVAL", "local s = 0; for i = 1, 1000 do s = s + i end; return s", "0"),
+		c.want("-ERR", "EVAL", "return nothing.at.all", "0"),
+		c.want("$", "INFO"),
+		c.want("$", "CLIENT", "LIST"),
+		c.want("+", "DEBUG", "SLEEP", "0"),
+		c.want("+OK", "CONFIG", "SET", "maxmemory", fmt.Sprint(100+n, "mb")),
+		c.want(":", "EXPIRE", fmt.Sprint("k", n), "1"),
+		{"REPLICAOF", func() error {
+			return inTurn(c.want("+OK", "REPLICAOF", "127.0.0.1", closed), c.want("+OK", "REPLICAOF", "NO", "ONE"))
+		}},
+		{"SAVE", func() error { return first(c.saved, c.want("+OK", "SAVE").do) }},
+		{"BGSAVE", func() error { return first(c.saved, c.want("+Background", "BGSAVE").do, c.saved) }},
+		{"BGREWRITEAOF", func() error { return first(c.saved, c.want("+Background", "BGREWRITEAOF").do, c.saved) }},
+		{"garbage", func() error { _, err := talk("unix", s.file("sock"), "*1\r\n$99999999999\r\n"); return err }},
+	}
+}
+
+// intrudeRedis has the server execute itself again, as who can call execve would another
+// program.
+func intrudeRedis(s *session) (bool, error) {
+	c, err := startRedis(s, "--appendonly", "no")
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	// An error is a refusal before the server gives up what it has, and the end of the
+	// connection tells nothing yet.
+	if got, err := c.ask("DEBUG", "CRASH-AND-RECOVER"); err == nil {
+		return false, first(func() error { return refusal(got) }, func() error { return s.stop(syscall.SIGTERM) })
+	}
+	if err := s.await("ready to accept connections at"); err != nil {
+		_ = s.end() // it has given up, which is a failure of its own kind
+		return false, nil
+	}
+	return true, s.stop(syscall.SIGTERM)
+}
+
+func refusal(answer string) error {
+	if !strings.HasPrefix(answer, "-ERR") {
+		return fmt.Errorf("expected an error or nothing, found %q", answer)
+	}
+	return nil
+}
+
+// redisClient is a connection.
+type redisClient struct {
+	net.Conn
+	answers *bufio.Reader
+}
+
+func dialRedis(network, address string) (*redisClient, error) {
+	c, err := net.DialTimeout(network, address, patience)
+	if err != nil {
+		return nil, err
+	}
+	return &redisClient{c, bufio.NewReader(c)}, c.SetDeadline(time.Now().Add(patience))
+}
+
+// want is a step that gives a command, whose answer has to begin with a text.
+func (c *redisClient) want(text string, words ...string) step {
+	return step{words[0], func() error {
+		got, err := c.ask(words...)
+		if err == nil && !strings.HasPrefix(got, text) {
+			err = fmt.Errorf("%.60q: expected %q, found %.200q", words, text, got)
+		}
+		return err
+	}}
+}
+
+func (c *redisClient) ask(words ...string) (string, error) {
+	text := fmt.Sprintf("*%d\r\n", len(words))
+	for _, w := range words {
+		text += fmt.Sprintf("$%d\r\n%s\r\n", len(w), w)
+	}
+	if _, err := c.Write([]byte(text)); err != nil {
+		return "", err
+	}
+	return c.answer()
+}
+
+// answer is one of RESP: a line, with a body or further answers behind it where it says so.
+func (c *redisClient) answer() (string, error) {
+	line, err := c.answers.ReadString('\n')
+	if err != nil {
+		return "", err
+	}
+	var n int
+	if _, err := fmt.Sscan(line[1:], &n); err != nil || n < 0 {
+		return line, nil
+	}
+	switch line[0] {
+	case '$':
+		body := make([]byte, n+2)
+		for at := 0; at < len(body); {
+			k, err := c.answers.Read(body[at:])
+			if err != nil {
+				return "", err
+			}
+			at += k
+		}
+		return line + string(body), nil
+	case '*':
+		for ; n > 0; n-- {
+			more, err := c.answer()
+			if err != nil {
+				return "", err
+			}
+			line += more
+		}
+	}
+	return line, nil
+}
+
+// saved asks until no child of the server is saving.
+func (c *redisClient) saved() error {
+	for {
+		got, err := c.ask("INFO", "persistence")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(got, "rdb_bgsave_in_progress:0") && strings.Contains(got, "aof_rewrite_in_progress:0") &&
+			strings.Contains(got, "aof_rewrite_scheduled:0") {
+			return nil
+		}
+	}
+}
