@@ -21,6 +21,7 @@ type test struct {
 	arg     int // the register
 	length  int // the register with the length of an Address
 	dirfd   int // the register with the directory of a Path, or noDirectory
+	how     int // the register with the struct open_how of a Path, or noHow
 	bits    int // how many of the register count
 	compare Compare
 	mask    uint64
@@ -36,6 +37,9 @@ type test struct {
 
 // noDirectory is the dirfd of a test of a path that is relative to the working directory.
 const noDirectory = -1
+
+// noHow is the how of a test of a path that is looked up as usual.
+const noHow = 0
 
 // resolveTest makes a test of a condition for a call.
 func resolveTest(c *Condition, nr uint32) (*test, error) {
@@ -214,7 +218,7 @@ func (t *test) write(b *strings.Builder) {
 		t.sub[i].write(b)
 	}
 	if t.op == Test {
-		fmt.Fprint(b, ",", t.subject, t.arg, t.length, t.dirfd, t.bits, t.compare, t.mask, t.values, t.paths, t.connects)
+		fmt.Fprint(b, ",", t.subject, t.arg, t.length, t.dirfd, t.how, t.bits, t.compare, t.mask, t.values, t.paths, t.connects)
 		fmt.Fprintf(b, "%q%v%q", t.texts, t.addresses, t.argv)
 	}
 	b.WriteString(")")

@@ -68,7 +68,10 @@ func (c *compiler) read(t *test, kind int, f asm.Label, in registers) registers 
 // path emits the test of a path against a list.
 func (c *compiler) path(t *test, to exits, in registers) registers {
 	b := &c.b
-	in = c.read(t, readPath, c.function("path", c.pathFunction), in)
+	known := in
+	if in = c.read(t, readPath, c.function("path", c.pathFunction), in); in != known && t.how != noHow {
+		c.resolves(t)
+	}
 	c.notAbsolute(t, to)
 	under := b.Label()
 	for _, p := range t.paths {
@@ -85,6 +88,9 @@ func (c *compiler) path(t *test, to exits, in registers) registers {
 			c.literal(p.text, other)
 			b.Load(prog.SizeB, asm.R1, regBytes, int16(len(p.text)))
 			b.If(prog.OpJeq, asm.R1, 0, to.yes)
+			b.If(prog.OpJne, asm.R1, '/', other)
+			b.Load(prog.SizeB, asm.R1, regBytes, int16(len(p.text)+1))
+			b.If(prog.OpJeq, asm.R1, 0, to.unknown) // a directory, or where a link leads
 		case exactOrBelow:
 			c.literal(p.text, other)
 			b.Load(prog.SizeB, asm.R1, regBytes, int16(len(p.text)))
@@ -101,6 +107,27 @@ func (c *compiler) path(t *test, to exits, in registers) registers {
 		b.Jump(to.yes)
 	}
 	return in
+}
+
+// resolves emits that the path of an openat2 is taken for odd where it is looked up below its
+// directory, though it begins with a slash.
+func (c *compiler) resolves(t *test) {
+	const resolve, inRoot = 16, 0x10 // in struct open_how: RESOLVE_IN_ROOT
+	b := &c.b
+	usual := b.Label()
+	b.StoreImm(prog.SizeDW, asm.R10, frameTime, 0)
+	b.Reg(prog.OpMov, asm.R1, asm.R10)
+	b.Imm(prog.OpAdd, asm.R1, frameTime)
+	b.Imm32(prog.OpMov, asm.R2, 8)
+	b.Load(prog.SizeDW, asm.R3, regCtx, int16(offArgs+8*t.how))
+	b.Imm(prog.OpAdd, asm.R3, resolve)
+	b.Call(helper.SafeReadUser)
+	b.If(prog.OpJne, asm.R0, 0, c.answers(verdict{abi.Errno(efault), c.m.Pos}))
+	b.Load(prog.SizeDW, asm.R1, asm.R10, frameTime)
+	b.Imm(prog.OpAnd, asm.R1, inRoot)
+	b.If(prog.OpJeq, asm.R1, 0, usual)
+	b.Imm32(prog.OpMov, regPath, pathOdd)
+	b.Bind(usual)
 }
 
 // notAbsolute emits what becomes of paths that no entry with a slash in front takes.

@@ -49,6 +49,9 @@ func (t *test) path(c *Condition, nr uint32, a symbol.Argument) error {
 		if other.Set == "at_fd" && other.Index < t.arg {
 			t.dirfd = other.Index // the nearest in front of the path
 		}
+		if other.Name == "how" {
+			t.how = other.Index
+		}
 	}
 	for _, v := range c.Values {
 		p, err := parsePattern(v)

@@ -45,6 +45,8 @@ func pathTruth(patterns []Value, p string, cwd bool) truth {
 			continue
 		case strings.TrimPrefix(text, "=") == p && !strings.HasSuffix(text, "*") && !strings.HasSuffix(text, "/") || text == "=/" && p == "/":
 			return yes
+		case text[0] == '=' && text[1:]+"/" == p:
+			return unknown // a directory, or where a link leads
 		case text[0] == '=':
 		case strings.HasSuffix(text, "*") && strings.HasPrefix(p, text[:len(text)-1]),
 			strings.HasSuffix(text, "/") && strings.HasPrefix(p, text) && p != text,
