@@ -45,6 +45,7 @@ func (c *compiler) address(t *test, to exits, in registers) registers {
 			b.If(prog.OpJeq, regPath, addressNone, to.yes)
 		}
 	}
+	c.everySocket(t, to)
 	b.If(prog.OpJne, regPath, addressKnown, to.unknown)
 	for _, e := range t.addresses {
 		if !e.none {
@@ -56,6 +57,18 @@ func (c *compiler) address(t *test, to exits, in registers) registers {
 	}
 	b.Jump(to.no)
 	return in
+}
+
+// everySocket emits a jump to yes for Unix sockets, if an entry takes all: then it does not
+// matter what their names lead to.
+func (c *compiler) everySocket(t *test, to exits) {
+	for _, e := range t.addresses {
+		if e.family == afUnix && e.bits == 0 && e.low == 0 && e.high == math.MaxUint16 {
+			c.b.Load(prog.SizeW, asm.R1, asm.R10, frameFamily)
+			c.b.If(prog.OpJeq, asm.R1, afUnix, to.yes)
+			return
+		}
+	}
 }
 
 // readAddress emits that the frame holds an address and R8 what the function says of it.
@@ -212,8 +225,8 @@ func (c *compiler) readInet6(invalid, fault asm.Label) {
 // unixMax is the size of struct sockaddr_un.
 const unixMax = 110
 
-// readUnix emits a read of the name of a Unix socket. One with a component that begins with
-// ".." may be elsewhere.
+// readUnix emits a read of the name of a Unix socket. One in the file system has to be spelled
+// in the one way in which entries are, or it may be that of an entry, or not be it.
 func (c *compiler) readUnix(invalid, fault, other asm.Label) {
 	b := &c.b
 	b.If(prog.OpJgt, asm.R8, unixMax, invalid)
@@ -228,24 +241,45 @@ func (c *compiler) readUnix(invalid, fault, other asm.Label) {
 	b.Load(prog.SizeB, asm.R1, asm.R6, 0)
 	known := b.Label()
 	b.If(prog.OpJeq, asm.R1, 0, known) // an abstract name
-	b.Imm32(prog.OpMov, asm.R5, 0)
-	loop := b.Label()
-	b.Bind(loop)
-	for i, ch := range []int32{'/', '.', '.'} {
-		b.Load(prog.SizeB, asm.R1, asm.R6, int16(i))
-		b.Imm(prog.OpXor, asm.R1, ch)
-		if i == 0 {
-			b.Reg(prog.OpMov, asm.R2, asm.R1)
-		} else {
-			b.Reg(prog.OpOr, asm.R2, asm.R1)
-		}
+	b.If(prog.OpJne, asm.R1, '/', other)
+	for _, dir := range []string{"/proc/", "/dev/fd"} { // links to what is open
+		b.Load(prog.SizeDW, asm.R1, asm.R6, 0)
+		b.Imm(prog.OpLsh, asm.R1, int32(64-8*len(dir)))
+		b.Const(asm.R2, word([]byte(dir))<<(64-8*len(dir)))
+		b.IfReg(prog.OpJeq, asm.R1, asm.R2, other)
 	}
-	b.If(prog.OpJeq, asm.R2, 0, other)
-	b.Imm(prog.OpAdd, asm.R6, 1)
-	b.Imm(prog.OpAdd, asm.R5, 1)
-	b.If(prog.OpJlt, asm.R5, 106, loop)
+	c.components(known, other)
 	b.Bind(known)
 	c.returnValue(addressKnown)
+}
+
+// components emits a jump to odd for a name at R6 with components that are empty, "." or
+// begin with "..". What is behind its end does not matter.
+func (c *compiler) components(end, odd asm.Label) {
+	b := &c.b
+	loop := b.Label()
+	b.Imm32(prog.OpMov, asm.R5, 0)
+	b.Bind(loop)
+	b.Load(prog.SizeB, asm.R1, asm.R6, 0)
+	b.If(prog.OpJeq, asm.R1, 0, end)
+	b.Imm(prog.OpXor, asm.R1, '/') // each is 0 where it is what is looked for
+	b.Load(prog.SizeB, asm.R2, asm.R6, 1)
+	b.Reg(prog.OpMov, asm.R3, asm.R2)
+	b.Imm(prog.OpXor, asm.R2, '/')
+	b.Reg(prog.OpOr, asm.R2, asm.R1)
+	b.Imm(prog.OpXor, asm.R3, '.')
+	b.Reg(prog.OpOr, asm.R3, asm.R1)
+	b.Load(prog.SizeB, asm.R1, asm.R6, 2)
+	b.Reg(prog.OpMov, asm.R4, asm.R1)
+	b.Imm(prog.OpOr, asm.R4, 1) // a slash and a dot differ in one bit
+	b.Imm(prog.OpXor, asm.R4, '/')
+	b.Reg(prog.OpMul, asm.R1, asm.R4) // its end, a slash or a dot
+	b.Reg(prog.OpOr, asm.R1, asm.R3)
+	b.Reg(prog.OpMul, asm.R1, asm.R2)
+	b.If(prog.OpJeq, asm.R1, 0, odd)
+	b.Imm(prog.OpAdd, asm.R6, 1)
+	b.Imm(prog.OpAdd, asm.R5, 1)
+	b.If(prog.OpJlt, asm.R5, unixMax-3, loop)
 }
 
 // What the function argument says of one.

@@ -4,16 +4,39 @@ import (
 	"strings"
 
 	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/policy/symbol"
 )
 
-// renaming are calls that give files other names, or names another meaning.
-var renaming = [...]string{
-	"rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat",
-	"mount", "move_mount", "pivot_root", "chroot", "open_by_handle_at",
+// naming is a call that gives files other names, or names another meaning.
+type naming struct {
+	call string
+	// paths are the arguments that say which: a rule that permits has to look at all. Where
+	// there are none, nothing that a rule looks at says what names mean afterwards.
+	paths []string
 }
 
-// moving are calls that change what relative names are below.
-var moving = [...]string{"chdir", "fchdir"}
+// renaming are those calls for names from the root on.
+func renaming() []naming {
+	return []naming{
+		{"rename", []string{"oldpath", "newpath"}},
+		{"renameat", []string{"oldpath", "newpath"}},
+		{"renameat2", []string{"oldpath", "newpath"}},
+		{"link", []string{"oldpath", "newpath"}},
+		{"linkat", []string{"oldpath", "newpath"}},
+		{"symlink", []string{"target", "path"}},
+		{"symlinkat", []string{"target", "path"}},
+		{"umount2", []string{"path"}},
+		{"mount", nil},
+		{"move_mount", nil},
+		{"pivot_root", nil},
+		{"chroot", nil},
+		{"setns", nil},
+		{"open_by_handle_at", nil},
+	}
+}
+
+// moving are those that change what relative names are below.
+func moving() []naming { return []naming{{"chdir", []string{"path"}}, {"fchdir", nil}} }
 
 // checkLinks refuses a policy that tells calls apart by their paths while others give files
 // any name: then a path says nothing. A policy may say that it knows.
@@ -25,14 +48,14 @@ func (c *compiler) checkLinks() error {
 	if named == nil {
 		return nil
 	}
-	calls := renaming[:]
+	calls := renaming()
 	if relative {
-		calls = append(calls[:len(calls):len(calls)], moving[:]...)
+		calls = append(calls, moving()...)
 	}
 	var free []string
-	for _, name := range calls {
-		if nr, ok := syscalls.Number(name); ok && c.free(nr) {
-			free = append(free, name)
+	for _, n := range calls {
+		if c.free(n) {
+			free = append(free, n.call)
 		}
 	}
 	if free == nil {
@@ -41,15 +64,15 @@ func (c *compiler) checkLinks() error {
 		}
 		return nil
 	}
-	return Wrong(*named, "deny them, have conditions on their paths, or say links: trusted",
+	return Wrong(*named, "deny them, have conditions on all paths of those that link, rename and unmount, or say links: trusted",
 		"a path means little while names are given freely by %s", strings.Join(free, ", "))
 }
 
 // checkMoves refuses that a process goes to where relative paths can be links to whatever it
 // has open, and are not told from others.
 func (c *compiler) checkMoves() error {
-	for _, name := range moving {
-		nr, _ := syscalls.Number(name)
+	for _, n := range moving() {
+		nr, _ := syscalls.Number(n.call)
 		links, err := c.chain(nr)
 		if err != nil {
 			return err
@@ -61,7 +84,7 @@ func (c *compiler) checkMoves() error {
 			for _, dir := range [...]string{"/proc", "/dev"} {
 				if l.test.leadsTo(dir) {
 					return Wrong(l.at, "name other directories, or say links: trusted",
-						"./ means little where %s leads to %s", name, dir)
+						"./ means little where %s leads to %s", n.call, dir)
 				}
 			}
 		}
@@ -69,15 +92,25 @@ func (c *compiler) checkMoves() error {
 	return nil
 }
 
-// leadsTo tells whether a test takes a directory, or one below it.
+// leadsTo tells whether a test may take a directory, or one below it.
 func (t *test) leadsTo(dir string) bool {
-	if t == nil {
-		return false
-	}
-	for i := range t.sub {
-		if t.sub[i].leadsTo(dir) {
-			return true
+	switch {
+	case t.op == All:
+		for i := range t.sub {
+			if !t.sub[i].leadsTo(dir) {
+				return false
+			}
 		}
+		return true
+	case t.op == Any:
+		for i := range t.sub {
+			if t.sub[i].leadsTo(dir) {
+				return true
+			}
+		}
+		return false
+	case t.op == Not || t.subject != Path:
+		return true
 	}
 	for _, p := range t.paths {
 		switch above := strings.TrimSuffix(p.text, "/"); {
@@ -90,8 +123,8 @@ func (t *test) leadsTo(dir string) bool {
 	return false
 }
 
-// pathRules is where the first rule with a test of a path is, and whether one takes relative
-// ones.
+// pathRules is where the first rule with a test of a path is, or of a socket's, and whether one
+// takes relative ones.
 func (c *compiler) pathRules() (first *Pos, relative bool) {
 	for _, r := range c.rules {
 		paths, rel := r.If.paths()
@@ -108,10 +141,9 @@ func (c *Condition) paths() (has, relative bool) {
 	if c == nil {
 		return false, false
 	}
-	if has = c.Op == Test && c.Subject == Path; has {
-		for _, v := range c.Values {
-			relative = relative || v.Text == "./"
-		}
+	for _, v := range c.Values {
+		has = has || c.Subject == Path || c.Subject == Address && strings.HasPrefix(v.Text, "unix:/") && v.Text != "unix:/*"
+		relative = relative || c.Subject == Path && v.Text == "./"
 	}
 	for i := range c.Sub {
 		h, r := c.Sub[i].paths()
@@ -120,39 +152,47 @@ func (c *Condition) paths() (has, relative bool) {
 	return has, relative
 }
 
-// free tells whether a call is permitted by a rule that does not look at its path.
-func (c *compiler) free(nr uint32) bool {
+// free tells whether a call is permitted by a rule that does not look at all of its paths.
+func (c *compiler) free(n naming) bool {
+	nr, ok := syscalls.Number(n.call)
+	if !ok {
+		return false
+	}
 	links, err := c.chain(nr)
 	if err != nil {
 		return true
 	}
 	for _, l := range links {
-		if l.action.Permits() && !l.test.looksAtPath() {
+		if l.action.Permits() && !l.test.looksAtAll(nr, n.paths) {
 			return true
 		}
 	}
 	return false
 }
 
-// looksAtPath tells whether a test cannot hold whatever the path is.
-func (t *test) looksAtPath() bool {
-	switch {
-	case t == nil:
-		return false
-	case t.op == Test:
-		return t.subject == Path
-	case t.op == Any:
-		for i := range t.sub {
-			if !t.sub[i].looksAtPath() {
-				return false
-			}
+// looksAtAll tells whether a test looks at each of some paths, of which there are any.
+func (t *test) looksAtAll(nr uint32, paths []string) bool {
+	for _, name := range paths {
+		if a, ok := symbol.Find(nr, name); !ok || t == nil || !t.looksAt(a.Index, All) {
+			return false
 		}
-		return true
+	}
+	return len(paths) > 0
+}
+
+// looksAt tells whether a test cannot hold whatever a path is. Of the subs of one that is made
+// by way of all, which is Any within Not, one is enough.
+func (t *test) looksAt(arg int, all Op) bool {
+	switch t.op {
+	case Test:
+		return t.subject == Path && t.arg == arg
+	case Not:
+		return t.sub[0].looksAt(arg, All+Any-all)
 	}
 	for i := range t.sub {
-		if t.sub[i].looksAtPath() {
-			return true
+		if t.sub[i].looksAt(arg, all) == (t.op == all) {
+			return t.op == all
 		}
 	}
-	return false
+	return t.op != all
 }
