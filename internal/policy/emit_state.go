@@ -149,7 +149,8 @@ func (k *keeper) checkPrograms(denied []int) {
 }
 
 // execute emits the note of the programs that a call executes. Whether it will succeed is not
-// known: so they are never taken back.
+// known: so they are never taken back. It is added in one step, or one of two threads that
+// execute something at the same time would take back the other's.
 func (k *keeper) execute(tests []*test) {
 	var in registers
 	for i, t := range tests {
@@ -159,9 +160,8 @@ func (k *keeper) execute(tests []*test) {
 		_, in = k.test(t, exits{yes: yes, no: no, unknown: yes, next: yes}, in)
 		k.b.Bind(yes)
 		off := k.address(asm.R1, Process, k.state.executed)
-		k.b.Load(prog.SizeDW, asm.R2, asm.R1, off)
-		k.b.Imm(prog.OpOr, asm.R2, 1<<i)
-		k.b.Store(prog.SizeDW, asm.R1, off, asm.R2)
+		k.b.Imm32(prog.OpMov, asm.R2, 1<<i)
+		k.b.Atomic(prog.AtomicOr, asm.R1, off, asm.R2)
 		k.b.Bind(no)
 	}
 }
@@ -231,14 +231,26 @@ func (k *keeper) movesFrom(moves []move, done asm.Label) {
 			_, in = k.test(m.test, exits{yes: yes, no: no, unknown: no, next: yes}, in)
 		}
 		k.b.Bind(yes)
-		k.set(Process, 0, int32(m.to))
-		k.b.Jump(done)
+		k.goOver(m, done)
 		k.b.Bind(no)
 		if m.test == nil {
 			break
 		}
 	}
 	k.b.Bind(other)
+}
+
+// goOver emits the step to another phase, and goes to done. Where another thread has just
+// stepped somewhere else, the call is refused: it must not lead back from there.
+func (k *keeper) goOver(m move, done asm.Label) {
+	from := &k.state.phases[m.from]
+	off := k.address(asm.R1, Process, 0)
+	k.b.Imm32(prog.OpMov, asm.R0, int32(m.from))
+	k.b.Imm32(prog.OpMov, asm.R2, int32(m.to))
+	k.b.Atomic(prog.AtomicCmpXchg, asm.R1, off, asm.R2)
+	k.b.If(prog.OpJeq, asm.R0, int32(m.from), done)
+	k.b.If(prog.OpJeq, asm.R0, int32(m.to), done)
+	k.b.Jump(k.denial(from.Phase.Action, from.Pos, eperm))
 }
 
 // checkOrder emits the test whether a call comes in time.
@@ -282,7 +294,7 @@ func (k *keeper) checkFlow(f flowStep) flowing {
 		k.b.Jump(denied)
 		return ends
 	}
-	if full := uint64(1)<<(len(f.in)+1) - 1; in == full {
+	if f.anyCall(f.node) {
 		return goesOn
 	}
 	k.value(asm.R1, f.Per, f.at)
@@ -293,12 +305,49 @@ func (k *keeper) checkFlow(f flowStep) flowing {
 	return goesOn
 }
 
+// anyCall tells whether edges lead to a node from all others.
+func (f *flow) anyCall(node int) bool { return f.in[node] == uint64(1)<<(len(f.in)+1)-1 }
+
 // follow emits the note of the call that was made last.
 func (k *keeper) follow(f flowStep) {
-	if f.in[f.node] != 0 {
-		k.b.At(k.line(f.Pos))
+	k.b.At(k.line(f.Pos))
+	if f.anyCall(f.node) {
 		k.set(f.Per, f.at, int32(f.node+1))
+		return
 	}
+	off := k.address(asm.R1, f.Per, f.at)
+	k.b.Imm(prog.OpAdd, asm.R1, int32(off))
+	k.b.Const(asm.R2, f.in[f.node])
+	k.b.Imm32(prog.OpMov, asm.R3, int32(f.node+1))
+	k.b.CallFunc(k.function("follow", k.followFunction))
+	k.b.If(prog.OpJeq, asm.R0, 0, k.denial(f.Action, f.Pos, eperm))
+}
+
+// followTries is how often other threads may come between.
+const followTries = 16
+
+// followFunction emits the function that makes R3 the last call at R1, if the one before is
+// in R2, and says whether it has: of two threads that follow the same call only one does.
+func (c *compiler) followFunction() {
+	b := &c.b
+	loop, yes, no := b.Label(), b.Label(), b.Label()
+	b.Imm32(prog.OpMov, asm.R4, followTries)
+	b.Bind(loop)
+	b.Load(prog.SizeDW, asm.R0, asm.R1, 0)
+	b.Reg(prog.OpMov, asm.R5, asm.R2)
+	b.Reg(prog.OpRsh, asm.R5, asm.R0)
+	b.Imm(prog.OpAnd, asm.R5, 1)
+	b.If(prog.OpJeq, asm.R5, 0, no)
+	b.IfReg(prog.OpJeq, asm.R0, asm.R3, yes)
+	b.Reg(prog.OpMov, asm.R5, asm.R0)
+	b.Atomic(prog.AtomicCmpXchg, asm.R1, 0, asm.R3)
+	b.IfReg(prog.OpJeq, asm.R0, asm.R5, yes)
+	b.Imm(prog.OpSub, asm.R4, 1)
+	b.If(prog.OpJne, asm.R4, 0, loop)
+	b.Bind(no)
+	c.returnValue(0)
+	b.Bind(yes)
+	c.returnValue(1)
 }
 
 // take emits the count of a call, and denies what is too much.
