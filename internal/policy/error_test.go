@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,15 +12,20 @@ import (
 	"portcullis/internal/verify"
 )
 
-// load is Load with files from memory, and Compile.
-func load(text string, files map[string]string) error {
-	m, err := Load("policy.yaml", []byte(text), func(name string) ([]byte, error) {
+// loaded is Load with files from memory.
+func loaded(text string, files map[string]string) (*Model, error) {
+	return Load("policy.yaml", []byte(text), func(name string) ([]byte, error) {
 		data, ok := files[strings.TrimPrefix(name, "./")]
 		if !ok {
 			return nil, errors.New("no such file")
 		}
 		return []byte(data), nil
 	})
+}
+
+// load is loaded, and Compile.
+func load(text string, files map[string]string) error {
+	m, err := loaded(text, files)
 	if err == nil {
 		_, err = Compile(m)
 	}
@@ -79,6 +85,33 @@ func TestIncludes(t *testing.T) {
 	err = load("version: 1\ninclude: d/bad.yaml\n", map[string]string{"d/bad.yaml": "version: 1\nrules:\n  - allow: x\n"})
 	if err == nil || !strings.HasPrefix(err.Error(), `d/bad.yaml:3:12: there is no call`) {
 		t.Errorf("an error in what is included: %v", err)
+	}
+}
+
+// TestIncludedBeside: of two policies that are included none takes the place of what the
+// other says.
+func TestIncludedBeside(t *testing.T) {
+	files := map[string]string{
+		"a.yaml": "version: 1\ninclude: c.yaml\nlimits: [{name: few, calls: read, max: 1}]\n",
+		"b.yaml": "version: 1\ninclude: c.yaml\nlimits: [{name: few, calls: write, max: 1}]\n",
+		"c.yaml": "version: 1\ngroups: {\"@x\": read}\nphases: [{name: p, allow: read}]\nlimits: [{calls: dup, max: 1}]\n",
+		"d.yaml": "version: 1\ngroups: {\"@x\": write}\n",
+		"e.yaml": "version: 1\nphases: [{name: q, allow: write}]\n",
+	}
+	m, err := loaded("version: 1\ninclude: [a.yaml, b.yaml]\n", files)
+	if err != nil || len(m.Limits) != 3 || len(m.Groups) != 1 || len(m.Phases) != 1 {
+		t.Errorf("two that include a third: %+v, %v", m, err)
+	}
+	for _, c := range [][2]string{
+		{"include: [a.yaml, d.yaml]", `./d.yaml:2:10: group "@x" is there twice, also at ./c.yaml:2:10: give one another name`},
+		{"include: [a.yaml, e.yaml]", `./e.yaml:2:10: there are also phases at ./c.yaml:3:10: have them in the policy that includes both`},
+		{"include: [a.yaml, d.yaml]\ngroups: {\"@x\": dup}", ""},
+		{"include: [a.yaml, e.yaml]\nphases: [{name: r, deny: dup}]", ""},
+	} {
+		err := load("version: 1\n"+c[0]+"\n", files)
+		if got := fmt.Sprint(err); got != c[1] && (err != nil || c[1] != "") {
+			t.Errorf("%s:\ngot  %v\nwant %s", c[0], err, c[1])
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ const (
 // Load parses a policy and what it includes, and makes one Model of them. What a policy says
 // outdoes what those that it includes say: its rules are in front of theirs; its default,
 // and its groups, limits, orders, flows and serializations take the place of those of the
-// same name. The rest is added.
+// same name. The rest is added. Of those that it includes none outdoes another.
 func Load(file string, data []byte, read Reader) (*Model, error) {
 	l := &loader{read: read, open: map[string]bool{}}
 	return l.load(file, data, 0)
@@ -38,13 +38,17 @@ func (l *loader) load(file string, data []byte, depth int) (*Model, error) {
 	}
 	l.open[path.Clean(file)] = true
 	defer delete(l.open, path.Clean(file))
+	bases := &Model{Lines: map[string][]string{}}
 	for _, i := range m.Include {
 		base, err := l.include(file, i, depth)
 		if err != nil {
 			return nil, err
 		}
-		m.add(base)
+		if err := bases.join(base, m); err != nil {
+			return nil, err
+		}
 	}
+	m.add(bases)
 	m.Include = nil
 	return m, nil
 }
@@ -75,8 +79,54 @@ func (l *loader) include(from string, i Include, depth int) (*Model, error) {
 	return l.load(file, data, depth+1)
 }
 
-// add takes over from a policy that is included what this one does not say.
-func (m *Model) add(base *Model) {
+// join adds another policy that the policy over includes, as well as this one. What both say
+// in different ways is an error, unless over says it: none of them is silently without effect.
+// A file that both include is there once.
+func (m *Model) join(other, over *Model) error {
+	for _, g := range other.Groups {
+		if before := m.group(g.Name); before != nil && before.Pos != g.Pos && over.group(g.Name) == nil {
+			return Wrong(g.Pos, "give one another name", "group %s is there twice, also at %s", Shown(g.Name), before.Pos)
+		}
+	}
+	if over.Phases == nil && m.Phases != nil && other.Phases != nil && m.Phases[0].Pos != other.Phases[0].Pos {
+		return Wrong(other.Phases[0].Pos, "have them in the policy that includes both", "there are also phases at %s", m.Phases[0].Pos)
+	}
+	m.inherit(other)
+	m.Groups = merge(m.Groups, other.Groups, func(g Group) string { return g.Name })
+	m.Programs = joined(m.Programs, other.Programs, func(p Program) Pos { return p.Pos })
+	m.Order = joined(m.Order, other.Order, func(o Order) Pos { return o.Pos })
+	m.Flows = joined(m.Flows, other.Flows, func(f Flow) Pos { return f.Pos })
+	m.Limits = joined(m.Limits, other.Limits, func(l Limit) Pos { return l.Pos })
+	m.Serialize = joined(m.Serialize, other.Serialize, func(s Serialize) Pos { return s.Pos })
+	return nil
+}
+
+// group is the group of a name, nil if there is none.
+func (m *Model) group(name string) *Group {
+	for i := range m.Groups {
+		if m.Groups[i].Name == name {
+			return &m.Groups[i]
+		}
+	}
+	return nil
+}
+
+// joined adds those of other that stand elsewhere.
+func joined[T any](own, other []T, at func(T) Pos) []T {
+	seen := map[Pos]bool{}
+	for _, t := range own {
+		seen[at(t)] = true
+	}
+	for _, t := range other {
+		if !seen[at(t)] {
+			own = append(own, t)
+		}
+	}
+	return own
+}
+
+// inherit takes over what has no name.
+func (m *Model) inherit(base *Model) {
 	if m.Default.Kind == NoAction {
 		m.Default = base.Default
 	}
@@ -90,15 +140,20 @@ func (m *Model) add(base *Model) {
 	if m.Phases == nil {
 		m.Phases = base.Phases
 	}
+	for file, lines := range base.Lines {
+		m.Lines[file] = lines
+	}
+}
+
+// add takes over from what is included what this policy does not say.
+func (m *Model) add(base *Model) {
+	m.inherit(base)
 	m.Groups = merge(m.Groups, base.Groups, func(g Group) string { return g.Name })
 	m.Programs = merge(m.Programs, base.Programs, func(p Program) string { return p.Name })
 	m.Order = merge(m.Order, base.Order, func(o Order) string { return o.Name })
 	m.Flows = merge(m.Flows, base.Flows, func(f Flow) string { return f.Name })
 	m.Limits = merge(m.Limits, base.Limits, func(l Limit) string { return l.Name })
 	m.Serialize = merge(m.Serialize, base.Serialize, func(s Serialize) string { return s.Name })
-	for file, lines := range base.Lines {
-		m.Lines[file] = lines
-	}
 }
 
 // merge adds those of base that have no name, or one of their own.
