@@ -3,21 +3,41 @@
 package observe
 
 import (
+	"bufio"
+	"errors"
+	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/record"
 )
 
-// observed runs a command under an observer.
-func observed(t *testing.T, argv ...string) *record.Observation {
+// observer is an Observer, for users who may have one.
+func observer(t *testing.T) *Observer {
 	t.Helper()
-	o, err := New()
-	if err != nil {
-		t.Fatalf("%+v", err)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to load programs into the kernel")
 	}
-	defer o.Close()
+	o, err := New()
+	if errors.Is(err, os.ErrPermission) {
+		t.Skipf("needs CAP_BPF and CAP_PERFMON: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return o
+}
+
+// observed is what was seen of a command.
+func observed(t *testing.T, o *Observer, argv ...string) *record.Observation {
+	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	if err := o.Start(cmd.Start); err != nil {
 		t.Fatal(err)
@@ -25,18 +45,167 @@ func observed(t *testing.T, argv ...string) *record.Observation {
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	return taken(t, o)
+}
+
+func taken(t *testing.T, o *Observer) *record.Observation {
+	t.Helper()
 	all, err := o.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
+	if all.Lost != 0 {
+		t.Errorf("%d lost", all.Lost)
+	}
 	return all
 }
 
-func TestObserve(t *testing.T) {
-	all := observed(t, "/bin/sh", "-c", "cat /etc/hostname; true")
+// count is how many calls were seen under a name, and who made them.
+func count(all *record.Observation, comm, call string) (n uint64, by uint64) {
 	for _, c := range all.Calls {
-		name, _ := syscalls.Name(c.Nr)
-		t.Log(c.Task, c.Comm, name, c.Args, c.Count)
+		if name, _ := syscalls.Name(c.Nr); name == call && c.Comm == comm {
+			n, by = n+c.Count, c.Task
+		}
 	}
-	t.Log(all.Tasks, all.Steps, all.Lost, all.Foreign)
+	return n, by
+}
+
+func task(all *record.Observation, serial uint64) record.Task {
+	for _, t := range all.Tasks {
+		if t.Serial == serial {
+			return t
+		}
+	}
+	return record.Task{}
+}
+
+// TestTree follows a command to what it starts, and to nothing else. The second of two
+// commands starts from nothing.
+func TestTree(t *testing.T) {
+	o := observer(t)
+	for i := 0; i < 2; i++ {
+		all := observed(t, o, "/bin/sh", "-c", "(cat /dev/null); mkdir /dev/null/no; exit 0")
+		reads, cat := count(all, "cat", "read")
+		made, mkdir := count(all, "mkdir", "mkdir")
+		waits, sh := count(all, "sh", "wait4")
+		if reads == 0 || made != 1 || waits < 2 {
+			t.Errorf("cat read %d times, mkdir made %d directories, sh waited %d times", reads, made, waits)
+		}
+		if task(all, cat).Pid == task(all, sh).Pid || task(all, cat).Parent < sh || task(all, mkdir).Parent != sh {
+			t.Errorf("cat is %v, mkdir %v, sh %v", task(all, cat), task(all, mkdir), task(all, sh))
+		}
+		if starts, _ := count(all, "sh", "execve"); starts != 2 {
+			t.Errorf("sh executed %d times, expected that its own launch is not counted and 2 others are", starts)
+		}
+		if ends, _ := count(all, "sh", "exit_group"); ends != 0 {
+			t.Error("exit_group is counted, which no agent observes")
+		}
+	}
+}
+
+// TestStrangers sees nothing of what others do while a command runs.
+func TestStrangers(t *testing.T) {
+	o := observer(t)
+	cmd := exec.Command("/bin/cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Start(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := in.Write([]byte("ready\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if err := exec.Command("/bin/mkdir", "/dev/null/no").Run(); err == nil {
+		t.Fatal("a directory was made below a device")
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	all := taken(t, o)
+	for _, c := range all.Calls {
+		if c.Comm != "cat" {
+			t.Errorf("%+v: expected cat's calls alone", c)
+		}
+	}
+	if n, _ := count(all, "cat", "read"); n < 2 {
+		t.Errorf("cat read %d times", n)
+	}
+}
+
+// python runs a program of one line.
+func python(t *testing.T, o *Observer, program string) *record.Observation {
+	t.Helper()
+	const python = "/usr/bin/python3"
+	if _, err := os.Stat(python); err != nil {
+		t.Skip("needs " + python)
+	}
+	return observed(t, o, python, "-S", "-c", program)
+}
+
+// TestThreads follows a thread that executes another program: it takes the number of its
+// process's first, which is followed no longer then.
+func TestThreads(t *testing.T) {
+	all := python(t, observer(t), `import os, threading, time
+t = threading.Thread(target=lambda: os.execv("/bin/cat", ["cat", "/dev/null"]))
+t.start(); t.join()`)
+	n, cat := count(all, "cat", "read")
+	_, first := count(all, "python3", "brk")
+	if n == 0 || task(all, cat).Parent != first || task(all, cat).Pid != task(all, first).Pid {
+		t.Errorf("cat read %d times, is %v and python3 %v: expected its thread", n, task(all, cat), task(all, first))
+	}
+}
+
+// TestForeign counts calls of another table apart, and arguments as far as they tell much.
+func TestForeign(t *testing.T) {
+	all := python(t, observer(t), `import ctypes, socket
+ctypes.CDLL(None).syscall(0x40000000 + 39)
+socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)`)
+	if all.Foreign != 1 {
+		t.Errorf("%d foreign calls, expected 1", all.Foreign)
+	}
+	nr, _ := syscalls.Number("socket")
+	for _, c := range all.Calls {
+		if c.Nr == nr && (c.Args != [2]uint64{1, 1} || c.First == 0 || c.Last < c.First) {
+			t.Errorf("%+v: expected AF_UNIX, and SOCK_STREAM without flags", c)
+		}
+	}
+	if n, _ := count(all, "python3", "socket"); n != 1 {
+		t.Errorf("%d sockets", n)
+	}
+}
+
+// TestSteps notes which call followed which in a thread.
+func TestSteps(t *testing.T) {
+	all := observed(t, observer(t), "/bin/sh", "-c", "cat /dev/null; exec true")
+	var steps []string
+	for _, s := range all.Steps {
+		from, _ := syscalls.Name(s[0])
+		to, _ := syscalls.Name(s[1])
+		steps = append(steps, from+">"+to)
+	}
+	text := strings.Join(steps, " ")
+	if !strings.Contains(text, "fork>execve") || !strings.Contains(" "+text+" ", " >execve ") {
+		t.Errorf("steps %s: expected sh to fork and execute, and cat to have been executed", text)
+	}
+}
+
+// TestFailure gives back what the start of a command failed with.
+func TestFailure(t *testing.T) {
+	o := observer(t)
+	if err := o.Start(exec.Command("/no/such/program").Start); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v: expected that there is no such file", err)
+	}
+	if all := taken(t, o); len(all.Calls) != 0 {
+		t.Errorf("%+v: expected nothing", all.Calls)
+	}
 }

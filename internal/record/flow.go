@@ -75,6 +75,9 @@ func (r *Recorder) step(t *thread, nr uint32) {
 	if nr == clone3 {
 		nr = clone // which takes its place where it is refused
 	}
+	if t.last == nr {
+		return // it always may
+	}
 	r.steps[step{t.last, nr}] = true
 	t.last = nr
 }
