@@ -131,10 +131,15 @@ func (d *decoder) values(n *yaml.Node, to *[]Value) {
 	d.written(n, *to)
 }
 
-// written refuses an empty list.
+// written refuses an empty list, and values of no text, which are paths.
 func (d *decoder) written(n *yaml.Node, vs []Value) {
 	if d.err == nil && len(vs) == 0 {
 		d.fail(n, "", "expected a value, found an empty list")
+	}
+	for _, v := range vs {
+		if d.err == nil && v.Text == "" {
+			d.err = Wrong(v.Pos, "", "expected a value, found \"\" behind one that is no path")
+		}
 	}
 }
 

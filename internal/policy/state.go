@@ -42,7 +42,7 @@ func (s *store) place() int16 {
 	return int16(at)
 }
 
-// maxStates is how many limits, orders and flows there may be.
+// maxStates is how many limits, orders and flows there may be, and how many serializations.
 const maxStates = 256
 
 type program struct {
@@ -98,6 +98,9 @@ func newState(c *compiler) (*state, error) {
 	s.stores[Thread].m = storage("thread", 0)
 	if n := len(c.m.Limits) + len(c.m.Order) + len(c.m.Flows); n > maxStates {
 		return nil, Wrong(c.m.Pos, "", "%d limits, orders and flows: expected at most %d", n, maxStates)
+	}
+	if n := len(c.m.Serialize); n > maxStates {
+		return nil, Wrong(c.m.Serialize[maxStates].Pos, "", "%d serializations: expected at most %d", n, maxStates)
 	}
 	for _, add := range []func(*compiler) error{s.addPhases, s.addPrograms, s.addOrders, s.addFlows, s.addLimits, s.addApart} {
 		if err := add(c); err != nil {
@@ -219,8 +222,12 @@ func (s *state) addOrders(c *compiler) error {
 const maxNodes = 63
 
 func (s *state) addFlows(c *compiler) error {
+	edges := 0
 	for i := range c.m.Flows {
 		f := flow{Flow: &c.m.Flows[i]}
+		if edges += len(f.Edges); edges > maxItems {
+			return Wrong(f.Pos, "", "flows of %d edges: expected at most %d", edges, maxItems)
+		}
 		if err := f.resolve(c.names); err != nil {
 			return err
 		}
