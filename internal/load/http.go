@@ -16,9 +16,9 @@ const patience = 5 * time.Minute
 
 // web asks a server by HTTP.
 type web struct {
-	s      *session
-	base   string
-	client *http.Client
+	s             *session
+	base, address string
+	client        *http.Client
 }
 
 // newWeb asks the server at an address, a Unix socket's if it begins with a slash.
@@ -31,7 +31,7 @@ func newWeb(s *session, scheme, address string) *web {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 	t := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: s.rand.Intn(2) == 0}
-	return &web{s: s, base: scheme + "://server", client: &http.Client{
+	return &web{s: s, base: scheme + "://server", address: address, client: &http.Client{
 		Transport: t, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }

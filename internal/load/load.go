@@ -3,7 +3,7 @@
 //
 // What a program is started under is its caller's business, see Start. A load is drawn from
 // a seed: which requests are made, with what, in which order, and how the program is
-// ended. Nothing outside of the directory is touched.
+// ended. The seed 0 leaves out no kind of request. Nothing outside of the directory is touched.
 package load
 
 import (
@@ -46,7 +46,7 @@ type Program struct {
 
 // Programs are all that there are.
 func Programs() []Program {
-	return []Program{nginx(), lighttpd(), redis(), memcached()}
+	return []Program{nginx(), lighttpd(), redis(), memcached(), git(), python()}
 }
 
 // Named is the program of that name.
@@ -104,7 +104,7 @@ func (p Program) session(dir string, seed int64, start Start, play func(*session
 	if err != nil {
 		return err
 	}
-	s := &session{path: path, dir: dir, start: start, rand: rand.New(rand.NewSource(seed))}
+	s := &session{path: path, dir: dir, start: start, rand: rand.New(rand.NewSource(seed)), whole: seed == 0}
 	defer s.close()
 	if err := play(s); err != nil {
 		return fmt.Errorf("%s with seed %d: %w\n%s", p.Name, seed, err, s.log())

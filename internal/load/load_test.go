@@ -18,6 +18,8 @@ import (
 	"portcullis/internal/guest"
 	"portcullis/internal/kit"
 	"portcullis/internal/load"
+	"portcullis/internal/policy"
+	"portcullis/internal/record"
 	"portcullis/policies"
 )
 
@@ -159,14 +161,7 @@ func TestPolicies(t *testing.T) {
 		t.Run(p.Name, func(t *testing.T) {
 			need(t, p)
 			for _, seed := range seeds(int64(1+os.Getuid()%3), 1, 10) {
-				var d denials
-				err := p.InPlace(seed, under(t, p.Name, ready(t, p.Name), &d))
-				if err != nil {
-					t.Error(err)
-				}
-				if got := d.String(); got != "" {
-					t.Errorf("with seed %d denied:\n%s", seed, got)
-				}
+				played(t, p, seed, ready(t, p.Name))
 			}
 		})
 	}
@@ -185,14 +180,7 @@ func TestRefused(t *testing.T) {
 			if came, err := p.Intrude(place(t), load.Plain); err != nil || !came {
 				t.Fatalf("under nothing: came to pass: %v, %v", came, err)
 			}
-			var d denials
-			came, err := p.Intrude(place(t), under(t, p.Name, ready(t, p.Name), &d))
-			if err != nil || came {
-				t.Errorf("under the policy: came to pass: %v, %v", came, err)
-			}
-			if got := d.String(); *onEngine == "agent" && got == "" {
-				t.Error("under the policy: expected something denied")
-			}
+			refused(t, p, ready(t, p.Name))
 		})
 	}
 }
@@ -209,4 +197,63 @@ func place(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// recorded are the programs whose policies are recorded, with the mode.
+var recorded = []struct {
+	name string
+	mode record.Mode
+}{{"nginx", record.All}, {"python", record.Phases}, {"git", record.Allowlist}}
+
+// TestRecorded records a policy from some runs, and plays others, which are drawn differently,
+// under it: it denies nothing of them, and what it has not seen it does deny.
+func TestRecorded(t *testing.T) {
+	needEngine(t)
+	for _, c := range recorded {
+		t.Run(c.name, func(t *testing.T) {
+			p, _ := load.Named(c.name)
+			need(t, p)
+			r, err := p.Record(append(seeds(1, 2, 5), 0)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := r.Policy(record.Options{Mode: c.mode, Name: c.name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := policy.Write(m)
+			for _, seed := range seeds(101, 3, 10) {
+				played(t, p, seed, text)
+			}
+			refused(t, p, text)
+		})
+	}
+}
+
+// played plays a load under a policy, which denies nothing of it.
+func played(t *testing.T, p load.Program, seed int64, text []byte) {
+	t.Helper()
+	var d denials
+	if err := p.InPlace(seed, under(t, p.Name, text, &d)); err != nil {
+		t.Error(err)
+	}
+	if got := d.String(); got != "" {
+		t.Errorf("with seed %d denied:\n%s", seed, got)
+	}
+}
+
+// refused tries to get another program executed under a policy.
+func refused(t *testing.T, p load.Program, text []byte) {
+	t.Helper()
+	if !p.CanIntrude() {
+		return
+	}
+	var d denials
+	came, err := p.Intrude(place(t), under(t, p.Name, text, &d))
+	if err != nil || came {
+		t.Errorf("under the policy: came to pass: %v, %v", came, err)
+	}
+	if *onEngine == "agent" && d.String() == "" {
+		t.Error("under the policy: expected something denied")
+	}
 }

@@ -18,6 +18,7 @@ type session struct {
 	path, dir string
 	start     Start
 	rand      *rand.Rand
+	whole     bool // nothing is left out
 
 	process Process
 	out     *os.File
@@ -163,16 +164,30 @@ type step struct {
 	do   func() error
 }
 
-// some makes most of the steps, in any order, and some of them twice.
+// some makes most of the steps, in any order, and some of them twice. The seed 0 makes each
+// once.
 func (s *session) some(steps ...step) error {
 	var chosen []step
 	for _, one := range steps {
-		for n := s.rand.Intn(4); n > 0; n = (n - 1) / 2 { // 0, 1, 1 or 2 times
+		n := s.rand.Intn(4)
+		if s.whole {
+			n = 1
+		}
+		for ; n > 0; n = (n - 1) / 2 { // 0, 1, 1 or 2 times
 			chosen = append(chosen, one)
 		}
 	}
 	s.rand.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
 	return inTurn(chosen...)
+}
+
+// few makes n of the steps, or with the seed 0 all.
+func (s *session) few(n int, steps ...step) error {
+	s.rand.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
+	if s.whole {
+		n = len(steps)
+	}
+	return inTurn(steps[:n]...)
 }
 
 // inTurn makes steps one after the other.
