@@ -31,9 +31,21 @@ type test struct {
 	texts     []string
 	addresses []endpoint
 	argv      [][]string
-	// connects tells that an Address of no family ends a connection.
-	connects bool
+	// place is where an Address is.
+	place place
 }
+
+// place is where a call has its address.
+type place uint8
+
+// The places. An address of no family ends a connection, and is IPv4 elsewhere.
+const (
+	bound place = iota
+	connected
+	// sent is an address that may be left out, inMessage one of a struct msghdr, likewise.
+	sent
+	inMessage
+)
 
 // noDirectory is the dirfd of a test of a path that is relative to the working directory.
 const noDirectory = -1
@@ -75,6 +87,9 @@ func resolveTest(c *Condition, nr uint32) (*test, error) {
 	}
 	a, ok := symbol.Find(nr, c.Arg)
 	if !ok {
+		a, ok = messageOf(c, nr)
+	}
+	if !ok {
 		return nil, noArgument(c, nr)
 	}
 	t.arg = a.Index
@@ -93,6 +108,20 @@ func resolveTest(c *Condition, nr uint32) (*test, error) {
 	}
 	t.compare = c.Compare
 	return t, t.numbers(c, a.Set)
+}
+
+// messageOf is the argument in which there is the address that a condition is about, where that
+// is none of its own.
+func messageOf(c *Condition, nr uint32) (symbol.Argument, bool) {
+	if c.Subject != Address || c.Arg != "address" {
+		return symbol.Argument{}, false
+	}
+	for _, a := range symbol.Arguments(nr) {
+		if a.Name == "mmsg" || a.Arg.Shape == args.Msghdr && a.Arg.Dir == args.In {
+			return a, true
+		}
+	}
+	return symbol.Argument{}, false
 }
 
 func noArgument(c *Condition, nr uint32) error {
@@ -218,7 +247,7 @@ func (t *test) write(b *strings.Builder) {
 		t.sub[i].write(b)
 	}
 	if t.op == Test {
-		fmt.Fprint(b, ",", t.subject, t.arg, t.length, t.dirfd, t.how, t.bits, t.compare, t.mask, t.values, t.paths, t.connects)
+		fmt.Fprint(b, ",", t.subject, t.arg, t.length, t.dirfd, t.how, t.bits, t.compare, t.mask, t.values, t.paths, t.place)
 		fmt.Fprintf(b, "%q%v%q", t.texts, t.addresses, t.argv)
 	}
 	b.WriteString(")")

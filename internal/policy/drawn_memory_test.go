@@ -31,7 +31,7 @@ func (d drawn) memoryRule() Rule {
 		for n := 1 + d.Intn(4); n > 0; n-- {
 			c.Values = append(c.Values, values(all[d.Intn(len(all))])...)
 		}
-		r.Calls, cs = names("connect", "bind", "sendto")[:1+d.Intn(3)], []Condition{c, {Arg: "fd", Values: []Value{{Number: d.number()}}}}
+		r.Calls, cs = names("connect", "bind", "sendto", "sendmsg")[:1+d.Intn(4)], []Condition{c, {Arg: "fd", Values: []Value{{Number: d.number()}}}}
 	case 3:
 		c := Condition{Subject: Arguments, Arg: "argv"}
 		for n := 1 + d.Intn(3); n > 0; n-- {

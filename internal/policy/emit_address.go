@@ -12,7 +12,7 @@ import (
 // What the function address says of one.
 const (
 	addressKnown   = iota
-	addressNone    // of no family, which ends a connection
+	addressNone    // of no family, which ends a connection, or left out where one is sent to
 	addressOther   // of another family, or a name that may lead elsewhere
 	addressInvalid // too short, or too long
 	addressFault   // cannot be read
@@ -45,6 +45,9 @@ func (c *compiler) address(t *test, to exits, in registers) registers {
 			b.If(prog.OpJeq, regPath, addressNone, to.yes)
 		}
 	}
+	if t.place == sent || t.place == inMessage {
+		b.If(prog.OpJeq, regPath, addressNone, to.no)
+	}
 	c.everySocket(t, to)
 	b.If(prog.OpJne, regPath, addressKnown, to.unknown)
 	for _, e := range t.addresses {
@@ -74,12 +77,12 @@ func (c *compiler) everySocket(t *test, to exits) {
 // readAddress emits that the frame holds an address and R8 what the function says of it.
 func (c *compiler) readAddress(t *test) {
 	b := &c.b
+	read := b.Label()
+	c.findAddress(t, read)
 	b.Reg(prog.OpMov, asm.R1, asm.R10)
 	b.Imm(prog.OpAdd, asm.R1, frameAddress)
-	b.Load(prog.SizeDW, asm.R2, regCtx, int16(offArgs+8*t.arg))
-	b.Load(prog.SizeW, asm.R3, regCtx, int16(offArgs+8*t.length))
 	none := int32(afInet) // what no family is taken for
-	if t.connects {
+	if t.place == connected {
 		none = 0
 	}
 	for i := int16(0); i < endpointWords+1; i++ {
@@ -90,6 +93,46 @@ func (c *compiler) readAddress(t *test) {
 	b.Reg(prog.OpMov, regPath, asm.R0)
 	b.If(prog.OpJeq, regPath, addressInvalid, c.answers(verdict{abi.Errno(einval), c.m.Pos}))
 	b.If(prog.OpJeq, regPath, addressFault, c.answers(verdict{abi.Errno(efault), c.m.Pos}))
+	b.Bind(read)
+}
+
+// findAddress emits that R2 holds where an address is and R3 how long it is, or a jump with
+// R8 = addressNone where it is left out.
+func (c *compiler) findAddress(t *test, none asm.Label) {
+	b := &c.b
+	if t.place == inMessage {
+		c.findInMessage(t, none)
+		return
+	}
+	b.Load(prog.SizeDW, asm.R2, regCtx, int16(offArgs+8*t.arg))
+	b.Load(prog.SizeW, asm.R3, regCtx, int16(offArgs+8*t.length))
+	if t.place == sent {
+		b.Imm32(prog.OpMov, regPath, addressNone)
+		b.If(prog.OpJeq, asm.R2, 0, none)
+	}
+}
+
+// findInMessage emits the same for the address of a struct msghdr.
+func (c *compiler) findInMessage(t *test, none asm.Label) {
+	const most = 128 // is what the kernel takes of a longer one
+	b := &c.b
+	b.StoreImm(prog.SizeDW, asm.R10, frameAddress, 0)
+	b.StoreImm(prog.SizeDW, asm.R10, frameAddress+8, 0)
+	b.Reg(prog.OpMov, asm.R1, asm.R10)
+	b.Imm(prog.OpAdd, asm.R1, frameAddress)
+	b.Imm32(prog.OpMov, asm.R2, 16)
+	b.Load(prog.SizeDW, asm.R3, regCtx, int16(offArgs+8*t.arg))
+	b.Call(helper.SafeReadUser)
+	b.If(prog.OpJne, asm.R0, 0, c.answers(verdict{abi.Errno(efault), c.m.Pos}))
+	b.Imm32(prog.OpMov, regPath, addressNone)
+	b.Load(prog.SizeDW, asm.R2, asm.R10, frameAddress)
+	b.If(prog.OpJeq, asm.R2, 0, none)
+	b.Load(prog.SizeW, asm.R3, asm.R10, frameAddress+8)
+	b.If(prog.OpJeq, asm.R3, 0, none)
+	short := b.Label()
+	b.If(prog.OpJle, asm.R3, most, short)
+	b.Imm32(prog.OpMov, asm.R3, most)
+	b.Bind(short)
 }
 
 // endpoint emits a jump to other unless an entry takes the address.

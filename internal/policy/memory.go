@@ -114,15 +114,18 @@ const endpointWords = (prog.EndpointSize - 8) / 8
 
 // address resolves a list of addresses, by the reader of the built-in filters' lists.
 func (t *test) address(c *Condition, nr uint32, a symbol.Argument) error {
-	if err := pinned(c, nr, a, args.Array); err != nil {
+	name, _ := syscalls.Name(nr)
+	if a.Name == "mmsg" {
+		return Wrong(c.Pos, "deny it", "the addresses of %s cannot be looked at, as the kernel writes among them", name)
+	}
+	if err := pinned(c, nr, a, args.Array, args.Msghdr); err != nil {
 		return err
 	}
-	if a.Name != "address" {
+	if c.Arg != "address" {
 		return Wrong(c.Pos, "", "%s is not a socket address", a.Name)
 	}
 	t.length = int(a.Arg.Count.Arg)
-	name, _ := syscalls.Name(nr)
-	t.connects = name == "connect"
+	t.place = map[string]place{"connect": connected, "sendto": sent, "sendmsg": inMessage}[name]
 	for _, v := range c.Values {
 		if v.Text == "none" {
 			t.addresses = append(t.addresses, endpoint{none: true})

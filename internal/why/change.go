@@ -195,7 +195,7 @@ func broad() map[string]string {
 		{"open openat openat2 creat truncate unlink unlinkat mkdir mkdirat chmod fchmodat chown fchownat", file},
 		{"rename renameat renameat2 link linkat symlink symlinkat", link},
 		{"execve execveat", program},
-		{"connect sendto bind", address},
+		{"connect sendto sendmsg bind", address},
 	} {
 		for _, name := range strings.Fields(names.calls) {
 			all[name] = names.text
