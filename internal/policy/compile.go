@@ -120,6 +120,7 @@ type compiler struct {
 	tests    int       // what resolve has counted
 	// functions are what bodies call.
 	functions []*function
+	sections  map[Pos]string // see Model.sections
 	scratch   *prog.Map
 }
 
@@ -134,7 +135,7 @@ func newCompiler(m *Model) (*compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &compiler{m: m, names: names, known: map[string]asm.Label{}, verdicts: map[verdict]asm.Label{}}
+	c := &compiler{m: m, names: names, sections: m.sections(), known: map[string]asm.Label{}, verdicts: map[verdict]asm.Label{}}
 	for i := range m.Rules {
 		set, err := names.calls(m.Rules[i].Calls)
 		if err != nil {
@@ -150,7 +151,7 @@ func newCompiler(m *Model) (*compiler, error) {
 func (c *compiler) line(p Pos) prog.Line {
 	l := prog.Line{File: p.File, Line: p.Line}
 	if lines := c.m.Lines[p.File]; p.Line > 0 && p.Line <= len(lines) {
-		l.Text = strings.TrimSpace(lines[p.Line-1])
+		l.Text = shownLine(c.sections[p], lines[p.Line-1])
 	}
 	if l.File == "" && p.Line > 0 {
 		l.File = "policy"

@@ -50,9 +50,23 @@ const (
 	fromWaiting
 	fromFlow
 	fromOrder
-	fromCount // a limit, or an order
+	fromCount // a limit
+	fromMemory
 )
 
+// failsAnyhow tells whether a verdict of no rule is what becomes of memory that cannot be
+// looked at: EFAULT, ENAMETOOLONG, EINVAL, or ENOMEM.
+func failsAnyhow(v abi.Verdict) bool {
+	for _, e := range [...]uint16{14, 36, 22, 12} {
+		if v == abi.Errno(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// originOf tells by the line: where that does not say it, the policy's compiler puts the name of the
+// list in front.
 func originOf(e *event.Event) origin {
 	file := e.Line
 	if i := strings.LastIndexByte(file, ':'); i >= 0 {
@@ -61,22 +75,27 @@ func originOf(e *event.Event) origin {
 	if !strings.HasSuffix(file, ".yaml") && !strings.HasSuffix(file, ".yml") {
 		return fromElsewhere
 	}
-	text := strings.TrimLeft(e.Source, " -{\"")
+	text := strings.TrimLeft(e.Source, " -{\"'")
 	word, _, _ := strings.Cut(text, ":")
 	switch strings.Trim(word, "\"' ") {
-	case "default", "unknown", "version":
+	case "version", "policy":
+		if failsAnyhow(e.Verdict) {
+			return fromMemory
+		}
+		return fromDefault
+	case "default", "unknown":
 		return fromDefault
 	case "allow", "log", "deny", "trap", "kill", "kill_thread", "notify", "error", "data", "if":
 		return fromRule
-	case "name":
+	case "name", "phases":
 		return fromPhase
-	case "path":
+	case "path", "programs":
 		return fromProgram
-	case "first", "second":
+	case "first", "second", "serialize":
 		return fromWaiting
-	case "edges", "per":
+	case "edges", "flow":
 		return fromFlow
-	case "once":
+	case "once", "order":
 		return fromOrder
 	case "calls":
 		if strings.Contains(text, "before:") || strings.Contains(text, "after:") {
@@ -110,6 +129,8 @@ func (d *Denial) change(e *event.Event, name string, withArguments bool) {
 		d.Warnings = []string{"the edge is for every thread under the policy"}
 	case fromOrder:
 		d.Where = fmt.Sprintf("take %s out of the order at %s: no rule gives back what it takes", name, at)
+	case fromMemory:
+		d.Where = "no rule lets it be made: an argument cannot be read, is too long or too short, or there is no memory for state"
 	case fromCount:
 		d.Where = fmt.Sprintf("raise the max of the entry at %s, or take %s out of its calls: no rule gives back what it takes", at, name)
 	default:

@@ -35,7 +35,15 @@ func TestLines(t *testing.T) {
 		{"  - path: /usr/bin/x", "of the program at p.yaml:3"},
 		{"  - first: socket", "with a longer --wait-limit"},
 		{"  - edges:", "of the flow at p.yaml:3"},
-		{"  - {per: thread, edges: [", "of the flow at p.yaml:3"},
+		{"limits: - name: few", "raise the max of the entry at p.yaml:3"},
+		{"limits: - if: {family: AF_INET}", "raise the max of the entry at p.yaml:3"},
+		{"phases: - deny: socket", "of the phase at p.yaml:3"},
+		{"programs: - deny: socket", "of the program at p.yaml:3"},
+		{"serialize: - name: apart", "with a longer --wait-limit"},
+		{"flow: - {per: thread, edges: [", "of the flow at p.yaml:3"},
+		{"order: - calls: socket", "of the order at p.yaml:3"},
+		{"order: - name: first", "of the order at p.yaml:3"},
+		{"policy: name: p", "behind the other rules of the policy"},
 		{"  - once: socket", "of the order at p.yaml:3"},
 		{"  - {calls: socket, before: listen}", "of the order at p.yaml:3"},
 		{"  - calls: socket", "raise the max of the entry at p.yaml:3"},
@@ -46,6 +54,17 @@ func TestLines(t *testing.T) {
 		if got := r.Denials[0]; !strings.Contains(got.Where, c.where) {
 			t.Errorf("%q: got %q, want %q in it", c.source, got.Where, c.where)
 		}
+	}
+}
+
+// TestWhatFailsAnyhow: no rule is proposed for memory that cannot be read.
+func TestWhatFailsAnyhow(t *testing.T) {
+	e := denial("openat", "p.yaml:1", "version: 1")
+	e.Verdict = abi.Errno(14)
+	r := &Report{}
+	r.Add(e)
+	if got := r.Denials[0]; got.Change != "" || !strings.HasPrefix(got.Where, "no rule lets it be made") {
+		t.Errorf("got %q %q", got.Where, got.Change)
 	}
 }
 
