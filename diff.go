@@ -76,10 +76,11 @@ type DiffState struct {
 const DefaultTrials = 200
 
 // Compare says how the stack after differs from the stack before, by effect. What static
-// decisions say is compared exactly, on the running kernel's guards. What is decided by
-// state is the same only where the programs are, and else tried so many times. The error is
-// that of a filter that cannot be verified or enforced.
-func Compare(before, after []*Filter, trials int) (*Diff, error) {
+// decisions say is compared exactly, on the running kernel's guards but for those that are
+// left out of both, as by Cmd.Lift. What is decided by state is the same only where the
+// programs are, and else tried so many times, with all guards. The error is that of a filter
+// that cannot be verified or enforced, or of a guard that cannot be left out.
+func Compare(before, after []*Filter, trials int, lift ...string) (*Diff, error) {
 	x, err := treesOf(before)
 	if err != nil {
 		return nil, err
@@ -88,7 +89,11 @@ func Compare(before, after []*Filter, trials int) (*Diff, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := effect.Compare(x, y, prefilter.Options{Slots: engine.Slots()})
+	o := prefilter.Options{Slots: engine.Slots()}
+	for _, g := range lift {
+		o.Lift = append(o.Lift, prefilter.Guard(g))
+	}
+	r, err := effect.Compare(x, y, o)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 type diffFlags struct {
 	spec       specFlags
 	setA, setB []string
+	lift       []string
 	trials     int
 }
 
@@ -43,6 +44,7 @@ func (a *app) diff() *cobra.Command {
 	fs := cmd.Flags()
 	fs.StringArrayVar(&o.setA, "set-a", nil, "`[FILTER.]NAME=VALUE` of a variable in A alone; repeat for more")
 	fs.StringArrayVar(&o.setB, "set-b", nil, "the same in B alone")
+	fs.StringArrayVar(&o.lift, "lift", nil, "`GUARD` to leave out of both: i386, x32 or io_uring; repeat for more")
 	fs.IntVar(&o.trials, "trials", portcullis.DefaultTrials, "make `N` trials of what is decided by state")
 	return a.withJSON(cmd)
 }
@@ -59,7 +61,7 @@ func (a *app) diffTwo(o *diffFlags, before, after string) error {
 	if err != nil {
 		return exit(exitUsage, err)
 	}
-	d, err := portcullis.Compare(x, y, o.trials)
+	d, err := portcullis.Compare(x, y, o.trials, o.lift...)
 	if err != nil {
 		return exit(exitUsage, err)
 	}
