@@ -123,13 +123,6 @@ func (p *parser) token() (json.Token, policy.Pos, error) {
 	return nil, at, &policy.Error{Pos: at, Reason: "expected a seccomp profile in JSON: " + err.Error(), Err: err}
 }
 
-func min(a, b int) int {
-	if a < b {
-		return a
-	}
-	return b
-}
-
 func (p *parser) value(depth int) (*value, error) {
 	t, at, err := p.token()
 	if err != nil {
