@@ -27,8 +27,11 @@ func Parse(file string, data []byte) (*Model, error) {
 	if len(data) > MaxSize {
 		return nil, Wrong(Pos{File: file}, "split it by include", "%d bytes: expected a policy of at most %d", len(data), MaxSize)
 	}
-	n := d.document(data)
 	m := &Model{Lines: map[string][]string{file: lines(data)}}
+	if err := noTags(file, m.Lines[file]); err != nil {
+		return nil, err
+	}
+	n := d.document(data)
 	if d.err == nil {
 		m.Pos = d.pos(n)
 		d.model(n, m)
@@ -37,6 +40,17 @@ func Parse(file string, data []byte) (*Model, error) {
 		return nil, d.err
 	}
 	return m, nil
+}
+
+// noTags refuses directives that name tags, of which the parser of YAML compares each with
+// all before it.
+func noTags(file string, lines []string) error {
+	for i, l := range lines {
+		if strings.HasPrefix(l, "%TAG") {
+			return Wrong(Pos{File: file, Line: i + 1, Col: 1}, "leave it out", "tags are not part of policies")
+		}
+	}
+	return nil
 }
 
 // Recognise tells whether data can be meant as a policy: its first line of YAML that says
