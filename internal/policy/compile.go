@@ -395,7 +395,7 @@ func (c *compiler) spans() []span {
 func (c *compiler) dispatch() {
 	spans := c.spans()
 	table, short := c.table()
-	if c.looks() || searched(spans) <= searched(short)+tableInsns {
+	if c.looks() || len(short) > maxTable || searched(spans) <= searched(short)+tableInsns {
 		c.search(regNr, spans)
 		return
 	}
@@ -411,16 +411,16 @@ const tableInsns = 4
 // maxTable is how many classes a table of bytes has room for.
 const maxTable = 256
 
-// table is the classes as an array of bytes, and what those bytes stand for. Classes of many
-// calls come first, so that neighbours are few.
+// table is the classes as an array of bytes, and what those bytes stand for. More than maxTable
+// do not fit: then it is of no use.
 func (c *compiler) table() (*prog.Map, []span) {
-	calls := map[asm.Label]int{}
-	for _, l := range c.classes[:len(c.classes)-1] {
-		calls[l]++
-	}
+	seen := map[asm.Label]bool{}
 	var labels []asm.Label
-	for l := range calls {
-		labels = append(labels, l)
+	for _, l := range c.classes[:len(c.classes)-1] {
+		if !seen[l] {
+			seen[l] = true
+			labels = append(labels, l)
+		}
 	}
 	sort.Slice(labels, func(i, j int) bool { return labels[i] < labels[j] })
 	index := map[asm.Label]byte{}
@@ -442,8 +442,6 @@ func (c *compiler) table() (*prog.Map, []span) {
 // searched is how many instructions search takes.
 func searched(spans []span) int {
 	switch n := len(spans); {
-	case n > maxTable:
-		return 2 * n // more than any table
 	case n <= 1:
 		return n
 	case n == 2:

@@ -247,8 +247,8 @@ func (t *test) write(b *strings.Builder) {
 		t.sub[i].write(b)
 	}
 	if t.op == Test {
-		fmt.Fprint(b, ",", t.subject, t.arg, t.length, t.dirfd, t.how, t.bits, t.compare, t.mask, t.values, t.paths, t.place)
-		fmt.Fprintf(b, "%q%v%q", t.texts, t.addresses, t.argv)
+		fmt.Fprint(b, ",", t.subject, t.arg, t.length, t.dirfd, t.how, t.bits, t.compare, t.mask, t.values, t.place)
+		fmt.Fprintf(b, "%#v%q%#v%q", t.paths, t.texts, t.addresses, t.argv)
 	}
 	b.WriteString(")")
 }
