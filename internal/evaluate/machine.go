@@ -5,6 +5,7 @@ import (
 	"sort"
 	"strings"
 
+	"portcullis/internal/event"
 	"portcullis/internal/policy"
 	"portcullis/internal/policy/group"
 	"portcullis/policies"
@@ -36,10 +37,13 @@ func newMachine(name string) (*machine, error) {
 		m.phases = append(m.phases, p.Name)
 		m.ways[p.Name] = map[string]string{}
 		for _, way := range p.Next {
-			if way.If != nil {
-				return nil, fmt.Errorf("%v: expected a way without a condition", way.Pos)
+			if way.If != nil && !makesThread(way) {
+				return nil, fmt.Errorf("%v: expected a way without a condition, or by a clone that makes a thread", way.Pos)
 			}
 			for call := range m.expand(way.On) {
+				if way.If != nil {
+					call = thread
+				}
 				m.ways[p.Name][call] = way.To
 			}
 		}
@@ -47,8 +51,25 @@ func newMachine(name string) (*machine, error) {
 	return m, nil
 }
 
-func (m *machine) next(phase, call string) (string, bool) {
-	to, ok := m.ways[phase][call]
+// thread stands for a clone that makes a thread. While calls are observed libraries have
+// clone3 for that, and clone for children alone.
+const thread = "clone (a thread)"
+
+const cloneThread = 0x10000
+
+func makesThread(way policy.Transition) bool {
+	c := way.If
+	return len(way.On) == 1 && way.On[0].Text == "clone" && c.Op == policy.Test && c.Arg == "flags" &&
+		c.Compare == policy.AllBits && len(c.Values) == 1 && c.Values[0].Text == "CLONE_THREAD"
+}
+
+func (m *machine) next(phase string, c event.Call) (string, bool) {
+	if c.Name == "clone3" || c.Name == "clone" && c.Args[0]&cloneThread != 0 {
+		if to, ok := m.ways[phase][thread]; ok {
+			return to, true
+		}
+	}
+	to, ok := m.ways[phase][c.Name]
 	return to, ok
 }
 

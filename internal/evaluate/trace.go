@@ -62,7 +62,7 @@ func (t *trace) add(e portcullis.Event) {
 		p = t.begin(e.Pid)
 	}
 	p.make(e.Call.Name)
-	if to, ok := t.machine.next(p.phase, e.Call.Name); ok {
+	if to, ok := t.machine.next(p.phase, e.Call); ok {
 		p.phase = to
 		p.make(e.Call.Name)
 	}

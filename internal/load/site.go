@@ -72,3 +72,6 @@ func ifRoot(text string) string {
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
+
+// executable has everybody execute a file.
+func (s *session) executable(name string) error { return os.Chmod(s.file(name), 0o755) }

@@ -1,0 +1,179 @@
+package load
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func named() Program {
+	return Program{Name: "named", Command: "named", Package: "bind9", play: playNamed}
+}
+
+const namedConf = `options { directory "DIR/run"; pid-file "DIR/run/pid"; session-keyfile "DIR/run/session.key"; managed-keys-directory "DIR/run";
+  dump-file "DIR/run/dump"; statistics-file "DIR/run/stats"; lock-file none; listen-on port PORT { 127.0.0.1; }; listen-on-v6 { none; };
+  recursion RECURSION; forward only; forwarders port CLOSED { 127.0.0.1; }; resolver-query-timeout 400; allow-transfer { any; };
+  dnssec-validation no; empty-zones-enable no; querylog yes; };
+key "k" { algorithm hmac-sha256; secret "c2VjcmV0c2VjcmV0c2VjcmV0"; };
+controls { inet 127.0.0.1 port CONTROL allow { any; } keys { "k"; }; };
+zone "example" { type primary; file "example.zone"; allow-update { any; }; };
+zone "static.example" { type primary; file "static.zone"; };
+zone "other" { type secondary; file "other.zone"; primaries port CLOSED { 127.0.0.1; }; };
+`
+
+const namedZone = `$TTL 60
+@ IN SOA ns a 1 60 60 60 60
+@ NS ns
+ns A 127.0.0.1
+www A 127.0.0.1
+www AAAA ::1
+@ MX 10 ns
+many TXT "TEXT"
+`
+
+const rndcConf = `key "k" { algorithm hmac-sha256; secret "c2VjcmV0c2VjcmV0c2VjcmV0"; };
+options { default-key "k"; default-server 127.0.0.1; default-port CONTROL; };
+`
+
+func playNamed(s *session) error {
+	ports, err := freePorts(3)
+	if err != nil {
+		return err
+	}
+	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "CLOSED", ports[1], "CONTROL", ports[2],
+		"RECURSION", s.either("yes", "no"), "TEXT", strings.Repeat("x", 100+s.rand.Intn(100)))
+	args := []string{"-g", "-n", s.either("1", "2"), "-c", s.file("named.conf")}
+	if user := ifRoot("bind"); user != "" {
+		args = append(args, "-u", user)
+	}
+	if err := first(
+		func() error { return s.folder("run") },
+		func() error { return s.write("named.conf", conf.Replace(namedConf)) },
+		func() error { return s.write("rndc.conf", conf.Replace(rndcConf)) },
+		func() error { return s.write("run/example.zone", conf.Replace(namedZone)) },
+		func() error { return s.write("run/static.zone", conf.Replace(namedZone)) },
+		func() error { return s.run(args...) },
+		func() error { return s.await("all zones loaded") },
+	); err != nil {
+		return err
+	}
+	steps := namedSteps(s, "127.0.0.1:"+ports[0])
+	return first(
+		func() error { return s.some(steps...) },
+		func() error { return s.signal(syscall.SIGHUP, "all zones loaded") },
+		func() error { return s.some(steps...) },
+		func() error {
+			if s.rand.Intn(3) == 0 {
+				return first(func() error { return s.rndc("stop") }, s.end)
+			}
+			return s.stop([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[s.rand.Intn(2)])
+		},
+	)
+}
+
+// Types and codes of RFC 1035, 2136 and 5936.
+const (
+	typeA, typeSOA, typeMX, typeTXT, typeAAAA, typeAXFR = 1, 6, 15, 16, 28, 252
+	opUpdate                                            = 5
+)
+
+func namedSteps(s *session, address string) []step {
+	ask := func(network, name string, kind uint16) step {
+		return step{name, func() error { return dns(network, address, question(0, name, kind)) }}
+	}
+	return []step{
+		ask("udp", "www.example", typeA),
+		ask("udp", "www.example", typeAAAA),
+		ask("udp", "example", typeMX),
+		ask("tcp", "many.static.example", typeTXT),
+		ask("tcp", "example", typeAXFR),
+		ask("udp", "missing.example", typeA),
+		ask("udp", fmt.Sprintf("h%d.elsewhere", s.rand.Intn(1000)), typeA),
+		ask("tcp", "www.static.example", typeA),
+		{"update", func() error {
+			return dns(s.either("udp", "tcp"), address, update(fmt.Sprintf("h%d.example", s.rand.Intn(1000))))
+		}},
+		{"garbage", func() error { _, err := talk("tcp", address, "\x00\x05garba"); return err }},
+		s.rndcs("status"), s.rndcs("stats"), s.rndcs("flush"), s.rndcs("reload"), s.rndcs("dumpdb", "-all"), s.rndcs("freeze", "example").then(s.rndcs("thaw", "example")),
+		s.rndcs("sync"), s.rndcs("querylog"), s.rndcs("reconfig"), s.rndcs("retransfer", "other"),
+	}
+}
+
+// then is a step that another follows.
+func (a step) then(b step) step { return step{a.name, func() error { return inTurn(a, b) }} }
+
+// rndcs is a step that tells the server something by its own channel.
+func (s *session) rndcs(words ...string) step {
+	return step{"rndc " + words[0], func() error { return s.rndc(words...) }}
+}
+
+func (s *session) rndc(words ...string) error {
+	path, err := find("rndc", "bind9-utils")
+	if err != nil {
+		return err
+	}
+	// A server that reads its configuration anew opens its channel anew.
+	for tries := 0; ; tries++ {
+		out, err := exec.Command(path, append([]string{"-c", s.file("rndc.conf")}, words...)...).CombinedOutput()
+		if err == nil {
+			return nil
+		}
+		if tries == 100 || !strings.Contains(string(out), "connection refused") {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+	}
+}
+
+// question is a message with a question: a header of six numbers, the name, type and class.
+func question(op uint16, name string, kind uint16) []byte {
+	m := make([]byte, 12)
+	m[1] = 7
+	binary.BigEndian.PutUint16(m[2:], op<<11|0x100)
+	m[5] = 1
+	m = append(m, domain(name)...)
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(m, kind), 1)
+}
+
+func domain(name string) (d []byte) {
+	for _, label := range strings.Split(name, ".") {
+		d = append(append(d, byte(len(label))), label...)
+	}
+	return append(d, 0)
+}
+
+// update is a message that adds an address to the zone example.
+func update(name string) []byte {
+	m := question(opUpdate, "example", typeSOA)
+	m[9] = 1
+	m = append(m, domain(name)...)
+	return append(m, 0, typeA, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 2)
+}
+
+// dns sends a message and wants an answer, whatever it is.
+func dns(network, address string, m []byte) error {
+	c, err := net.DialTimeout(network, address, patience)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if network == "tcp" {
+		m = append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...)
+	}
+	if _, err := c.Write(m); err != nil {
+		return err
+	}
+	answer := make([]byte, 1<<16)
+	n, err := io.ReadAtLeast(c, answer, 12)
+	if err == nil && n < 12 {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
