@@ -113,6 +113,7 @@ type compiler struct {
 	state    *state
 	b        asm.Builder
 	classes  []asm.Label          // of each number up to the newest
+	unknown  asm.Label            // of numbers without a name
 	known    map[string]asm.Label // of a class, by its key
 	bodies   []func()             // emit classes that have a label and no place
 	verdicts map[verdict]asm.Label
@@ -248,13 +249,22 @@ func (c *compiler) fallback(a Action, otherwise uint16) link {
 	return link{action: a, at: at}
 }
 
+// noName is a number that no call has, and that is in sets of what is not denied: state that
+// lists what is left denies it.
+const noName = 64*setWords - 1
+
 // classify finds the class of each number.
 func (c *compiler) classify() error {
 	unknown := c.fallback(c.m.Unknown, enosys)
+	steps, err := c.state.of(c, noName)
+	if err != nil {
+		return err
+	}
 	newest := syscalls.Newest()
+	c.unknown = c.action(unknown.action, unknown.at, steps)
 	c.classes = make([]asm.Label, newest+2)
 	for nr := range c.classes {
-		c.classes[nr] = c.returns(unknown.action, unknown.at)
+		c.classes[nr] = c.unknown
 		if _, ok := syscalls.Name(uint32(nr)); !ok {
 			continue
 		}
@@ -367,8 +377,7 @@ func (c *compiler) begin() {
 	b.If32(prog.OpJgt, regNr, int32(newest), high)
 	c.dispatch()
 	b.Bind(high)
-	unknown := c.fallback(c.m.Unknown, enosys)
-	b.If32(prog.OpJlt, regNr, x32Bit, c.returns(unknown.action, unknown.at))
+	b.If32(prog.OpJlt, regNr, x32Bit, c.unknown)
 	b.Bind(foreign)
 	b.If32(prog.OpJeq, regNr, -1, c.answers(verdict{abi.Allow, c.m.Pos}))
 	b.Jump(c.answers(verdict{abi.KillProcess, c.m.Pos}))
