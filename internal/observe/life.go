@@ -49,16 +49,17 @@ func follow(l layout) asm.Instructions {
 	is[0] = is[0].WithSymbol("follow")
 	is = append(is, asm.Add.Imm(asm.R1, 1),
 		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord), // its number
-		asm.StoreMem(asm.RFP, -56+taskSerial, asm.R1, asm.DWord),
-		asm.StoreImm(asm.RFP, -56+taskComm, 0, asm.DWord),
-		asm.StoreImm(asm.RFP, -56+taskComm+8, 0, asm.DWord),
-		asm.StoreImm(asm.RFP, -56+taskID, 0, asm.Word),
-		asm.StoreImm(asm.RFP, -56+taskLast, -1, asm.Word),
-		asm.StoreMem(asm.RFP, -56+taskPending, asm.R8, asm.DWord),
+		asm.StoreMem(asm.RFP, -72+taskSerial, asm.R1, asm.DWord),
+		asm.StoreImm(asm.RFP, -72+taskCalls, 0, asm.DWord),
+		asm.StoreImm(asm.RFP, -72+taskComm, 0, asm.DWord),
+		asm.StoreImm(asm.RFP, -72+taskComm+8, 0, asm.DWord),
+		asm.StoreImm(asm.RFP, -72+taskID, 0, asm.Word),
+		asm.StoreImm(asm.RFP, -72+taskLast, -1, asm.Word),
+		asm.StoreMem(asm.RFP, -72+taskPending, asm.R8, asm.DWord),
 		asm.LoadMem(asm.R1, asm.R7, l.pid, asm.Word),
 		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
 	)
-	is = append(is, store(mapTasks, -4, -56, "followed")...)
+	is = append(is, store(mapTasks, -4, -72, "followed")...)
 	is = append(is,
 		asm.FnKtimeGetNs.Call(),
 		asm.StoreMem(asm.RFP, -24, asm.R0, asm.DWord),

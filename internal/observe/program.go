@@ -20,6 +20,7 @@ const (
 	mapTasks  = "tasks"
 	mapNames  = "names"
 	mapBirths = "births"
+	mapPlain  = "plain"
 	mapCounts = "counts"
 	mapSteps  = "steps"
 )
@@ -48,7 +49,7 @@ func maps() map[string]*ebpf.MapSpec {
 	return map[string]*ebpf.MapSpec{
 		mapConfig: array(16, 1), mapTotals: array(32, 1), mapCalls: array(4, numbers),
 		mapTasks: hash(4, taskSize, maxTasks), mapNames: hash(4, 24, maxNames), mapBirths: hash(8, 24, maxNames),
-		mapCounts: hash(24, 24, maxCounts), mapSteps: hash(8, 8, maxSteps),
+		mapPlain: hash(8, countSize, maxCounts), mapCounts: hash(24, countSize, maxCounts), mapSteps: hash(8, 8, maxSteps),
 	}
 }
 
@@ -69,14 +70,25 @@ const (
 )
 
 // A task's value: its name, the number of that name, its last call of a flow, the task's own
-// number, and whether it has not executed the command yet.
+// number, whether it has not executed the command yet, and how many calls it has made.
 const (
 	taskComm    = 0
 	taskID      = 16
 	taskLast    = 20
 	taskSerial  = 24
 	taskPending = 32
-	taskSize    = 40
+	taskCalls   = 40
+	taskSize    = 48
+)
+
+// Counters of plain and counts: how many calls, when the first was, and which of the task's
+// calls the first and the last were.
+const (
+	countCalls = 0
+	countTime  = 8
+	countFirst = 16
+	countLast  = 24
+	countSize  = 32
 )
 
 // Bits of by_number: a call that is not counted, one of a flow, and behind them which
@@ -88,7 +100,7 @@ const (
 )
 
 // layout is where fields of the kernel's struct task_struct are.
-type layout struct{ pid, tgid, status int16 }
+type layout struct{ pid, tgid, comm, status int16 }
 
 // kernelLayout reads it from the kernel's BTF.
 func kernelLayout() (l layout, err error) {
@@ -100,7 +112,7 @@ func kernelLayout() (l layout, err error) {
 	if err := spec.TypeByName("task_struct", &task); err != nil {
 		return l, err
 	}
-	for name, to := range map[string]*int16{"pid": &l.pid, "tgid": &l.tgid} {
+	for name, to := range map[string]*int16{"pid": &l.pid, "tgid": &l.tgid, "comm": &l.comm} {
 		if *to, err = member(task, name); err != nil {
 			return l, err
 		}
@@ -200,6 +212,10 @@ func enter(l layout, watched []record.Watched) asm.Instructions {
 		asm.LoadMem(asm.R1, asm.R0, l.status, asm.Word),
 		asm.And.Imm(asm.R1, 2), // TS_COMPAT
 		asm.JNE.Imm(asm.R1, 0, "foreign"),
+		asm.LoadMem(asm.R1, asm.R0, l.comm, asm.DWord),
+		asm.StoreMem(asm.RFP, -24, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R0, l.comm+8, asm.DWord),
+		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
 		asm.StoreMem(asm.RFP, -8, asm.R9, asm.Word),
 	)
 	is = append(is, lookup(mapCalls, -8)...)
@@ -244,10 +260,6 @@ func introduce() asm.Instructions {
 // named emits that the task's value has its name of now, and a number for it.
 func named() asm.Instructions {
 	is := asm.Instructions{
-		asm.Mov.Reg(asm.R1, asm.RFP),
-		asm.Add.Imm(asm.R1, -24),
-		asm.Mov.Imm(asm.R2, 16),
-		asm.FnGetCurrentComm.Call(),
 		asm.LoadMem(asm.R1, asm.RFP, -24, asm.DWord),
 		asm.LoadMem(asm.R2, asm.R8, taskComm, asm.DWord),
 		asm.JNE.Reg(asm.R1, asm.R2, "renamed"),
@@ -275,17 +287,22 @@ func named() asm.Instructions {
 	return append(is, asm.LoadMem(asm.R1, asm.R8, taskID, asm.Word).WithSymbol("named"))
 }
 
-// keyed emits the key of counts, at -48 of the frame: the name's number, the call's, and up to
-// two arguments as far as they tell much.
+// keyed emits the key of plain, at -48 of the frame: the name's number and the call's; and that
+// of counts, which has up to two arguments as far as they tell much behind these. At -88 is
+// which of the task's calls it is.
 func keyed(watched []record.Watched) asm.Instructions {
 	is := asm.Instructions{
 		asm.StoreMem(asm.RFP, -48, asm.R1, asm.Word),
 		asm.StoreMem(asm.RFP, -44, asm.R9, asm.Word),
-		asm.StoreImm(asm.RFP, -40, 0, asm.DWord),
-		asm.StoreImm(asm.RFP, -32, 0, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R8, taskCalls, asm.DWord),
+		asm.Add.Imm(asm.R1, 1),
+		asm.StoreMem(asm.R8, taskCalls, asm.R1, asm.DWord),
+		asm.StoreMem(asm.RFP, -88, asm.R1, asm.DWord),
 		asm.Mov.Reg(asm.R2, asm.R7),
 		asm.RSh.Imm(asm.R2, bitsChoice),
-		asm.JEq.Imm(asm.R2, 0, "keyed"),
+		asm.JEq.Imm(asm.R2, 0, "plain"),
+		asm.StoreImm(asm.RFP, -40, 0, asm.DWord),
+		asm.StoreImm(asm.RFP, -32, 0, asm.DWord),
 		asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
 	}
 	for i := range watched {
@@ -307,25 +324,37 @@ func keyed(watched []record.Watched) asm.Instructions {
 }
 
 // counted emits that the call is counted: a thread has counters of its own, so nobody else
-// adds to them.
+// adds to them. The time is asked for once a counter, as that takes long.
 func counted() asm.Instructions {
 	is := lookup(mapCounts, -48)
 	is[0] = is[0].WithSymbol("keyed")
+	is = append(is, asm.Ja.Label("found"))
+	plain := lookup(mapPlain, -48)
+	plain[0] = plain[0].WithSymbol("plain")
+	is = append(is, plain...)
 	is = append(is,
-		asm.JEq.Imm(asm.R0, 0, "first"),
-		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord),
+		asm.JEq.Imm(asm.R0, 0, "first").WithSymbol("found"),
+		asm.LoadMem(asm.R1, asm.R0, countCalls, asm.DWord),
 		asm.Add.Imm(asm.R1, 1),
-		asm.StoreMem(asm.R0, 0, asm.R1, asm.DWord),
-		asm.Mov.Reg(asm.R6, asm.R0),
-		asm.FnKtimeGetNs.Call(),
-		asm.StoreMem(asm.R6, 16, asm.R0, asm.DWord),
+		asm.StoreMem(asm.R0, countCalls, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, -88, asm.DWord),
+		asm.StoreMem(asm.R0, countLast, asm.R1, asm.DWord),
 		asm.Ja.Label("counted"),
 		asm.FnKtimeGetNs.Call().WithSymbol("first"),
-		asm.StoreImm(asm.RFP, -80, 1, asm.DWord),
-		asm.StoreMem(asm.RFP, -72, asm.R0, asm.DWord),
-		asm.StoreMem(asm.RFP, -64, asm.R0, asm.DWord),
+		asm.StoreImm(asm.RFP, -80+countCalls, 1, asm.DWord),
+		asm.StoreMem(asm.RFP, -80+countTime, asm.R0, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, -88, asm.DWord),
+		asm.StoreMem(asm.RFP, -80+countFirst, asm.R1, asm.DWord),
+		asm.StoreMem(asm.RFP, -80+countLast, asm.R1, asm.DWord),
+		asm.Mov.Reg(asm.R2, asm.R7),
+		asm.RSh.Imm(asm.R2, bitsChoice),
+		asm.JEq.Imm(asm.R2, 0, "first plain"),
 	)
-	return append(is, store(mapCounts, -48, -80, "counted")...)
+	is = append(is, store(mapCounts, -48, -80, "stored")...)
+	is = append(is, asm.Ja.Label("counted"))
+	first := store(mapPlain, -48, -80, "counted")
+	first[0] = first[0].WithSymbol("first plain")
+	return append(is, first...)
 }
 
 // stepped emits that the step of a flow is noted.

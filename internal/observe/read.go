@@ -5,6 +5,7 @@ package observe
 import (
 	"bytes"
 	"errors"
+	"sort"
 
 	"github.com/cilium/ebpf"
 
@@ -22,11 +23,12 @@ type (
 		Tgid, Tid uint32
 		Time      uint64
 	}
+	plainKey  struct{ ID, Nr uint32 }
 	countsKey struct {
-		ID, Nr uint32
-		Args   [2]uint64
+		plainKey
+		Args [2]uint64
 	}
-	countsValue struct{ Count, First, Last uint64 }
+	countsValue struct{ Count, Time, First, Last uint64 }
 	stepsKey    struct{ From, To uint32 }
 	totals      struct{ Serial, ID, Lost, Foreign uint64 }
 )
@@ -41,22 +43,52 @@ func (o *Observer) Take() (*record.Observation, error) {
 	}
 	all.Lost, all.Foreign = t.Lost, t.Foreign
 	names := map[uint32]namesValue{}
+	times := map[uint64][]moment{}
+	add := func(k countsKey, v countsValue) {
+		n := names[k.ID]
+		comm, _, _ := bytes.Cut(n.Comm[:], []byte{0})
+		all.Calls = append(all.Calls, record.Counted{
+			Task: n.Serial, Comm: string(comm), Nr: k.Nr, Args: k.Args, Count: v.Count, First: v.Time, Last: v.Last,
+		})
+		times[n.Serial] = append(times[n.Serial], moment{v.First, v.Time})
+	}
 	err := errors.Join(
 		take(o, mapNames, func(id uint32, n namesValue) { names[id] = n }),
 		take(o, mapBirths, func(serial uint64, b birthsValue) {
 			all.Tasks = append(all.Tasks, record.Task{Serial: serial, Parent: b.Parent, Pid: int(b.Tgid), Tid: int(b.Tid), Time: b.Time})
 		}),
-		take(o, mapCounts, func(k countsKey, v countsValue) {
-			n := names[k.ID]
-			comm, _, _ := bytes.Cut(n.Comm[:], []byte{0})
-			all.Calls = append(all.Calls, record.Counted{
-				Task: n.Serial, Comm: string(comm), Nr: k.Nr, Args: k.Args, Count: v.Count, First: v.First, Last: v.Last,
-			})
-		}),
+		take(o, mapPlain, func(k plainKey, v countsValue) { add(countsKey{plainKey: k}, v) }),
+		take(o, mapCounts, add),
 		take(o, mapSteps, func(k stepsKey, _ uint64) { all.Steps = append(all.Steps, [2]uint32{k.From, k.To}) }),
 		o.collection.Maps[mapTotals].Put(uint32(0), totals{}),
 	)
+	settle(all.Calls, times)
 	return all, err
+}
+
+// moment is when which of a task's calls was made.
+type moment struct{ call, time uint64 }
+
+// settle gives a time to last calls, of which it is only known which of their task's calls they
+// were: that of the latest that is known, and a bit more if they came behind it. So what a
+// thread made is in its order.
+func settle(calls []record.Counted, times map[uint64][]moment) {
+	for _, of := range times {
+		sort.Slice(of, func(i, j int) bool { return of[i].call < of[j].call })
+	}
+	for i := range calls {
+		c := &calls[i]
+		of := times[c.Task]
+		at := sort.Search(len(of), func(j int) bool { return of[j].call > c.Last }) - 1
+		if at < 0 {
+			c.Last = c.First
+			continue
+		}
+		behind := c.Last > of[at].call
+		if c.Last = of[at].time; behind {
+			c.Last++
+		}
+	}
 }
 
 // take reads all elements of a map and removes them.
