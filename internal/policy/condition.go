@@ -31,6 +31,8 @@ type test struct {
 	texts     []string
 	addresses []endpoint
 	argv      [][]string
+	// optional tells that NULL is no Path, and that the kernel reads nothing there.
+	optional bool
 	// place is where an Address is.
 	place place
 }
@@ -247,7 +249,7 @@ func (t *test) write(b *strings.Builder) {
 		t.sub[i].write(b)
 	}
 	if t.op == Test {
-		fmt.Fprint(b, ",", t.subject, t.arg, t.length, t.dirfd, t.how, t.bits, t.compare, t.mask, t.values, t.place)
+		fmt.Fprint(b, ",", t.subject, t.arg, t.length, t.dirfd, t.how, t.bits, t.compare, t.mask, t.values, t.optional, t.place)
 		fmt.Fprintf(b, "%#v%q%#v%q", t.paths, t.texts, t.addresses, t.argv)
 	}
 	b.WriteString(")")

@@ -68,10 +68,7 @@ func (c *compiler) read(t *test, kind int, f asm.Label, in registers) registers 
 // path emits the test of a path against a list.
 func (c *compiler) path(t *test, to exits, in registers) registers {
 	b := &c.b
-	known := in
-	if in = c.read(t, readPath, c.function("path", c.pathFunction), in); in != known && t.how != noHow {
-		c.resolves(t)
-	}
+	in = c.readPath(t, in)
 	c.notAbsolute(t, to)
 	under := b.Label()
 	for _, p := range t.paths {
@@ -107,6 +104,39 @@ func (c *compiler) path(t *test, to exits, in registers) registers {
 		b.Jump(to.yes)
 	}
 	return in
+}
+
+// readPath is read of a path, which may be left out where the kernel takes NULL for that.
+func (c *compiler) readPath(t *test, in registers) registers {
+	if in.path == readPath+t.arg {
+		return in
+	}
+	done := c.b.Label()
+	if t.optional {
+		c.leftOut(t, done)
+	}
+	in = c.read(t, readPath, c.function("path", c.pathFunction), in)
+	if t.how != noHow {
+		c.resolves(t)
+	}
+	c.b.Bind(done)
+	return in
+}
+
+// leftOut emits a jump with R8 = pathEmpty where there is no path. Of a directory that is the
+// working one there has to be a path: the kernel reads at NULL then.
+func (c *compiler) leftOut(t *test, done asm.Label) {
+	b := &c.b
+	there := b.Label()
+	b.Load(prog.SizeDW, asm.R1, regCtx, int16(offArgs+8*t.arg))
+	b.If(prog.OpJne, asm.R1, 0, there)
+	if t.dirfd != noDirectory {
+		b.Load(prog.SizeW, asm.R1, regCtx, int16(offArgs+8*t.dirfd))
+		b.If32(prog.OpJeq, asm.R1, atFDCWD, there)
+	}
+	b.Imm32(prog.OpMov, regPath, pathEmpty)
+	b.Jump(done)
+	b.Bind(there)
 }
 
 // resolves emits that the path of an openat2 is taken for odd where it is looked up below its

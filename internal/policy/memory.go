@@ -44,7 +44,7 @@ func (t *test) path(c *Condition, nr uint32, a symbol.Argument) error {
 	if err := pinned(c, nr, a, args.String); err != nil {
 		return err
 	}
-	t.dirfd = noDirectory
+	t.dirfd, t.optional = noDirectory, a.Arg.Null
 	for _, other := range symbol.Arguments(nr) {
 		if other.Set == "at_fd" && other.Index < t.arg {
 			t.dirfd = other.Index // the nearest in front of the path
