@@ -31,7 +31,7 @@ type test struct {
 	texts     []string
 	addresses []endpoint
 	argv      [][]string
-	// optional tells that NULL is no Path, and that the kernel reads nothing there.
+	// optional tells that NULL is no Path or Text, and that the kernel reads nothing there.
 	optional bool
 	// place is where an Address is.
 	place place

@@ -400,8 +400,12 @@ func (c *compiler) memory(t *test, to exits, in registers) registers {
 	return c.arguments(t, to)
 }
 
-// text emits the test of a text against a list.
+// text emits the test of a text against a list. NULL is none of them where it is no text.
 func (c *compiler) text(t *test, to exits, in registers) registers {
+	if t.optional {
+		c.b.Load(prog.SizeDW, asm.R1, regCtx, int16(offArgs+8*t.arg))
+		c.b.If(prog.OpJeq, asm.R1, 0, to.no) // nothing is there to be read
+	}
 	in = c.read(t, readText, c.function("text", c.textFunction), in)
 	for _, text := range t.texts {
 		other := c.b.Label()
@@ -414,6 +418,9 @@ func (c *compiler) text(t *test, to exits, in registers) registers {
 		c.b.Bind(other)
 	}
 	c.b.Jump(to.no)
+	if t.optional {
+		return registers{} // where it is NULL it was not read
+	}
 	return in
 }
 

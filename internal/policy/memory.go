@@ -44,11 +44,8 @@ func (t *test) path(c *Condition, nr uint32, a symbol.Argument) error {
 	if err := pinned(c, nr, a, args.String); err != nil {
 		return err
 	}
-	t.dirfd, t.optional = noDirectory, a.Arg.Null
+	t.dirfd, t.optional = directory(nr, t.arg), a.Arg.Null
 	for _, other := range symbol.Arguments(nr) {
-		if other.Set == "at_fd" && other.Index < t.arg {
-			t.dirfd = other.Index // the nearest in front of the path
-		}
 		if other.Name == "how" {
 			t.how = other.Index
 		}
@@ -61,6 +58,17 @@ func (t *test) path(c *Condition, nr uint32, a symbol.Argument) error {
 		t.paths = append(t.paths, p)
 	}
 	return few(c, len(t.paths))
+}
+
+// directory is the register with the directory of a path: the nearest in front of it.
+func directory(nr uint32, arg int) int {
+	dirfd := noDirectory
+	for _, other := range symbol.Arguments(nr) {
+		if other.Set == "at_fd" && other.Index < arg {
+			dirfd = other.Index
+		}
+	}
+	return dirfd
 }
 
 func few(c *Condition, n int) error {
@@ -202,6 +210,7 @@ func (t *test) text(c *Condition, nr uint32, a symbol.Argument) error {
 	if err := pinned(c, nr, a, args.String); err != nil {
 		return err
 	}
+	t.optional = a.Arg.Null && directory(nr, t.arg) == noDirectory
 	for _, v := range c.Values {
 		if v.Text == "" || len(v.Text) > maxPath {
 			return Wrong(v.Pos, "", "expected a text of 1 to %d bytes, found %s", maxPath, Shown(v.Text))
