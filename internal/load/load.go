@@ -46,7 +46,7 @@ type Program struct {
 
 // Programs are all that there are.
 func Programs() []Program {
-	return []Program{nginx(), apache(), lighttpd(), redis(), memcached(), named(), git(), python()}
+	return []Program{nginx(), apache(), lighttpd(), redis(), memcached(), named(), git(), python(), sshd()}
 }
 
 // Named is the program of that name.
