@@ -14,10 +14,8 @@ func forked(l layout) asm.Instructions {
 		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
 		asm.LoadMem(asm.R7, asm.R1, 8, asm.DWord),
 		asm.Mov.Imm(asm.R8, 0),
-		asm.LoadMem(asm.R1, asm.R6, l.pid, asm.Word),
-		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
 	}
-	is = append(is, lookup(mapTasks, -4)...)
+	is = append(is, storage(asm.R6, 0)...)
 	is = append(is,
 		asm.JEq.Imm(asm.R0, 0, "stranger"),
 		asm.LoadMem(asm.R1, asm.R0, taskPending, asm.Word),
@@ -47,19 +45,17 @@ func forked(l layout) asm.Instructions {
 func follow(l layout) asm.Instructions {
 	is := addTotal(totalSerial, "out")
 	is[0] = is[0].WithSymbol("follow")
-	is = append(is, asm.Add.Imm(asm.R1, 1),
-		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord), // its number
-		asm.StoreMem(asm.RFP, -72+taskSerial, asm.R1, asm.DWord),
-		asm.StoreImm(asm.RFP, -72+taskCalls, 0, asm.DWord),
-		asm.StoreImm(asm.RFP, -72+taskComm, 0, asm.DWord),
-		asm.StoreImm(asm.RFP, -72+taskComm+8, 0, asm.DWord),
-		asm.StoreImm(asm.RFP, -72+taskID, 0, asm.Word),
-		asm.StoreImm(asm.RFP, -72+taskLast, -1, asm.Word),
-		asm.StoreMem(asm.RFP, -72+taskPending, asm.R8, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R7, l.pid, asm.Word),
-		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
+	is = append(is, asm.Add.Imm(asm.R1, 1), asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord)) // its number
+	is = append(is, storage(asm.R7, create)...)
+	is = append(is, asm.JNE.Imm(asm.R0, 0, "followed"))
+	is = append(is, addTotal(totalLost, "out")...)
+	is = append(is,
+		asm.Ja.Label("out"),
+		asm.LoadMem(asm.R1, asm.RFP, -16, asm.DWord).WithSymbol("followed"),
+		asm.StoreMem(asm.R0, taskSerial, asm.R1, asm.DWord),
+		asm.StoreImm(asm.R0, taskLast, -1, asm.Word),
+		asm.StoreMem(asm.R0, taskPending, asm.R8, asm.DWord),
 	)
-	is = append(is, store(mapTasks, -4, -72, "followed")...)
 	is = append(is,
 		asm.FnKtimeGetNs.Call(),
 		asm.StoreMem(asm.RFP, -24, asm.R0, asm.DWord),
@@ -72,50 +68,15 @@ func follow(l layout) asm.Instructions {
 	return append(is, store(mapBirths, -16, -40, "born")...)
 }
 
-// executed is the program that follows an execve: the command begins with it, and a thread
-// that is not its process's first takes that one's number.
-func executed(l layout) asm.Instructions {
-	is := asm.Instructions{
-		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
-		asm.LoadMem(asm.R7, asm.R1, 8, asm.DWord),
-		asm.StoreMem(asm.RFP, -4, asm.R7, asm.Word),
-	}
-	is = append(is, lookup(mapTasks, -4)...)
-	is = append(is,
+// executed is the program that follows an execve, with which the command begins. A thread that
+// is not its process's first takes that one's number, and keeps its memory.
+func executed() asm.Instructions {
+	is := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
+	is = append(is, storage(asm.R6, 0)...)
+	return append(is,
 		asm.JEq.Imm(asm.R0, 0, "out"),
 		asm.StoreImm(asm.R0, taskPending, 0, asm.Word),
-		asm.LoadMem(asm.R1, asm.R6, l.pid, asm.Word),
-		asm.LoadMem(asm.R2, asm.RFP, -4, asm.Word),
-		asm.JEq.Reg(asm.R1, asm.R2, "out"),
-		asm.StoreMem(asm.RFP, -8, asm.R1, asm.Word),
-		asm.Mov.Reg(asm.R3, asm.R0),
-		asm.LoadMapPtr(asm.R1, 0).WithReference(mapTasks),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, -8),
-		asm.Mov.Imm(asm.R4, 0),
-		asm.FnMapUpdateElem.Call(),
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
+		asm.Return(),
 	)
-	is = append(is, forget()...)
-	return append(is, asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return())
-}
-
-// exited is the program that follows the end of a task.
-func exited(l layout) asm.Instructions {
-	is := asm.Instructions{
-		asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R6, l.pid, asm.Word),
-		asm.StoreMem(asm.RFP, -4, asm.R1, asm.Word),
-	}
-	is = append(is, forget()...)
-	return append(is, asm.Mov.Imm(asm.R0, 0), asm.Return())
-}
-
-// forget emits that a task is followed no longer.
-func forget() asm.Instructions {
-	return asm.Instructions{
-		asm.LoadMapPtr(asm.R1, 0).WithReference(mapTasks),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, -4),
-		asm.FnMapDeleteElem.Call(),
-	}
 }

@@ -61,8 +61,7 @@ func New() (*Observer, error) {
 func spec(l layout, watched []record.Watched) *ebpf.CollectionSpec {
 	s := &ebpf.CollectionSpec{Maps: maps(), Programs: map[string]*ebpf.ProgramSpec{}}
 	for point, is := range map[string]asm.Instructions{
-		"sys_enter": enter(l, watched), "sched_process_fork": forked(l),
-		"sched_process_exec": executed(l), "sched_process_exit": exited(l),
+		"sys_enter": enter(l, watched), "sched_process_fork": forked(l), "sched_process_exec": executed(),
 	} {
 		s.Programs[point] = &ebpf.ProgramSpec{
 			Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: point, Instructions: is, License: "Dual BSD/GPL",
@@ -93,7 +92,7 @@ func (o *Observer) describe(watched []record.Watched) error {
 
 // attach attaches the one that counts last, and then has it see who this process is.
 func (o *Observer) attach() error {
-	for _, point := range []string{"sched_process_exit", "sched_process_exec", "sched_process_fork", "sys_enter"} {
+	for _, point := range []string{"sched_process_exec", "sched_process_fork", "sys_enter"} {
 		l, err := link.AttachTracing(link.TracingOptions{Program: o.collection.Programs[point], AttachType: ebpf.AttachTraceRawTp})
 		if err != nil {
 			return &Error{"attaching to " + point, err}

@@ -30,7 +30,6 @@ const numbers = 1024
 
 // Bounds of what is kept, in elements. What finds no room is counted as lost.
 const (
-	maxTasks  = 1 << 15
 	maxNames  = 1 << 17
 	maxCounts = 1 << 20
 	maxSteps  = 1 << 13
@@ -48,8 +47,18 @@ func maps() map[string]*ebpf.MapSpec {
 	}
 	return map[string]*ebpf.MapSpec{
 		mapConfig: array(16, 1), mapTotals: array(32, 1), mapCalls: array(4, numbers),
-		mapTasks: hash(4, taskSize, maxTasks), mapNames: hash(4, 24, maxNames), mapBirths: hash(8, 24, maxNames),
+		mapTasks: tasks(), mapNames: hash(4, 24, maxNames), mapBirths: hash(8, 24, maxNames),
 		mapPlain: hash(8, countSize, maxCounts), mapCounts: hash(24, countSize, maxCounts), mapSteps: hash(8, 8, maxSteps),
+	}
+}
+
+// tasks is memory of each task, which the kernel frees with it.
+func tasks() *ebpf.MapSpec {
+	word := &btf.Int{Name: "word", Size: 8}
+	index := &btf.Int{Name: "index", Size: 4}
+	return &ebpf.MapSpec{
+		Type: ebpf.TaskStorage, KeySize: 4, ValueSize: taskSize, Flags: noPrealloc,
+		Key: index, Value: &btf.Array{Type: word, Index: index, Nelems: taskSize / 8},
 	}
 }
 
@@ -152,6 +161,21 @@ func lookup(name string, key int16) asm.Instructions {
 	}
 }
 
+// storage emits R0 = what a task's memory is, whose pointer a register holds; with the flag
+// create it is made, of zeroes.
+func storage(task asm.Register, flag int32) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMapPtr(asm.R1, 0).WithReference(mapTasks),
+		asm.Mov.Reg(asm.R2, task),
+		asm.Mov.Imm(asm.R3, 0),
+		asm.Mov.Imm(asm.R4, flag),
+		asm.FnTaskStorageGet.Call(),
+	}
+}
+
+// create is BPF_LOCAL_STORAGE_GET_F_CREATE.
+const create = 1
+
 // store emits that the value at an offset of the frame is put under the key at another; what
 // finds no room is counted.
 func store(name string, key, value int16, label string) asm.Instructions {
@@ -189,17 +213,16 @@ func fetchAdd(dst asm.Register, offset int16, src asm.Register) asm.Instruction 
 
 // enter is the program that counts calls.
 //
-// R6 is its context, R7 what by_number says, R8 the task's value, R9 the number.
+// R6 is its context, R7 the task and then what by_number says, R8 the task's value, R9 the number.
 func enter(l layout, watched []record.Watched) asm.Instructions {
 	is := asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1),
-		asm.FnGetCurrentPidTgid.Call(),
+		asm.FnGetCurrentTaskBtf.Call(),
 		asm.Mov.Reg(asm.R7, asm.R0),
-		asm.StoreMem(asm.RFP, -4, asm.R7, asm.Word),
 	}
-	is = append(is, lookup(mapTasks, -4)...)
+	is = append(is, storage(asm.R7, 0)...)
 	is = append(is, asm.JNE.Imm(asm.R0, 0, "tracked"))
-	is = append(is, introduce()...)
+	is = append(is, introduce(l)...)
 	is = append(is,
 		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
 		asm.Return(),
@@ -208,13 +231,12 @@ func enter(l layout, watched []record.Watched) asm.Instructions {
 		asm.JNE.Imm(asm.R1, 0, "out"),
 		asm.LoadMem(asm.R9, asm.R6, 8, asm.DWord),
 		asm.JGT.Imm(asm.R9, numbers-1, "foreign"),
-		asm.FnGetCurrentTaskBtf.Call(),
-		asm.LoadMem(asm.R1, asm.R0, l.status, asm.Word),
+		asm.LoadMem(asm.R1, asm.R7, l.status, asm.Word),
 		asm.And.Imm(asm.R1, 2), // TS_COMPAT
 		asm.JNE.Imm(asm.R1, 0, "foreign"),
-		asm.LoadMem(asm.R1, asm.R0, l.comm, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R7, l.comm, asm.DWord),
 		asm.StoreMem(asm.RFP, -24, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R0, l.comm+8, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R7, l.comm+8, asm.DWord),
 		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
 		asm.StoreMem(asm.RFP, -8, asm.R9, asm.Word),
 	)
@@ -237,7 +259,7 @@ func enter(l layout, watched []record.Watched) asm.Instructions {
 }
 
 // introduce emits that who makes getpid with the cookie as an argument is this process.
-func introduce() asm.Instructions {
+func introduce(l layout) asm.Instructions {
 	const getpid = 39
 	is := asm.Instructions{
 		asm.LoadMem(asm.R1, asm.R6, 8, asm.DWord),
@@ -252,8 +274,8 @@ func introduce() asm.Instructions {
 		asm.JEq.Imm(asm.R0, 0, "out"),
 		asm.LoadMem(asm.R1, asm.R0, configCookie, asm.DWord),
 		asm.JNE.Reg(asm.R1, asm.R8, "out"),
-		asm.RSh.Imm(asm.R7, 32),
-		asm.StoreMem(asm.R0, configTgid, asm.R7, asm.Word),
+		asm.LoadMem(asm.R1, asm.R7, l.tgid, asm.Word),
+		asm.StoreMem(asm.R0, configTgid, asm.R1, asm.Word),
 	)
 }
 
