@@ -41,7 +41,7 @@ func readSource(spec string) (*source, error) {
 	if read := dialect.Of(data); read != nil {
 		s.model, s.lost, err = read(spec, data)
 	} else if s.yaml = policy.Recognise(data); s.yaml {
-		s.model, err = policy.Load(spec, data, os.ReadFile)
+		s.model, err = policy.Load(spec, data, readIncluded)
 	} else {
 		return nil, nil
 	}
@@ -49,6 +49,18 @@ func readSource(spec string) (*source, error) {
 		s.model.Name = programName(spec)
 	}
 	return s, err
+}
+
+// readIncluded reads what a policy includes: nothing that may have no end.
+func readIncluded(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular() || info.Size() > maxPolicy:
+		return nil, fmt.Errorf("expected a policy, a regular file of at most %d bytes", maxPolicy)
+	}
+	return os.ReadFile(file)
 }
 
 // programName is what the program of a policy is called that has no name.
