@@ -38,8 +38,8 @@ type endKind uint8
 const (
 	inet endKind = iota
 	unixName
-	// unixHere is a Unix socket whose name is relative, which policies cannot tell apart.
-	unixHere
+	// unixAny is a Unix socket whose name policies cannot tell from others, as it is relative.
+	unixAny
 	noFamily
 	// otherFamily is one that policies know by its length alone.
 	otherFamily
@@ -94,14 +94,14 @@ func unixEnd(u use, raw []byte, pid, tid int) socketEnd {
 	} else {
 		text, _, _ = strings.Cut(text, "\x00")
 	}
-	if !abstract && !strings.HasPrefix(text, "/") {
-		return socketEnd{use: u, kind: unixHere}
+	if !abstract && (!strings.HasPrefix(text, "/") || strings.HasPrefix(text, "/proc/") || strings.HasPrefix(text, "/dev/fd")) {
+		return socketEnd{use: u, kind: unixAny}
 	}
 	text, glob := plainText(text)
 	n := name{absolute, text, glob}
 	if !abstract && !glob {
 		if n = spell(text, false, pid, tid); n.form != absolute {
-			return socketEnd{use: u, kind: otherFamily, length: len(raw) + 2}
+			return socketEnd{use: u, kind: unixAny}
 		}
 	} else if abstract && !glob {
 		n = n.general(pid, tid)

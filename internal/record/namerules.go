@@ -79,13 +79,13 @@ func (r *Recorder) absentRules() []policy.Rule {
 func (r *Recorder) endRules(u use, nr uint32) []policy.Rule {
 	n, list := r.names.namers[nr], &r.names.lists[u]
 	var ends []socketEnd
-	lengths, here := map[int]bool{}, false
+	lengths, every := map[int]bool{}, false
 	for e := range r.names.ends {
 		if e.use != u {
 			continue
 		}
 		ends = append(ends, e)
-		here = here || e.kind == unixHere
+		every = every || e.kind == unixAny
 		if e.kind == otherFamily {
 			lengths[e.length] = true
 		}
@@ -101,10 +101,9 @@ func (r *Recorder) endRules(u use, nr uint32) []policy.Rule {
 	if items := endItems(ends); len(items) > 0 {
 		all = append(all, rule(policy.Condition{Subject: policy.Address, Arg: arg, Values: textValues(items)}, ""))
 	}
-	if here {
-		all = append(all, rule(policy.Condition{Op: policy.Not, Sub: []policy.Condition{
-			{Subject: policy.Address, Arg: arg, Values: textValues([]string{"*", "none", "unix:/*", "unix:@*"})},
-		}}, "\nWIDE: any Unix socket whose name is relative to the working directory"))
+	if every {
+		all = append(all, rule(policy.Condition{Subject: policy.Address, Arg: arg, Values: textValues([]string{"unix:*"})},
+			"\nWIDE: any Unix socket, for there was one whose name is relative or leads elsewhere"))
 	}
 	if len(lengths) > 0 {
 		all = append(all, rule(lengthTest(n, lengths), "\nWIDE: what a policy cannot name, such as netlink's, is known by the length of its address alone"))
