@@ -55,6 +55,9 @@ func TestAsNobody(t *testing.T) {
 func TestKernel(t *testing.T) {
 	// Handshakes, interpreters and many processes take long there.
 	skip := "^TestPolicies$/^(git|python|apache2|named|sshd)$|^TestRefused$/^(git|apache2|sshd)$"
+	if !kit.Wide() {
+		skip = "^TestPolicies$/^(git|python|apache2|named|sshd|lighttpd|redis)$|^TestRefused$"
+	}
 	if kit.Long() {
 		skip = "^$"
 	}
