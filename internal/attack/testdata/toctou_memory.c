@@ -186,6 +186,7 @@ static void by_own_force(void)
 // ---- faults -----------------------------------------------------------------------------
 
 static int faults;
+static volatile int supplying;
 
 // Answers the first fault of a call by the rest of "safe", takes the page away again
 // and answers the next one by the rest of "secret".
@@ -195,6 +196,7 @@ static void supply(char *page)
 	struct uffdio_copy copy = { .dst = (uintptr_t)page, .src = (uintptr_t)bytes, .len = PAGE };
 	struct uffd_msg msg;
 
+	supplying = 1;
 	if (poll(&(struct pollfd){ faults, POLLIN, 0 }, 1, 10) <= 0 || read(faults, &msg, sizeof(msg)) < 0)
 		return;
 	strcpy(bytes, words[tally->turn ? SECRET : SAFE] + 1);
@@ -224,6 +226,8 @@ static void by_fault(void)
 	p[PAGE - 1] = words[SAFE][0];
 	missing(p + PAGE);
 	beside(supply, p + PAGE);
+	while (!supplying) // by_early_fault is about the time before
+		sched_yield();
 	while (more()) {
 		madvise(p + PAGE, PAGE, MADV_DONTNEED);
 		tally->turn = 0;
