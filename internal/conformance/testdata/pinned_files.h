@@ -185,8 +185,9 @@ static void paths_to_open(void)
 		ARRAY(unsigned, 8, 1, 0x11111111, 0x22222222), O_RDONLY);
 	CASE(open_by_handle_at, "none", AT_FDCWD, ARRAY(unsigned, 0, 1, 0), O_RDONLY);
 	CASE(open_by_handle_at, "a long one", AT_FDCWD, ARRAY(unsigned, 129, 1, 0), O_RDONLY);
-	CASE(name_to_handle_at, "a file", AT_FDCWD, text(file("file")), output((void *)ARRAY(unsigned, 0, 0, 0), 8, NULL),
-	     hidden(8), 0);
+	// The second time there is room for a handle, of a number that no other file has.
+	CASE(name_to_handle_at, "a file", AT_FDCWD, text(file("file")),
+	     output((void *)ARRAY(unsigned, [33] = 0), 34 * sizeof(unsigned), NULL), hidden(8), 0);
 }
 
 static void paths_to_look_at(void)
