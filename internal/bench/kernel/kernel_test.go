@@ -129,9 +129,9 @@ func TestWays(t *testing.T) {
 
 // The programs that are compared decide alike.
 func TestListsAgree(t *testing.T) {
-	classic := readList(t)
+	classic := readClassic(t, listFile)
 	for _, name := range []string{"listed", "chained", "gathered"} {
-		m := machine(t, name)
+		m := machine(t, listedFile, name)
 		for _, c := range syscalls.All() {
 			for _, arg := range []uint64{0, 7, 7 << 32} {
 				d := &abi.SeccompData{Nr: int32(c.Nr), Arch: abi.ArchX86_64, Args: [6]uint64{arg}}
@@ -143,9 +143,31 @@ func TestListsAgree(t *testing.T) {
 	}
 }
 
-func readList(t *testing.T) cbpf.Program {
+// So do those that servers are started under, which look at arguments.
+func TestRulesAgree(t *testing.T) {
+	classic, m, byArgument := readClassic(t, rulesFile), machine(t, allowFile, "rules"), 0
+	for _, c := range syscalls.All() {
+		answers := map[abi.Verdict]bool{}
+		for _, arg := range []uint64{0, 1, 2, 7, 0x5413, 0x400000, 7 << 32} {
+			d := &abi.SeccompData{Nr: int32(c.Nr), Arch: abi.ArchX86_64, Args: [6]uint64{arg, arg, arg, arg}}
+			got, want := abi.Verdict(m.Run(nil, d).Ret), classic.Run(d)
+			if got != want {
+				t.Errorf("%s(%#x) is %v: %v expected", c.Name, arg, got, want)
+			}
+			answers[want] = true
+		}
+		if len(answers) > 1 {
+			byArgument++
+		}
+	}
+	if byArgument < 12 {
+		t.Errorf("%d calls were decided by arguments: expected most of the 16 that have rules", byArgument)
+	}
+}
+
+func readClassic(t *testing.T, file string) cbpf.Program {
 	t.Helper()
-	data, err := os.ReadFile("testdata/" + listFile)
+	data, err := os.ReadFile("testdata/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,9 +182,9 @@ func readList(t *testing.T) cbpf.Program {
 	return p
 }
 
-func machine(t *testing.T, name string) *interp.Machine {
+func machine(t *testing.T, file, name string) *interp.Machine {
 	t.Helper()
-	tree, err := splitOf("../testdata/filters/"+listedFile, name)
+	tree, err := splitOf("../testdata/filters/"+file, name)
 	if err != nil {
 		t.Fatal(err)
 	}
