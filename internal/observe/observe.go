@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 
+	"portcullis/internal/prefilter"
 	"portcullis/internal/record"
 )
 
@@ -73,7 +74,7 @@ func spec(l layout, watched []record.Watched) *ebpf.CollectionSpec {
 // describe fills by_number.
 func (o *Observer) describe(watched []record.Watched) error {
 	bits := map[uint32]uint32{}
-	for _, nr := range record.Unobserved() {
+	for _, nr := range prefilter.Unfailing() {
 		bits[nr] |= bitSkipped
 	}
 	for _, nr := range record.Ordered() {

@@ -150,12 +150,14 @@ func (n *numbered) leaf(parts []split.Range, why string) *Decision {
 func (n *numbered) decide(leaves []split.Leaf) *Decision {
 	l := n.joinLeaves(leaves)
 	g, guarded := n.always(n.arch, n.nr)
+	seen := observed(n.options.Observe, l)
 	switch {
 	case guarded:
 		l = n.stricter(l, g)
-	case unfailing(n.arch, n.nr):
+	case l.Kind != split.Notify && !seen: // no notification
+	case isUnfailing(n.arch, n.nr):
 		l = n.uninterrupted(l)
-	case observed(n.options.Observe, l):
+	case seen:
 		l.Kind, l.Observed = split.Notify, true
 	}
 	return n.leafOf(l)

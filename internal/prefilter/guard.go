@@ -200,7 +200,7 @@ func (b *builder) guarded() []uint32 {
 	} {
 		at = append(at, nr, nr+1, nr|abi.X32Bit, nr|abi.X32Bit+1)
 	}
-	special := unfailingNumbers()
+	special := append(unfailing(abi.ArchX86_64), unfailing(abi.ArchI386)...)
 	if b.traced {
 		special = append(special, tracedNumbers()...)
 	}

@@ -33,9 +33,6 @@ func Watch() []Watched {
 	return all
 }
 
-// Unobserved are the calls of which there are never events, as they must not be interrupted.
-func Unobserved() []uint32 { return numbersOf(callsOf("rt_sigreturn exit exit_group")) }
-
 // Ordered are the calls whose order a flow is about.
 func Ordered() []uint32 { return numbersOf(flowKinds()) }
 
