@@ -391,8 +391,8 @@ func (m *mitigation) ways() []way {
 // TestMitigations makes each vulnerability's pattern in every way and wants its
 // last call stopped.
 func TestMitigations(t *testing.T) {
-	if *engine == "kernel" && !kit.Long() {
-		t.Skip("runs in make soak, on this engine: TestPatternsTogether is the short form")
+	if *engine == "kernel" && !kit.Wide() {
+		t.Skip("runs where PORTCULLIS_WIDE is set, on this engine: TestPatternsTogether is the short form")
 	}
 	need(t, python)
 	for _, m := range mitigations {
