@@ -29,11 +29,10 @@ type source struct {
 // readSource takes a policy from a file, whatever form of it the file has; nil if the SPEC
 // is of another kind: then it is for portcullis.Load to say what is wrong with it.
 func readSource(spec string) (*source, error) {
-	info, err := os.Stat(spec)
-	if err != nil || !info.Mode().IsRegular() || info.Size() > maxPolicy || !strings.ContainsAny(spec, "/.") {
+	if !strings.ContainsAny(spec, "/.") {
 		return nil, nil
 	}
-	data, err := os.ReadFile(spec)
+	data, err := readPolicy(spec)
 	if err != nil {
 		return nil, nil
 	}
@@ -41,7 +40,7 @@ func readSource(spec string) (*source, error) {
 	if read := dialect.Of(data); read != nil {
 		s.model, s.lost, err = read(spec, data)
 	} else if s.yaml = policy.Recognise(data); s.yaml {
-		s.model, err = policy.Load(spec, data, readIncluded)
+		s.model, err = policy.Load(spec, data, readPolicy)
 	} else {
 		return nil, nil
 	}
@@ -51,8 +50,8 @@ func readSource(spec string) (*source, error) {
 	return s, err
 }
 
-// readIncluded reads what a policy includes: nothing that may have no end.
-func readIncluded(file string) ([]byte, error) {
+// readPolicy reads a file, or one that it includes: nothing that may have no end.
+func readPolicy(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:
