@@ -17,16 +17,20 @@ func FreePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
+// NginxTemps are the lines of a configuration that keep nginx's temporary files in dir.
+func NginxTemps(dir string) (lines string) {
+	for _, of := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		lines += fmt.Sprintf("%s_temp_path %s/%s;\n", of, dir, of)
+	}
+	return lines
+}
+
 // NginxConf writes a configuration of two workers that touches nothing outside dir and
 // answers "served", and returns its path.
 func NginxConf(dir string, port int) (string, error) {
-	var temps string
-	for _, of := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		temps += fmt.Sprintf("%s_temp_path %s/%s;\n", of, dir, of)
-	}
 	text := fmt.Sprintf("daemon off; worker_processes 2; pid %s/pid; error_log stderr notice;\n"+
 		"events { worker_connections 64; }\nhttp { access_log off; %s\n"+
-		"server { listen 127.0.0.1:%d; location / { return 200 served; } } }\n", dir, temps, port)
+		"server { listen 127.0.0.1:%d; location / { return 200 served; } } }\n", dir, NginxTemps(dir), port)
 	path := filepath.Join(dir, "nginx.conf")
 	return path, os.WriteFile(path, []byte(text), 0o644)
 }

@@ -41,13 +41,9 @@ const page = "portcullis\n"
 
 // nginx is one process that serves a small file.
 func nginx(dir string, port int) ([]string, error) {
-	var temps string
-	for _, of := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		temps += fmt.Sprintf("%s_temp_path %s/%s;\n", of, dir, of)
-	}
 	text := fmt.Sprintf("daemon off; worker_processes 1; pid %[1]s/pid; error_log stderr crit;\n"+
 		"events { worker_connections 64; }\nhttp { access_log off; sendfile on; keepalive_requests 1000000000; %[2]s\n"+
-		"server { listen 127.0.0.1:%[3]d; root %[1]s; } }\n", dir, temps, port)
+		"server { listen 127.0.0.1:%[3]d; root %[1]s; } }\n", dir, kit.NginxTemps(dir), port)
 	conf := filepath.Join(dir, "nginx.conf")
 	err := errors.Join(os.WriteFile(conf, []byte(text), 0o644), os.WriteFile(filepath.Join(dir, "index.html"), []byte(page), 0o644))
 	return []string{"/usr/sbin/nginx", "-e", "stderr", "-c", conf}, err
