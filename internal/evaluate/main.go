@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 
-	"portcullis/internal/guest"
 	"portcullis/internal/load"
 )
 
@@ -28,7 +27,6 @@ standard error and left out; where it was asked for by name, that is a failure.
 `
 
 func main() {
-	guest.MaybeInit()
 	runs := flag.Int("runs", 6, "how many loads are drawn for each server, 1 to 100")
 	asJSON := flag.Bool("json", false, "print JSON in place of tables")
 	flag.Usage = func() {

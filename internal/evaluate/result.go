@@ -77,8 +77,8 @@ func evaluate(p load.Program, runs int) (Result, error) {
 		recorder.Begin()
 		t := newTrace(m)
 		err := p.Observe(int64(seed), func(e portcullis.Event) { t.add(e); recorder.Add(&e) })
-		if err == nil && t.lost > 0 {
-			err = fmt.Errorf("%d events were lost: expected none", t.lost)
+		if err == nil && recorder.Lost() > 0 {
+			err = fmt.Errorf("%d events were lost: expected none", recorder.Lost())
 		}
 		if err != nil {
 			return Result{}, err

@@ -51,7 +51,6 @@ type trace struct {
 	// looked at.
 	forker *process
 	total  uint64
-	lost   uint64
 }
 
 func newTrace(m *machine) *trace { return &trace{machine: m, processes: map[int]*process{}} }
@@ -59,9 +58,6 @@ func newTrace(m *machine) *trace { return &trace{machine: m, processes: map[int]
 // add takes an event: the call is made in the phase in which the process is behind it,
 // as calls that change a phase are of it and of the next.
 func (t *trace) add(e portcullis.Event) {
-	if e.Lost > 0 && e.Map == "" {
-		t.lost += e.Lost
-	}
 	if e.Call.Name == "" {
 		return
 	}

@@ -17,7 +17,7 @@ server.bind = "127.0.0.1"
 server.pid-file = "DIR/pid"
 server.upload-dirs = ( "DIR/tmp" )
 server.max-worker = WORKERS
-server.modules = ( "mod_accesslog", "mod_alias", "mod_redirect", "mod_dirlisting", "mod_proxy", "mod_setenv", "mod_status", "mod_cgi" )
+server.modules = ( "mod_accesslog", "mod_alias", "mod_redirect", "mod_dirlisting", "mod_proxy", "mod_status", "mod_cgi" )
 server.network-backend = "BACKEND"
 accesslog.filename = "DIR/access.log"
 dir-listing.activate = "enable"
@@ -25,7 +25,6 @@ index-file.names = ( "index.html" )
 mimetype.assign = ( "" => "text/plain" )
 server.stream-request-body = STREAM
 status.status-url = "/status"
-$HTTP["url"] =~ "^/which" { setenv.add-response-header = ( "Which" => "WHICH" ) }
 $HTTP["url"] =~ "^/proxied/" { proxy.server = ( "" => ( ( "host" => "127.0.0.1", "port" => PORT ) ) )
   proxy.header = ( "map-urlpath" => ( "/proxied/" => "/" ) ) }
 $HTTP["url"] =~ "^/nobody/" { proxy.server = ( "" => ( ( "host" => "127.0.0.1", "port" => CLOSED ) ) ) }
@@ -35,12 +34,12 @@ USER
 `
 
 // startLighttpd starts a server with a website.
-func startLighttpd(s *session, workers string) (*web, string, error) {
+func startLighttpd(s *session, workers string) (*web, error) {
 	ports, err := freePorts(2)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "CLOSED", ports[1], "WORKERS", workers, "WHICH", "one",
+	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "CLOSED", ports[1], "WORKERS", workers,
 		"BACKEND", s.either("sendfile", "writev"), "STREAM", s.either("0", "1", "2"), "USER", ifRoot("server.username = \"www-data\"\nserver.groupname = \"www-data\""))
 	err = first(
 		s.website,
@@ -52,18 +51,18 @@ func startLighttpd(s *session, workers string) (*web, string, error) {
 		func() error { return s.run("-D", "-f", s.file("lighttpd.conf")) },
 		func() error { return s.await("server started") },
 	)
-	return newWeb(s, "http", "127.0.0.1:"+ports[0]), "127.0.0.1:" + ports[0], err
+	return newWeb(s, "http", "127.0.0.1:"+ports[0]), err
 }
 
 func playLighttpd(s *session) error {
 	workers := s.either("0", "0", "2")
-	w, address, err := startLighttpd(s, workers)
+	w, err := startLighttpd(s, workers)
 	if err != nil {
 		return err
 	}
 	defer w.close()
 	steps := lighttpdSteps(s, w)
-	steps = append(steps, step{"garbage", func() error { return garbage(address) }})
+	steps = append(steps, step{"garbage", func() error { return garbage(w.address) }})
 	reload := func() error { return nil }
 	if workers == "0" { // with workers only their parent reads the configuration anew
 		reload = func() error {
@@ -102,7 +101,7 @@ func lighttpdSteps(s *session, w *web) []step {
 
 // intrudeLighttpd asks for what only a shell can answer.
 func intrudeLighttpd(s *session) (bool, error) {
-	w, _, err := startLighttpd(s, "0")
+	w, err := startLighttpd(s, "0")
 	if err != nil {
 		return false, err
 	}

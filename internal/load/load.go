@@ -79,11 +79,10 @@ func find(command, pkg string) (string, error) {
 // Find is the path of the program, or a *MissingError.
 func (p Program) Find() (string, error) { return find(p.Command, p.Package) }
 
-// Play starts the program in dir, which is empty and which the user that it runs as can
-// search, and plays the load of a seed on it to the end. The error is the first answer
-// that was not as it should be.
-func (p Program) Play(dir string, seed int64, start Start) error {
-	return p.session(dir, seed, start, p.play)
+// Play starts the program in a directory of its own, which is gone afterwards, and plays the
+// load of a seed on it to the end. The error is the first answer that was not as it should be.
+func (p Program) Play(seed int64, start Start) error {
+	return p.session(seed, start, p.play)
 }
 
 // CanIntrude tells whether there is an Intrude for the program.
@@ -91,17 +90,25 @@ func (p Program) CanIntrude() bool { return p.intrude != nil }
 
 // Intrude starts the program likewise, where it can be made to execute another, tries that
 // by what it has to offer, and tells whether the other has been executed.
-func (p Program) Intrude(dir string, start Start) (came bool, err error) {
-	err = p.session(dir, 1, start, func(s *session) (err error) {
+func (p Program) Intrude(start Start) (came bool, err error) {
+	err = p.session(1, start, func(s *session) (err error) {
 		came, err = p.intrude(s)
 		return err
 	})
 	return came, err
 }
 
-func (p Program) session(dir string, seed int64, start Start, play func(*session) error) error {
+func (p Program) session(seed int64, start Start, play func(*session) error) error {
 	path, err := p.Find()
 	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("/tmp", "load")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // workers may be another user
 		return err
 	}
 	s := &session{path: path, dir: dir, start: start, rand: rand.New(rand.NewSource(seed)), whole: seed == 0}

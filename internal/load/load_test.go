@@ -171,26 +171,12 @@ func TestRefused(t *testing.T) {
 		}
 		t.Run(p.Name, func(t *testing.T) {
 			need(t, p)
-			if came, err := p.Intrude(place(t), load.Plain); err != nil || !came {
+			if came, err := p.Intrude(load.Plain); err != nil || !came {
 				t.Fatalf("under nothing: came to pass: %v, %v", came, err)
 			}
 			refused(t, p, ready(t, p.Name))
 		})
 	}
-}
-
-// place is a directory that every user can search.
-func place(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "load")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // recorded are the programs whose policies are recorded, with the mode.
@@ -229,7 +215,7 @@ func TestRecorded(t *testing.T) {
 func played(t *testing.T, p load.Program, seed int64, text []byte) {
 	t.Helper()
 	var d denials
-	if err := p.InPlace(seed, under(t, p.Name, text, &d)); err != nil {
+	if err := p.Play(seed, under(t, p.Name, text, &d)); err != nil {
 		t.Error(err)
 	}
 	if got := d.String(); got != "" {
@@ -244,7 +230,7 @@ func refused(t *testing.T, p load.Program, text []byte) {
 		return
 	}
 	var d denials
-	came, err := p.Intrude(place(t), under(t, p.Name, text, &d))
+	came, err := p.Intrude(under(t, p.Name, text, &d))
 	if err != nil || came {
 		t.Errorf("under the policy: came to pass: %v, %v", came, err)
 	}

@@ -66,8 +66,8 @@ func playNginx(s *session) error {
 	defer plain.close()
 	defer secure.close()
 	steps := append(nginxSteps(s, plain), nginxSteps(s, secure)...)
-	steps = append(steps, step{"garbage", func() error { return garbage("127.0.0.1:" + ports[0]) }},
-		step{"garbage to TLS", func() error { return garbage("127.0.0.1:" + ports[1]) }},
+	steps = append(steps, step{"garbage", func() error { return garbage(plain.address) }},
+		step{"garbage to TLS", func() error { return garbage(secure.address) }},
 		step{"logs", func() error { return s.signal(syscall.SIGUSR1, "reopening logs") }})
 	return first(
 		func() error { return s.some(steps...) },

@@ -3,7 +3,6 @@ package load
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"portcullis"
 	"portcullis/internal/record"
@@ -25,22 +24,9 @@ func (p Program) Observe(seed int64, events func(portcullis.Event)) error {
 	if err != nil {
 		return err
 	}
-	return p.InPlace(seed, Under(portcullis.Cmd{
+	return p.Play(seed, Under(portcullis.Cmd{
 		Filters: filters, Engine: portcullis.Agent, Observe: portcullis.ObserveAll, Events: events, EventQueue: backlog,
 	}))
-}
-
-// InPlace plays the load of a seed in a directory that is made for it, and is gone behind it.
-func (p Program) InPlace(seed int64, start Start) error {
-	dir, err := os.MkdirTemp("/tmp", "load")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	if err := os.Chmod(dir, 0o755); err != nil { // workers may be another user
-		return err
-	}
-	return p.Play(dir, seed, start)
 }
 
 // Record learns from runs of the loads of some seeds.
