@@ -60,7 +60,7 @@ type namer struct {
 	// and dirAt their registers.
 	dirs  [6]string
 	dirAt [6]int
-	// flags and length are the names of those arguments, if it has them.
+	// length is the name of the argument with an address's length, if it has one.
 	length string
 }
 
