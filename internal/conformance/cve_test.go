@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"portcullis"
-	"portcullis/internal/kit"
 )
 
 // mitigation is the pattern of one vulnerability as a program makes it: before is
@@ -391,9 +390,6 @@ func (m *mitigation) ways() []way {
 // TestMitigations makes each vulnerability's pattern in every way and wants its
 // last call stopped.
 func TestMitigations(t *testing.T) {
-	if *engine == "kernel" && !kit.Wide() {
-		t.Skip("runs where PORTCULLIS_WIDE is set, on this engine: TestPatternsTogether is the short form")
-	}
 	need(t, python)
 	for _, m := range mitigations {
 		m := m
@@ -481,7 +477,8 @@ func (m *mitigation) spread(way string) string {
 	return strings.NewReplacer("%B", m.before, "%T", m.trigger).Replace(way)
 }
 
-// TestPatternsTogether makes the patterns under all of them at once.
+// TestPatternsTogether makes the patterns under all of them at once: in a guest, the short form
+// of TestMitigations.
 func TestPatternsTogether(t *testing.T) {
 	need(t, python)
 	var all, programs []string
