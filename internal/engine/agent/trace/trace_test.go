@@ -134,7 +134,7 @@ func startBy(t testing.TB, change func(*Tracer), filters, path string, args ...s
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.timer = time.AfterFunc(patient, func() { _ = v.cmd.Process.Kill() })
+	v.timer = time.AfterFunc(patient, v.tracer.killAll)
 	v.serve(listener, in)
 	return v
 }

@@ -561,12 +561,13 @@ static void make_fifo(void)
 	must(mkfifo(held_path, 0666), "mkfifo");
 }
 
-/* waker lets the sleeper go on; it is not held: open is another call than openat. */
+/* waker lets the sleeper go on, once it sleeps: it may still be on its way there. It is
+   not held: open is another call than openat. */
 static void waker(int sig)
 {
 	(void)sig;
 	handled++;
-	close(syscall(SYS_open, held_path, O_WRONLY | O_NONBLOCK));
+	close(syscall(SYS_open, held_path, O_WRONLY));
 }
 
 static pid_t sleeper(void)
