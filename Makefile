@@ -39,6 +39,7 @@ bench:
 # What the kernel engine's filters cost, in its guest: instructions, and wall time.
 bench-kernel:
 	linux/build --measure
+	linux/build --measure --unpatched
 	$(GO) run ./internal/bench/kernel
 
 # What phases refuse of the calls that real servers make.

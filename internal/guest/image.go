@@ -22,13 +22,16 @@ const (
 	// runs one processor at a time: where they run side by side, QEMU 7.2 executes
 	// what such a jump has been a moment ago, and the kernel panics.
 	Measure
+	// Unpatched is Measure without the patches, for comparison.
+	Unpatched
 )
 
 // The environment variables that override a flavour's image.
 const (
-	KernelEnv        = "PORTCULLIS_KERNEL"
-	DebugKernelEnv   = "PORTCULLIS_KERNEL_DEBUG"
-	MeasureKernelEnv = "PORTCULLIS_KERNEL_MEASURE"
+	KernelEnv          = "PORTCULLIS_KERNEL"
+	DebugKernelEnv     = "PORTCULLIS_KERNEL_DEBUG"
+	MeasureKernelEnv   = "PORTCULLIS_KERNEL_MEASURE"
+	UnpatchedKernelEnv = "PORTCULLIS_KERNEL_UNPATCHED"
 )
 
 // flavours are what the script and users call them, and what their machines have by
@@ -40,9 +43,10 @@ var flavours = [...]struct {
 	accel  string
 	memory int
 }{
-	Plain:   {KernelEnv, nil, "tcg", 512},
-	Debug:   {DebugKernelEnv, []string{"--debug"}, "tcg", 2048},
-	Measure: {MeasureKernelEnv, []string{"--measure"}, "tcg,thread=single", 512},
+	Plain:     {KernelEnv, nil, "tcg", 512},
+	Debug:     {DebugKernelEnv, []string{"--debug"}, "tcg", 2048},
+	Measure:   {MeasureKernelEnv, []string{"--measure"}, "tcg,thread=single", 512},
+	Unpatched: {UnpatchedKernelEnv, []string{"--measure", "--unpatched"}, "tcg,thread=single", 512},
 }
 
 func (f Flavour) env() string { return flavours[f].env }

@@ -161,7 +161,7 @@ func TestCovered(t *testing.T) {
 
 // Each flavour's image is what its variable names, or what its build has made.
 func TestImages(t *testing.T) {
-	for f, env := range map[Flavour]string{Plain: KernelEnv, Debug: DebugKernelEnv, Measure: MeasureKernelEnv} {
+	for f, env := range map[Flavour]string{Plain: KernelEnv, Debug: DebugKernelEnv, Measure: MeasureKernelEnv, Unpatched: UnpatchedKernelEnv} {
 		t.Setenv(env, os.Args[0])
 		if path, err := f.Image(); path != os.Args[0] || err != nil {
 			t.Errorf("%s: %q, %v: the file it names expected", env, path, err)

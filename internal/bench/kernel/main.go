@@ -27,8 +27,8 @@
 // the load of the machine. The rules that are *searched* are those of the built-in filter
 // cache, with the calls of a request at the end of its list of 256.
 //
-// With -against, the same classic programs run on another kernel, of the same
-// configuration but without the patches: what the patches add where no eBPF filter is.
+// The same classic programs also run on another kernel, of the same configuration but
+// without the patches: what the patches add where no eBPF filter is.
 package main
 
 import (
@@ -41,16 +41,17 @@ import (
 	"portcullis/internal/guest"
 )
 
-const usage = `usage: kernel [-rounds N] [-calls N] [-json] [-against IMAGE] [SUBJECT]...
+const usage = `usage: kernel [-rounds N] [-calls N] [-json] [SUBJECT]...
 
 Measures what filters cost in the kernel engine's guest. The subjects, all without one:
 
   calls      instructions of a call, against bars
-  patches    instructions of a call on an unpatched kernel, where -against names one
+  patches    what the patches add to a call without eBPF filters, against bars
   servers    instructions of a request to nginx and redis
   wall       nanoseconds of a call
 
-Needs the kernel of linux/build --measure, what a guest needs, and gcc; for servers nginx and redis.
+Needs the kernel of linux/build --measure, what a guest needs, and gcc; for patches the
+kernel of linux/build --measure --unpatched, for servers nginx and redis.
 
   kernel                    as make bench-kernel does
   kernel -json >out.json    for a program to read
@@ -103,7 +104,6 @@ func main() {
 	o := options{text: os.Stdout, flavour: guest.Measure}
 	flag.IntVar(&o.rounds, "rounds", 20, "in how many rounds a call is made")
 	flag.IntVar(&o.calls, "calls", 1000, "how often in each of them")
-	flag.StringVar(&o.against, "against", "", "an unpatched kernel's `IMAGE` to compare with, built alike")
 	asJSON := flag.Bool("json", false, "print one JSON object in place of text")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
@@ -137,7 +137,6 @@ func end(err error) {
 // options are of one run.
 type options struct {
 	rounds, calls int
-	against       string
 	flavour       guest.Flavour // tests make do with the plain one
 	parts         []string
 	text          io.Writer
