@@ -129,6 +129,8 @@ type compiler struct {
 type verdict struct {
 	is abi.Verdict
 	at Pos
+	// why is what a call failed by that no rule denies.
+	why Failure
 }
 
 func newCompiler(m *Model) (*compiler, error) {
@@ -162,7 +164,19 @@ func (c *compiler) line(p Pos) prog.Line {
 
 // returns is the label of code that answers with an action.
 func (c *compiler) returns(a Action, at Pos) asm.Label {
-	return c.answers(verdict{a.Verdict(), at})
+	return c.answers(verdict{is: a.Verdict(), at: at})
+}
+
+// fails is the label of code that answers with an error where no rule denies the call.
+func (c *compiler) fails(why Failure, at Pos) asm.Label {
+	return c.answers(verdict{why.verdict(), at, why})
+}
+
+// ending is the line of an answer, which says so if it is no rule's.
+func (c *compiler) ending(v verdict) prog.Line {
+	l := c.line(v.at)
+	l.Text = v.why.shown(l.Text)
+	return l
 }
 
 func (c *compiler) answers(v verdict) asm.Label {
@@ -181,7 +195,7 @@ func (c *compiler) endings() {
 		if !c.b.Used(c.verdicts[v]) {
 			continue // nothing that is not reached is verified
 		}
-		c.b.At(c.line(v.at))
+		c.b.At(c.ending(v))
 		c.b.Bind(c.verdicts[v])
 		c.b.Imm32(prog.OpMov, asm.R0, int32(uint32(v.is)))
 		c.b.Exit()
@@ -379,8 +393,8 @@ func (c *compiler) begin() {
 	b.Bind(high)
 	b.If32(prog.OpJlt, regNr, x32Bit, c.unknown)
 	b.Bind(foreign)
-	b.If32(prog.OpJeq, regNr, -1, c.answers(verdict{abi.Allow, c.m.Pos}))
-	b.Jump(c.answers(verdict{abi.KillProcess, c.m.Pos}))
+	b.If32(prog.OpJeq, regNr, -1, c.answers(verdict{is: abi.Allow, at: c.m.Pos}))
+	b.Jump(c.answers(verdict{is: abi.KillProcess, at: c.m.Pos}))
 }
 
 // span is numbers that go the same way, from first up to the next span's.

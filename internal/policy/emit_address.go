@@ -3,7 +3,6 @@ package policy
 import (
 	"math"
 
-	"portcullis/internal/abi"
 	"portcullis/internal/helper"
 	"portcullis/internal/policy/asm"
 	"portcullis/internal/prog"
@@ -91,8 +90,8 @@ func (c *compiler) readAddress(t *test) {
 	b.Imm32(prog.OpMov, asm.R4, none)
 	b.CallFunc(c.function("address", c.addressFunction))
 	b.Reg(prog.OpMov, regPath, asm.R0)
-	b.If(prog.OpJeq, regPath, addressInvalid, c.answers(verdict{abi.Errno(einval), c.m.Pos}))
-	b.If(prog.OpJeq, regPath, addressFault, c.answers(verdict{abi.Errno(efault), c.m.Pos}))
+	b.If(prog.OpJeq, regPath, addressInvalid, c.fails(BadAddress, t.pos))
+	b.If(prog.OpJeq, regPath, addressFault, c.fails(Unreadable, t.pos))
 	b.Bind(read)
 }
 
@@ -123,7 +122,7 @@ func (c *compiler) findInMessage(t *test, none asm.Label) {
 	b.Imm32(prog.OpMov, asm.R2, 16)
 	b.Load(prog.SizeDW, asm.R3, regCtx, int16(offArgs+8*t.arg))
 	b.Call(helper.SafeReadUser)
-	b.If(prog.OpJne, asm.R0, 0, c.answers(verdict{abi.Errno(efault), c.m.Pos}))
+	b.If(prog.OpJne, asm.R0, 0, c.fails(Unreadable, t.pos))
 	b.Imm32(prog.OpMov, regPath, addressNone)
 	b.Load(prog.SizeDW, asm.R2, asm.R10, frameAddress)
 	b.If(prog.OpJeq, asm.R2, 0, none)
@@ -374,7 +373,7 @@ func (c *compiler) readArgument(t *test, i int) {
 	b.Imm32(prog.OpMov, asm.R3, int32(i))
 	b.CallFunc(c.function("argument", c.argumentFunction))
 	b.Reg(prog.OpMov, regPath, asm.R0)
-	b.If(prog.OpJeq, regPath, argumentFault, c.answers(verdict{abi.Errno(efault), c.m.Pos}))
+	b.If(prog.OpJeq, regPath, argumentFault, c.fails(Unreadable, t.pos))
 }
 
 // isArgument emits a jump to other unless the argument in the frame is a text.

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"portcullis/internal/abi"
 	"portcullis/internal/helper"
 	"portcullis/internal/policy/asm"
 	"portcullis/internal/prog"
@@ -16,12 +15,6 @@ const (
 	pathOdd             // with .., or empty components, or too long to be looked through
 	pathTooLong         // for the kernel, too
 	pathFault           // cannot be read
-)
-
-// Errors that the kernel would answer with.
-const (
-	einval       = 22
-	enametoolong = 36
 )
 
 // room is how many bytes of a path are read, scanned how many are looked through.
@@ -54,14 +47,14 @@ func (c *compiler) read(t *test, kind int, f asm.Label, in registers) registers 
 		return in
 	}
 	b := &c.b
-	c.taskStorage(c.memoryOf(), helper.StorageThread)
+	c.taskStorage(c.memoryOf(), helper.StorageThread, t.pos)
 	b.Reg(prog.OpMov, regBytes, asm.R0)
 	b.Reg(prog.OpMov, asm.R1, asm.R0)
 	b.Load(prog.SizeDW, asm.R2, regCtx, int16(offArgs+8*t.arg))
 	b.CallFunc(f)
 	b.Reg(prog.OpMov, regPath, asm.R0)
-	b.If(prog.OpJeq, regPath, pathTooLong, c.answers(verdict{abi.Errno(enametoolong), c.m.Pos}))
-	b.If(prog.OpJeq, regPath, pathFault, c.answers(verdict{abi.Errno(efault), c.m.Pos}))
+	b.If(prog.OpJeq, regPath, pathTooLong, c.fails(TooLong, t.pos))
+	b.If(prog.OpJeq, regPath, pathFault, c.fails(Unreadable, t.pos))
 	return registers{path: kind + t.arg}
 }
 
@@ -152,7 +145,7 @@ func (c *compiler) resolves(t *test) {
 	b.Load(prog.SizeDW, asm.R3, regCtx, int16(offArgs+8*t.how))
 	b.Imm(prog.OpAdd, asm.R3, resolve)
 	b.Call(helper.SafeReadUser)
-	b.If(prog.OpJne, asm.R0, 0, c.answers(verdict{abi.Errno(efault), c.m.Pos}))
+	b.If(prog.OpJne, asm.R0, 0, c.fails(Unreadable, t.pos))
 	b.Load(prog.SizeDW, asm.R1, asm.R10, frameTime)
 	b.Imm(prog.OpAnd, asm.R1, inRoot)
 	b.If(prog.OpJeq, asm.R1, 0, usual)

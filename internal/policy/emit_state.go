@@ -9,12 +9,8 @@ import (
 	"portcullis/internal/prog"
 )
 
-// enomem is the error of calls for which there is no memory to keep state in.
-const (
-	enomem = 12
-	eagain = 11
-	efault = 14
-)
+// eagain is the error of calls that a limit with a window denies.
+const eagain = 11
 
 // steps emits what state asks of a call, and goes to end where nothing denies it. What is
 // asked of earlier calls comes before what this call changes, so that one which is denied
@@ -76,38 +72,55 @@ func (c *compiler) denial(a Action, at Pos, otherwise uint16) asm.Label {
 
 // fetch finds the storages that steps need, and keeps their addresses.
 func (k *keeper) fetch(s *steps) {
-	var needs [3]bool
-	needs[Process] = s.phase != nil && len(k.state.phases) > 1 || len(s.programs.denied) > 0 || s.programs.tests != nil
-	for _, o := range s.orders {
-		needs[o.Per] = true
-	}
-	for _, f := range s.flows {
-		needs[f.Per] = true
-	}
-	for _, l := range s.limits {
-		needs[l.Per] = needs[l.Per] || l.bucket == nil
-	}
-	if needs[Process] {
-		k.storage(k.state.stores[Process].m, 0)
+	needs := k.owners(s)
+	if at := needs[Process]; at != nil {
+		k.taskStorage(k.state.stores[Process].m, 0, *at)
 		k.b.Store(prog.SizeDW, asm.R10, frameProcess, asm.R0)
 	}
-	if needs[Thread] {
-		k.storage(k.state.stores[Thread].m, helper.StorageThread)
+	if at := needs[Thread]; at != nil {
+		k.taskStorage(k.state.stores[Thread].m, helper.StorageThread, *at)
 		k.b.Store(prog.SizeDW, asm.R10, frameThread, asm.R0)
 	}
 }
 
-// storage emits R0 = the storage of the caller.
-func (k *keeper) storage(m *prog.Map, flags uint64) { k.taskStorage(m, flags) }
+// owners are whose storages steps need, each with the place of the first that does.
+func (k *keeper) owners(s *steps) (needs [3]*Pos) {
+	need := func(o Owner, at *Pos) {
+		if needs[o] == nil {
+			needs[o] = at
+		}
+	}
+	switch denied := s.programs.denied; {
+	case len(denied) > 0:
+		need(Process, &k.state.programs[denied[0]].Pos)
+	case s.programs.tests != nil:
+		need(Process, &k.state.programs[0].Pos)
+	case s.phase != nil && len(k.state.phases) > 1:
+		need(Process, &k.state.phases[0].Pos)
+	}
+	for _, o := range s.orders {
+		need(o.Per, &o.Pos)
+	}
+	for _, f := range s.flows {
+		need(f.Per, &f.Pos)
+	}
+	for _, l := range s.limits {
+		if l.bucket == nil {
+			need(l.Per, &l.Pos)
+		}
+	}
+	return needs
+}
 
-// taskStorage emits R0 = storage of the caller, which is made where there is none.
-func (c *compiler) taskStorage(m *prog.Map, flags uint64) {
+// taskStorage emits R0 = storage of the caller, which is made where there is none, for what
+// stands at a place of the policy.
+func (c *compiler) taskStorage(m *prog.Map, flags uint64, at Pos) {
 	c.b.Map(asm.R1, m)
 	c.b.Imm(prog.OpMov, asm.R2, 0)
 	c.b.Imm(prog.OpMov, asm.R3, 0)
 	c.b.Imm(prog.OpMov, asm.R4, int32(flags|helper.StorageCreate))
 	c.b.Call(helper.TaskStorageGet)
-	c.b.If(prog.OpJeq, asm.R0, 0, c.answers(verdict{abi.Errno(enomem), c.m.Pos}))
+	c.b.If(prog.OpJeq, asm.R0, 0, c.fails(NoRoom, at))
 }
 
 // address emits r = where a state of an owner is, and gives the offset there.
@@ -440,16 +453,16 @@ func (k *keeper) lock(id helper.ID, r asm.Reg) {
 func (k *keeper) bucket(l limitStep) {
 	switch l.Per {
 	case Process:
-		k.storage(l.bucket, 0)
+		k.taskStorage(l.bucket, 0, l.Pos)
 	case Thread:
-		k.storage(l.bucket, helper.StorageThread)
+		k.taskStorage(l.bucket, helper.StorageThread, l.Pos)
 	default:
 		k.b.StoreImm(prog.SizeDW, asm.R10, frameBucket, 0)
 		k.b.Map(asm.R1, l.bucket)
 		k.b.Reg(prog.OpMov, asm.R2, asm.R10)
 		k.b.Imm(prog.OpAdd, asm.R2, frameBucket)
 		k.b.Call(helper.MapLookupElem)
-		k.b.If(prog.OpJeq, asm.R0, 0, k.answers(verdict{abi.Errno(enomem), k.m.Pos}))
+		k.b.If(prog.OpJeq, asm.R0, 0, k.fails(NoRoom, l.Pos))
 	}
 }
 

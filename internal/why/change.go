@@ -51,19 +51,8 @@ const (
 	fromFlow
 	fromOrder
 	fromCount // a limit
-	fromMemory
+	fromFailure
 )
-
-// failsAnyhow tells whether a verdict of no rule is what becomes of memory that cannot be
-// looked at: EFAULT, ENAMETOOLONG, EINVAL, or ENOMEM.
-func failsAnyhow(v abi.Verdict) bool {
-	for _, e := range [...]uint16{14, 36, 22, 12} {
-		if v == abi.Errno(e) {
-			return true
-		}
-	}
-	return false
-}
 
 // originOf tells by the line: where that does not say it, the policy's compiler puts the name of the
 // list in front.
@@ -77,13 +66,13 @@ func originOf(e *event.Event) origin {
 	}
 	text := strings.TrimLeft(e.Source, " -{\"'")
 	word, _, _ := strings.Cut(text, ":")
-	switch strings.Trim(word, "\"' ") {
-	case "version", "policy":
-		if failsAnyhow(e.Verdict) {
-			return fromMemory
+	for _, f := range policy.Failures() {
+		if word == string(f) {
+			return fromFailure
 		}
-		return fromDefault
-	case "default", "unknown":
+	}
+	switch strings.Trim(word, "\"' ") {
+	case "version", "policy", "default", "unknown":
 		return fromDefault
 	case "allow", "log", "deny", "trap", "kill", "kill_thread", "notify", "error", "data", "if":
 		return fromRule
@@ -129,8 +118,9 @@ func (d *Denial) change(e *event.Event, name string, withArguments bool) {
 		d.Warnings = []string{"the edge is for every thread under the policy"}
 	case fromOrder:
 		d.Where = fmt.Sprintf("take %s out of the order at %s: no rule gives back what it takes", name, at)
-	case fromMemory:
-		d.Where = "no rule lets it be made: an argument cannot be read, is too long or too short, or there is no memory for state"
+	case fromFailure:
+		failure, _, _ := strings.Cut(e.Source, ":")
+		d.Where = fmt.Sprintf("no rule denies it: it fails for %s, asked about at %s", failure, at)
 	case fromCount:
 		d.Where = fmt.Sprintf("raise the max of the entry at %s, or take %s out of its calls: no rule gives back what it takes", at, name)
 	default:

@@ -57,14 +57,43 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// TestWhatFailsAnyhow: no rule is proposed for memory that cannot be read.
+// TestWhatFailsAnyhow: no rule is proposed for memory that cannot be read. The lines are those
+// that the policy's compiler makes.
 func TestWhatFailsAnyhow(t *testing.T) {
-	e := denial("openat", "p.yaml:1", "version: 1")
-	e.Verdict = abi.Errno(14)
-	r := &Report{}
-	r.Add(e)
-	if got := r.Denials[0]; got.Change != "" || !strings.HasPrefix(got.Where, "no rule lets it be made") {
-		t.Errorf("got %q %q", got.Where, got.Change)
+	const text = "version: 1\ndefault: allow\nlinks: trusted\nrules:\n  - deny: openat\n    if:\n      path: /x\n" +
+		"limits:\n  - {calls: read, max: 1, per: process}\n"
+	m, err := policy.Parse("p.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Compile(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := map[string]bool{}
+	for _, l := range p.Lines {
+		e := denial("openat", fmt.Sprintf("p.yaml:%d", l.Line), l.Text)
+		r := &Report{}
+		r.Add(e)
+		if got := r.Denials[0]; strings.HasPrefix(got.Where, "no rule denies it") {
+			said[got.Where] = true
+			if got.Change != "" {
+				t.Errorf("%s: got %q", l.Text, got.Change)
+			}
+		}
+	}
+	for _, want := range []string{
+		"no rule denies it: it fails for an argument that cannot be read, asked about at p.yaml:7",
+		"no rule denies it: it fails for a text that is too long, asked about at p.yaml:7",
+		"no rule denies it: it fails for no memory for state, asked about at p.yaml:7",
+		"no rule denies it: it fails for no memory for state, asked about at p.yaml:9",
+	} {
+		if !said[want] {
+			t.Errorf("nothing says %q: got %v", want, said)
+		}
+	}
+	if len(said) != 4 {
+		t.Errorf("got %v", said)
 	}
 }
 

@@ -95,7 +95,8 @@ func (b *Builder) emit(in prog.Insn) {
 	b.insns = append(b.insns, in)
 }
 
-func same(a, b prog.Line) bool { return a.File == b.File && a.Line == b.Line }
+// same tells whether messages would show the same of two lines.
+func same(a, b prog.Line) bool { return a.File == b.File && a.Line == b.Line && a.Text == b.Text }
 
 // Imm is dst OP= imm, in 64 bits; for OpMov dst = imm.
 func (b *Builder) Imm(op uint8, dst Reg, imm int32) {
