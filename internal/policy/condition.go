@@ -193,6 +193,8 @@ func (t *test) number(v Value, set string) (uint64, error) {
 func unknownConstant(v Value, set, name string) error {
 	remedy := ""
 	switch {
+	case strings.Trim(name[:1], "+-0123456789") == "":
+		remedy = numberRemedy
 	case set == "":
 		remedy = "write the number: no names are known for this argument"
 	default:

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"portcullis/internal/policy/symbol"
 )
 
 // MaxSize is the largest file of a policy, in bytes.
@@ -245,15 +247,18 @@ func (d *decoder) scalar(n *yaml.Node, what string) string {
 	return ""
 }
 
-// number is a number that fits 64 bits, decimal or in another base as in C.
+// numberRemedy is what to do about what is no number.
+const numberRemedy = "write digits alone, as in 10 or 0xa, of a number that fits 64 bits"
+
+// number is a number that has no sign and fits 64 bits, decimal or in another base as in C.
 func (d *decoder) number(n *yaml.Node, what string) uint64 {
 	s := d.scalar(n, what)
 	if d.err != nil {
 		return 0
 	}
-	v, err := strconv.ParseUint(s, 0, 64)
-	if err != nil {
-		d.fail(n, "", "expected %s, found %s", what, Shown(s))
+	v, ok := symbol.Number(s)
+	if !ok || s[0] == '-' {
+		d.fail(n, numberRemedy, "expected %s, found %s", what, Shown(s))
 	}
 	return v
 }

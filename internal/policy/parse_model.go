@@ -1,11 +1,12 @@
 package policy
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
+
+	"portcullis/internal/policy/symbol"
 )
 
 // model reads a whole policy.
@@ -121,8 +122,8 @@ func parseAction(s string) (Action, bool) {
 		most  uint64
 	}{{"errno(", Errno, 1, maxErrno}, {"trap(", Trap, 0, 65535}} {
 		if number, ok := strings.CutPrefix(s, f.word); ok && strings.HasSuffix(number, ")") {
-			v, err := strconv.ParseUint(number[:len(number)-1], 0, 16)
-			return Action{Kind: f.kind, Data: uint16(v)}, err == nil && v >= f.least && v <= f.most
+			v, ok := symbol.Number(number[:len(number)-1])
+			return Action{Kind: f.kind, Data: uint16(v)}, ok && v >= f.least && v <= f.most
 		}
 	}
 	return Action{}, false

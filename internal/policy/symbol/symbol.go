@@ -143,15 +143,28 @@ func Names(set string) []string {
 	return names
 }
 
+// Number reads a number of at most 64 bits as in C: 10, 0xa, 012, 0b1010; 0o12 is octal, too. A
+// negative one is as the kernel takes it. There is nothing between its digits: a number with a
+// mark that means nothing elsewhere is not what others read.
+func Number(text string) (uint64, bool) {
+	digits, negative := strings.CutPrefix(text, "-")
+	if strings.ContainsAny(digits, "+-_") {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(digits, 0, 64)
+	if negative {
+		return -n, err == nil && n <= 1<<63
+	}
+	return n, err == nil
+}
+
 // Evaluate is the number that a text stands for: a number as in C, a name of the set, or
 // several with | between them. What is not known is returned, never empty.
 func Evaluate(set, text string) (v uint64, unknown string) {
 	for _, part := range strings.Split(text, "|") {
 		part = strings.TrimSpace(part)
-		if n, err := strconv.ParseUint(part, 0, 64); err == nil {
+		if n, ok := Number(part); ok {
 			v |= n
-		} else if n, err := strconv.ParseInt(part, 0, 64); err == nil {
-			v |= uint64(n)
 		} else if n, ok := Constant(set, part); ok {
 			v |= n
 		} else if part != "" {
