@@ -224,7 +224,9 @@ func (c *compiler) chain(nr uint32) ([]link, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.test = t
+		if l.test = t; l.action.Permits() {
+			l.test = withoutDevices(t, nr)
+		}
 		links = append(links, l)
 	}
 	return append(links, c.fallback(c.m.Default, eperm)), nil

@@ -173,24 +173,26 @@ func (c *compiler) free(n naming) bool {
 // looksAtAll tells whether a test looks at each of some paths, of which there are any.
 func (t *test) looksAtAll(nr uint32, paths []string) bool {
 	for _, name := range paths {
-		if a, ok := symbol.Find(nr, name); !ok || t == nil || !t.looksAt(a.Index, All) {
+		a, ok := symbol.Find(nr, name)
+		if !ok || t == nil || !t.names(func(t *test) bool { return t.subject == Path && t.arg == a.Index }, All) {
 			return false
 		}
 	}
 	return len(paths) > 0
 }
 
-// looksAt tells whether a test cannot hold whatever a path is. Of the subs of one that is made
-// by way of all, which is Any within Not, one is enough.
-func (t *test) looksAt(arg int, all Op) bool {
+// names tells whether a test cannot hold whatever it is that some tests in it, which is tells,
+// are about. Of the subs of one that is made by way of all, which is Any within Not, one is
+// enough.
+func (t *test) names(is func(*test) bool, all Op) bool {
 	switch t.op {
 	case Test:
-		return t.subject == Path && t.arg == arg
+		return is(t)
 	case Not:
-		return t.sub[0].looksAt(arg, All+Any-all)
+		return t.sub[0].names(is, All+Any-all)
 	}
 	for i := range t.sub {
-		if t.sub[i].looksAt(arg, all) == (t.op == all) {
+		if t.sub[i].names(is, all) == (t.op == all) {
 			return t.op == all
 		}
 	}

@@ -205,6 +205,7 @@ func broad() map[string]string {
 	for _, names := range [...]struct{ calls, text string }{
 		{"open openat openat2 creat truncate unlink unlinkat mkdir mkdirat chmod fchmodat chown fchownat", file},
 		{"rename renameat renameat2 link linkat symlink symlinkat", link},
+		{"mknod mknodat", "it makes device nodes, too: a condition on path takes files alone"},
 		{"execve execveat", program},
 		{"connect sendto sendmsg bind", address},
 	} {
