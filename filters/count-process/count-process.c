@@ -14,7 +14,7 @@
  *	--set count-process.calls=socket,connect --set count-process.max=10
  *
  * A call counts whether or not it succeeds, and one that starts a child counts for
- * both. An exec changes nothing. Forks are followed by a tracer. Calls of other tables
+ * both. An exec changes nothing. No child runs without its count. Calls of other tables
  * than x86-64's, which reach the filter only where a guard was lifted, end the process:
  * their numbers mean something else.
  */

@@ -16,9 +16,9 @@
  * An entry is a file, or a directory with all that is below; with a slash at its end it
  * is only what is below. A name that leads to an entry, such as /srv to /srv/me, may be
  * looked at by stat and readlink, which otherwise need what read has. A list that has /
- * restricts nothing, and costs nothing: calls that need it alone are decided by the
- * kernel. Others are copied by the tracer, and what was judged is what the call is made
- * with.
+ * restricts nothing, and costs nothing: calls that need it alone are decided without a
+ * look at memory. Names of others are copied first, and what was judged is what the call
+ * is made with.
  *
  * A filter sees names, and does not look them up. So:
  *

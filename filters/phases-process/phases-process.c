@@ -21,8 +21,8 @@
  *
  *	--set phases-process.switch_call=accept,accept4,recvfrom
  *
- * Calls that both sets hold, or neither, are decided by the kernel alone, and forks are
- * followed by a tracer. A call made while another thread of the process switches may
+ * Calls that both sets hold, or neither, need no state to be decided, and no child runs
+ * before it has its phase. A call made while another thread of the process switches may
  * still be judged by the first phase. Calls of other tables than x86-64's, which reach
  * the filter only where a guard was lifted, end the process.
  */
