@@ -2,6 +2,7 @@ package why
 
 import (
 	"fmt"
+	"path"
 	"sort"
 	"strings"
 
@@ -54,17 +55,40 @@ const (
 	fromFailure
 )
 
-// originOf tells by the line: where that does not say it, the policy's compiler puts the name of the
-// list in front.
-func originOf(e *event.Event) origin {
-	file := e.Line
-	if i := strings.LastIndexByte(file, ':'); i >= 0 {
-		file = file[:i]
+// compiled tells files of programs by their names: those of languages that become eBPF.
+func compiled(file string) bool {
+	switch path.Ext(file) {
+	case ".c", ".h", ".cc", ".cpp", ".hpp", ".rs", ".zig", ".go", ".s", ".S":
+		return true
 	}
-	if !strings.HasSuffix(file, ".yaml") && !strings.HasSuffix(file, ".yml") {
+	return false
+}
+
+// fileOf is the file that an event names.
+func fileOf(e *event.Event) string {
+	if i := strings.LastIndexByte(e.Line, ':'); i >= 0 {
+		return e.Line[:i]
+	}
+	return e.Line
+}
+
+// originOf tells by the line, not by the name of its file, which a policy need not have: where the
+// line does not say it, the policy's compiler puts the name of the list in front. A quote in front
+// of a line is of a profile in JSON.
+func originOf(e *event.Event) origin {
+	file, text := fileOf(e), strings.TrimLeft(e.Source, " -{\"'")
+	named := strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml")
+	if e.Line == "" || compiled(file) || !named && strings.HasPrefix(strings.TrimSpace(e.Source), "\"") {
 		return fromElsewhere
 	}
-	text := strings.TrimLeft(e.Source, " -{\"'")
+	if o := told(text); o != fromElsewhere || !named {
+		return o
+	}
+	return fromCount
+}
+
+// told is the origin that the text of a line tells, fromElsewhere if it does not.
+func told(text string) origin {
 	word, _, _ := strings.Cut(text, ":")
 	for _, f := range policy.Failures() {
 		if word == string(f) {
@@ -74,7 +98,7 @@ func originOf(e *event.Event) origin {
 	switch strings.Trim(word, "\"' ") {
 	case "version", "policy", "default", "unknown":
 		return fromDefault
-	case "allow", "log", "deny", "trap", "kill", "kill_thread", "notify", "error", "data", "if":
+	case "rules", "allow", "log", "deny", "trap", "kill", "kill_thread", "notify", "error", "data", "if":
 		return fromRule
 	case "name", "phases":
 		return fromPhase
@@ -90,8 +114,11 @@ func originOf(e *event.Event) origin {
 		if strings.Contains(text, "before:") || strings.Contains(text, "after:") {
 			return fromOrder
 		}
+		return fromCount
+	case "limits":
+		return fromCount
 	}
-	return fromCount
+	return fromElsewhere
 }
 
 // change says what would let the calls be made.
@@ -131,6 +158,10 @@ func (d *Denial) change(e *event.Event, name string, withArguments bool) {
 func (d *Denial) elsewhere(e *event.Event, rule func(string)) {
 	if e.Program == "" {
 		rule("in the policy that these processes run under")
+		return
+	}
+	if file := fileOf(e); file != "" && !compiled(file) { // of a profile, or of a unit
+		d.Where = fmt.Sprintf("change what %s says: what one policy of a stack denies, no other allows", e.Line)
 		return
 	}
 	d.Where = fmt.Sprintf("change the filter %s or its variables: what one filter of a stack denies, no policy allows", e.Program)

@@ -48,11 +48,35 @@ func TestLines(t *testing.T) {
 		{"  - {calls: socket, before: listen}", "of the order at p.yaml:3"},
 		{"  - calls: socket", "raise the max of the entry at p.yaml:3"},
 		{"", "raise the max of the entry at p.yaml:3"},
+		{"rules: [{deny: socket}]", "in front of the rule at p.yaml:3"},
+		{"limits: [{calls: socket, max: 1}]", "raise the max of the entry at p.yaml:3"},
 	} {
 		r := &Report{}
 		r.Add(denial("socket", "p.yaml:3", c.source, 2, 1))
 		if got := r.Denials[0]; !strings.Contains(got.Where, c.where) {
 			t.Errorf("%q: got %q, want %q in it", c.source, got.Where, c.where)
+		}
+	}
+}
+
+// TestFilesOfAnyName tells a policy by what the line says, and a compiled filter from it.
+func TestFilesOfAnyName(t *testing.T) {
+	for _, c := range []struct{ line, source, where string }{
+		{"./p:3", "- deny: socket", "in front of the rule at ./p:3"},
+		{"p.policy:3", "default: EPERM", "behind the other rules"},
+		{"/x/p:3", "limits: - name: few", "raise the max of the entry at /x/p:3"},
+		{"p:3", "an argument that cannot be read: path: /x", "no rule denies it"},
+		{"x/f.c:3", "default:", "change the filter p or its variables"},
+		{"f.rs:3", "name: p", "change the filter p or its variables"},
+		{"", "default: EPERM", "change the filter p or its variables"},
+		{"p.json:3", `"name": "socket",`, "change what p.json:3 says"},
+		{"p.json:3", `"socket",`, "change what p.json:3 says"},
+		{"p.service:3", "SystemCallFilter=~socket", "change what p.service:3 says"},
+	} {
+		r := &Report{}
+		r.Add(denial("socket", c.line, c.source, 2, 1))
+		if got := r.Denials[0]; !strings.Contains(got.Where, c.where) {
+			t.Errorf("%s %q: got %q, want %q in it", c.line, c.source, got.Where, c.where)
 		}
 	}
 }
