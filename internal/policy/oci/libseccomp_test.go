@@ -159,8 +159,8 @@ func compare(t *testing.T, g golden, m *policy.Model, table *static.Table, loose
 				d.Args[k] = interesting(r)
 			}
 			want := g.program.Run(&d)
-			if m.Unknown.Verdict() == abi.Errno(enosys) && !m.Default.Permits() && m.Default.Data != enosys && c.Nr > g.largest {
-				want = abi.Errno(enosys)
+			if m.Unknown.Verdict() == abi.Errno(static.ENOSYS) && !m.Default.Permits() && m.Default.Data != static.ENOSYS && c.Nr > g.largest {
+				want = abi.Errno(static.ENOSYS)
 			}
 			a, dynamic := table.Verdict(c.Nr, d.Args)
 			if got := a.Verdict(); got != want || dynamic {

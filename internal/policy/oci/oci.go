@@ -41,19 +41,12 @@ func (o Options) Read(file string, data []byte) (*policy.Model, []Loss, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &reader{options: o, strange: map[string]bool{}}
+	r := &reader{options: o}
 	p := r.profile(r.seccomp(v))
-	p.losses = &r.losses
-	if r.err != nil {
-		return nil, nil, r.err
+	if r.Err() != nil {
+		return nil, nil, r.Err()
 	}
-	m := p.model()
-	if p.err != nil {
-		return nil, nil, p.err
-	}
-	m.Pos = policy.Pos{File: file, Line: 1, Col: 1}
-	m.Lines = map[string][]string{file: strings.Split(string(data), "\n")}
-	return m, r.losses.All(), nil
+	return r.Result(p.model(), file, data)
 }
 
 // profile is a profile as far as it is about x86-64.
@@ -65,8 +58,7 @@ type profile struct {
 	defaultOCI  string
 	largest     uint32
 	defaultData int64
-	losses      *static.Losses
-	err         error
+	*static.Findings
 }
 
 // rule is one rule of libseccomp: a call, conditions all of which hold, and what is done.
@@ -113,10 +105,10 @@ func (p *profile) model() *policy.Model {
 // older ones. Without x86-64 among its architectures it does not, nor if the profile
 // names no call of it.
 func (p *profile) newer(m *policy.Model) {
-	if p.deflt.Permits() || p.defaultOCI == "SCMP_ACT_TRACE" || p.defaultData == enosys || !p.listed || p.largest == 0 {
+	if p.deflt.Permits() || p.defaultOCI == "SCMP_ACT_TRACE" || p.defaultData == static.ENOSYS || !p.listed || p.largest == 0 {
 		return
 	}
-	m.Unknown = policy.Action{Kind: policy.Errno, Data: enosys}
+	m.Unknown = policy.Action{Kind: policy.Errno, Data: static.ENOSYS}
 	r := policy.Rule{Comment: "newer than all that the profile names", Action: m.Unknown}
 	for _, c := range syscalls.All() {
 		if c.Nr > p.largest {
@@ -154,7 +146,7 @@ func (p *profile) decide(nr uint32, rules []rule) []made {
 	var all []made
 	for i := 0; i < len(rules); {
 		j := i + 1
-		for j < len(rules) && same(rules[j].action, rules[i].action) {
+		for j < len(rules) && static.Same(rules[j].action, rules[i].action) {
 			j++
 		}
 		all = append(all, p.union(nr, rules[i:j]))
@@ -170,9 +162,9 @@ func (p *profile) union(nr uint32, rules []rule) made {
 	seen := map[string]bool{}
 	for _, r := range rules {
 		c, ok := r.when.Condition(nr, r.pos)
-		if !ok && p.err == nil {
+		if !ok {
 			name, _ := syscalls.Name(nr)
-			p.err = policy.Wrong(r.pos, "leave the rule out", "a policy has no name for one of the arguments of %s that are compared", name)
+			p.Fail(r.pos, "leave the rule out", "a policy has no name for one of the arguments of %s that are compared", name)
 		}
 		if text := c.String(); !seen[text] {
 			seen[text] = true
@@ -207,7 +199,7 @@ func (p *profile) overlaps(rules []rule) {
 	for i, a := range rules {
 		for _, b := range rules[:min(i, most)] {
 			why := ""
-			switch equal := same(a.action, b.action); {
+			switch equal := static.Same(a.action, b.action); {
 			case !equal && !a.when.Disjoint(b.when):
 				why = "the stricter one counts; libseccomp takes either, or refuses them"
 			case a.when.Tangled(b.when):
@@ -216,13 +208,11 @@ func (p *profile) overlaps(rules []rule) {
 				continue
 			}
 			name, _ := syscalls.Name(a.nr)
-			p.losses.Add(a.pos, "rules of "+name+" that overlap", why)
+			p.Lose(a.pos, "rules of "+name+" that overlap", why)
 			return
 		}
 	}
 }
-
-func same(a, b policy.Action) bool { return a.Kind == b.Kind && a.Data == b.Data }
 
 // stricter tells whether a comes before b: by the kernel's precedence, then the smaller
 // errno, so that the order does not depend on the profile's.

@@ -7,33 +7,13 @@ import (
 
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/policy"
-	"portcullis/internal/policy/group"
 	"portcullis/internal/policy/oci/static"
 )
 
-// Errors that runc and the kernel have a meaning for.
-const (
-	eperm  = 1
-	enosys = 38
-)
-
-// reader takes a profile apart. The first error stays; what is read after it is of no use.
+// reader takes a profile apart.
 type reader struct {
+	static.Findings
 	options Options
-	losses  static.Losses
-	// strange are names that no architecture has a call of, as far as they were met.
-	strange map[string]bool
-	err     error
-}
-
-func (r *reader) fail(at policy.Pos, remedy, format string, args ...any) {
-	if r.err == nil {
-		r.err = policy.Wrong(at, remedy, format, args...)
-	}
-}
-
-func (r *reader) lose(at policy.Pos, what, why string) {
-	r.losses.Add(at, what, why)
 }
 
 // seccomp finds the profile in the configuration of a container, or takes v for one.
@@ -45,17 +25,17 @@ func (r *reader) seccomp(v *value) *value {
 	if p := linux.get("seccomp"); p != nil {
 		return p
 	}
-	r.fail(linux.pos, "", "the container's configuration has no linux.seccomp")
+	r.Fail(linux.pos, "", "the container's configuration has no linux.seccomp")
 	return v
 }
 
 // want tells whether v has the kind, and fails if not.
 func (r *reader) want(v *value, k kind, what string) bool {
-	if v == nil || r.err != nil {
+	if v == nil || r.Err() != nil {
 		return false
 	}
 	if v.kind != k {
-		r.fail(v.pos, "", "%s: expected %s, found %s", what, k, v.kind)
+		r.Fail(v.pos, "", "%s: expected %s, found %s", what, k, v.kind)
 	}
 	return v.kind == k
 }
@@ -71,17 +51,17 @@ func (r *reader) known(v *value, what string, names ...string) {
 			case f.name == n:
 				found = true
 			case strings.EqualFold(f.name, n):
-				r.fail(f.pos, "write "+n, "%s has %s, which some readers take for %q", what, policy.Shown(f.name), n)
+				r.Fail(f.pos, "write "+n, "%s has %s, which some readers take for %q", what, policy.Shown(f.name), n)
 			}
 		}
 		if !found {
-			r.lose(f.pos, policy.Shown(f.name)+" in "+what, "not known, ignored as runc does")
+			r.Lose(f.pos, policy.Shown(f.name)+" in "+what, "not known, ignored as runc does")
 		}
 	}
 }
 
 func (r *reader) profile(v *value) *profile {
-	p := &profile{}
+	p := &profile{Findings: &r.Findings}
 	if !r.want(v, object, "a profile") {
 		return p
 	}
@@ -89,14 +69,14 @@ func (r *reader) profile(v *value) *profile {
 		"syscalls", "flags", "listenerPath", "listenerMetadata")
 	d := v.get("defaultAction")
 	if d == nil {
-		r.fail(v.pos, "a profile without it switches seccomp off", "expected a defaultAction, found none")
+		r.Fail(v.pos, "a profile without it switches seccomp off", "expected a defaultAction, found none")
 		return p
 	}
 	p.defaultOCI = d.text
 	p.defaultData = r.errnoOf(v, "defaultErrnoRet", "defaultErrno")
 	p.deflt = r.action(d, p.defaultData)
 	if p.deflt.Kind == policy.Notify {
-		r.fail(d.pos, "name the calls to notify of in rules", "SCMP_ACT_NOTIFY cannot be the defaultAction: runc refuses it")
+		r.Fail(d.pos, "name the calls to notify of in rules", "SCMP_ACT_NOTIFY cannot be the defaultAction: runc refuses it")
 	}
 	r.architectures(v, p)
 	r.flags(v)
@@ -125,57 +105,40 @@ func (r *reader) action(v *value, errno int64) policy.Action {
 	}
 	k, ok := actions[v.text]
 	if !ok {
-		r.fail(v.pos, "", "expected an action such as SCMP_ACT_ERRNO, found %s", policy.Shown(v.text))
+		r.Fail(v.pos, "", "expected an action such as SCMP_ACT_ERRNO, found %s", policy.Shown(v.text))
 	}
 	a := policy.Action{Pos: v.pos, Kind: k}
 	switch {
 	case v.text == "SCMP_ACT_TRACE":
-		a.Data = enosys
-		r.lose(v.pos, "SCMP_ACT_TRACE", "calls fail with ENOSYS, as they do without a tracer")
+		a.Data = static.ENOSYS
+		r.Lose(v.pos, "SCMP_ACT_TRACE", "calls fail with ENOSYS, as they do without a tracer")
 	case k != policy.Errno:
 	case errno < 0:
-		a.Data = eperm
-	case errno == 0:
-		a.Data = eperm
-		r.lose(v.pos, "SCMP_ACT_ERRNO with error 0", "calls fail with EPERM: a call that is not made and succeeds cannot be said")
+		a.Data = static.EPERM
 	default:
-		a.Data = uint16(errno)
+		a = r.Failing(v.pos, "SCMP_ACT_ERRNO with error 0", uint16(errno))
 	}
 	return a
 }
-
-// maxErrno is the largest error that a call can fail with.
-const maxErrno = 4095
 
 // errnoOf is the error that v gives for its action by number, or Podman's by name, which
 // counts where both are given; -1 for none.
 func (r *reader) errnoOf(v *value, numbered, named string) int64 {
 	e := int64(-1)
 	if n := v.get(numbered); r.want(n, number, numbered) {
-		e = int64(r.number(n, numbered, maxErrno))
+		e = int64(r.number(n, numbered, static.MaxErrno))
 	}
 	if n := v.get(named); r.want(n, text, named) && n.text != "" {
-		e = r.errnoNamed(n)
+		e = int64(r.Errno(n.pos, n.text))
 	}
 	return e
-}
-
-func (r *reader) errnoNamed(n *value) int64 {
-	if _, err := strconv.ParseUint(n.text, 10, 64); err == nil {
-		return int64(r.number(n, "errno", maxErrno))
-	}
-	e, ok := static.Errno(n.text)
-	if !ok {
-		r.fail(n.pos, "", "expected the name of an error such as EPERM, found %s", policy.Shown(n.text))
-	}
-	return int64(e)
 }
 
 // number is v as a number without a sign, at most most.
 func (r *reader) number(v *value, what string, most uint64) uint64 {
 	n, err := strconv.ParseUint(v.text, 10, 64)
 	if err != nil || n > most {
-		r.fail(v.pos, "", "%s: expected a number from 0 to %d, found %.40s", what, most, v.text)
+		r.Fail(v.pos, "", "%s: expected a number from 0 to %d, found %.40s", what, most, v.text)
 	}
 	return n
 }
@@ -194,7 +157,7 @@ var arches = map[string]string{
 func (r *reader) architectures(v *value, p *profile) {
 	list, table := v.get("architectures"), v.get("archMap")
 	if r.want(list, array, "architectures") && r.want(table, array, "archMap") && len(list.items) > 0 && len(table.items) > 0 {
-		r.fail(table.pos, "keep one of them", "both architectures and archMap are given")
+		r.Fail(table.pos, "keep one of them", "both architectures and archMap are given")
 	}
 	if list != nil {
 		r.arches(list.items, p)
@@ -229,11 +192,11 @@ func (r *reader) arches(list []value, p *profile) {
 		other, ok := arches[a.text]
 		switch {
 		case !ok:
-			r.fail(a.pos, "", "expected an architecture such as %s, found %s", native, policy.Shown(a.text))
+			r.Fail(a.pos, "", "expected an architecture such as %s, found %s", native, policy.Shown(a.text))
 		case a.text == native:
 			p.listed = true
 		case other != "":
-			r.lose(a.pos, "the rules for calls of "+other, "policies are about x86-64; a guard kills who makes others, unless it is lifted, and then they are not filtered")
+			r.LoseTable(a.pos, "the rules for calls of "+other)
 		}
 	}
 }
@@ -251,9 +214,9 @@ func (r *reader) flags(v *value) {
 		switch f.text {
 		case "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "":
 		case "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW":
-			r.lose(f.pos, f.text, "it is a matter of installing a filter, not of its rules")
+			r.Lose(f.pos, f.text, "it is a matter of installing a filter, not of its rules")
 		default:
-			r.fail(f.pos, "", "expected a flag such as SECCOMP_FILTER_FLAG_LOG, found %s", policy.Shown(f.text))
+			r.Fail(f.pos, "", "expected a flag such as SECCOMP_FILTER_FLAG_LOG, found %s", policy.Shown(f.text))
 		}
 	}
 }
@@ -261,7 +224,7 @@ func (r *reader) flags(v *value) {
 func (r *reader) listener(v *value) {
 	for _, name := range []string{"listenerPath", "listenerMetadata"} {
 		if l := v.get(name); r.want(l, text, name) && l.text != "" {
-			r.lose(l.pos, name, "a policy has no agent of others: calls that are notified of fail with ENOSYS")
+			r.Lose(l.pos, name, "a policy has no agent of others: calls that are notified of fail with ENOSYS")
 		}
 	}
 }
@@ -275,12 +238,12 @@ func (r *reader) entry(v *value, p *profile) {
 	names := r.names(v)
 	act := v.get("action")
 	if act == nil {
-		r.fail(v.pos, "", "an entry of syscalls has no action")
+		r.Fail(v.pos, "", "an entry of syscalls has no action")
 		return
 	}
 	a := r.action(act, r.errnoOf(v, "errnoRet", "errno"))
 	cubes := r.cubes(v.get("args"))
-	if !r.applies(v) || r.err != nil {
+	if !r.applies(v) || r.Err() != nil {
 		return
 	}
 	comment := ""
@@ -288,7 +251,7 @@ func (r *reader) entry(v *value, p *profile) {
 		comment = c.text
 	}
 	if len(p.rules)+len(names)*len(cubes) > maxRules {
-		r.fail(v.pos, "", "the profile has more than %d rules", maxRules)
+		r.Fail(v.pos, "", "the profile has more than %d rules", maxRules)
 		return
 	}
 	for i := range names {
@@ -297,9 +260,9 @@ func (r *reader) entry(v *value, p *profile) {
 				p.largest = nr
 			}
 			if names[i].text == "io_uring_setup" && a.Permits() {
-				r.lose(names[i].pos, "the permission of io_uring_setup", "a guard fails it with ENOSYS, unless io_uring is lifted")
+				r.Lose(names[i].pos, "the permission of io_uring_setup", "a guard fails it with ENOSYS, unless io_uring is lifted")
 			}
-			if same(a, p.deflt) && p.defaultOCI != "SCMP_ACT_TRACE" {
+			if static.Same(a, p.deflt) && p.defaultOCI != "SCMP_ACT_TRACE" {
 				continue // runc adds no rule that does what is done anyway
 			}
 			for _, c := range cubes {
@@ -313,22 +276,12 @@ func (r *reader) entry(v *value, p *profile) {
 func (r *reader) call(name *value, a policy.Action) (uint32, bool) {
 	nr, ok := syscalls.Number(name.text)
 	switch {
-	case !ok && r.isStrange(name.text):
-		r.lose(name.pos, "the rule for "+policy.Shown(name.text), "no call has that name; runc ignores it, too")
+	case !ok && r.Strange(name.text):
+		r.Lose(name.pos, "the rule for "+policy.Shown(name.text), "no call has that name; runc ignores it, too")
 	case ok && name.text == "write" && a.Kind == policy.Notify:
-		r.fail(name.pos, "choose another action", "SCMP_ACT_NOTIFY cannot be the action for write: runc refuses it")
+		r.Fail(name.pos, "choose another action", "SCMP_ACT_NOTIFY cannot be the action for write: runc refuses it")
 	}
 	return nr, ok
-}
-
-// isStrange tells whether name is a call of no architecture.
-func (r *reader) isStrange(name string) bool {
-	strange, met := r.strange[name]
-	if !met {
-		strange = !group.Known(name)
-		r.strange[name] = strange
-	}
-	return strange
 }
 
 func (r *reader) names(v *value) []value {
@@ -339,16 +292,16 @@ func (r *reader) names(v *value) []value {
 	}
 	if r.want(one, text, "name") && one.text != "" {
 		if len(names) > 0 {
-			r.fail(one.pos, "keep one of them", "both name and names are given")
+			r.Fail(one.pos, "keep one of them", "both name and names are given")
 		}
 		names = []value{*one}
 	}
-	if r.err == nil && len(names) == 0 {
-		r.fail(v.pos, "", "an entry of syscalls names no call")
+	if r.Err() == nil && len(names) == 0 {
+		r.Fail(v.pos, "", "an entry of syscalls names no call")
 	}
 	for i := range names {
 		if r.want(&names[i], text, "the name of a call") && names[i].text == "" {
-			r.fail(names[i].pos, "", "expected the name of a call, found an empty one")
+			r.Fail(names[i].pos, "", "expected the name of a call, found an empty one")
 		}
 	}
 	return names
@@ -361,7 +314,7 @@ func (r *reader) cubes(v *value) []static.Cube {
 		return []static.Cube{nil}
 	}
 	if len(v.items) > maxArgs {
-		r.fail(v.pos, "make entries of it", "args has %d conditions: expected at most %d", len(v.items), maxArgs)
+		r.Fail(v.pos, "make entries of it", "args has %d conditions: expected at most %d", len(v.items), maxArgs)
 		return nil
 	}
 	var all static.Cube
@@ -375,7 +328,7 @@ func (r *reader) cubes(v *value) []static.Cube {
 	if !twice {
 		return []static.Cube{all.Simplify()}
 	}
-	r.lose(v.pos, "args with two conditions on one argument", "one of the conditions has to hold, as in runc, not all")
+	r.Lose(v.pos, "args with two conditions on one argument", "one of the conditions has to hold, as in runc, not all")
 	var cubes []static.Cube
 	for _, a := range all {
 		cubes = append(cubes, static.Cube{a}.Simplify())
@@ -405,12 +358,12 @@ func (r *reader) atom(v *value) static.Atom {
 	first, second := number("value", 1<<64-1), number("valueTwo", 1<<64-1)
 	op := v.get("op")
 	if op == nil {
-		r.fail(v.pos, "", "an entry of args has no op")
+		r.Fail(v.pos, "", "an entry of args has no op")
 	}
 	if r.want(op, text, "op") {
 		var ok bool
 		if a.Op, ok = operators[op.text]; !ok {
-			r.fail(op.pos, "", "expected an op such as SCMP_CMP_EQ, found %s", policy.Shown(op.text))
+			r.Fail(op.pos, "", "expected an op such as SCMP_CMP_EQ, found %s", policy.Shown(op.text))
 		}
 	}
 	if a.Value = first; a.Op == static.Masked {
@@ -429,8 +382,8 @@ func (r *reader) applies(v *value) bool {
 	if i := v.get("includes"); r.want(i, object, "includes") {
 		arch, caps, kernel := r.filter(i, "includes")
 		included = (arch == unasked || arch == some || arch == every) && (caps == unasked || caps == every) && kernel != none
-		if !included && caps != unasked && caps != every && r.err == nil {
-			r.lose(i.pos, "an entry of syscalls for containers with "+list(i.get("caps")), "the policy is for a process without")
+		if !included && caps != unasked && caps != every && r.Err() == nil {
+			r.Lose(i.pos, "an entry of syscalls for containers with "+list(i.get("caps")), "the policy is for a process without")
 		}
 	}
 	return included && !excluded
@@ -503,11 +456,11 @@ func (r *reader) kernel(v *value) bool {
 	var major, minor int
 	if n, err := fmt.Sscanf(v.text, "%d.%d", &major, &minor); err != nil || n != 2 || major < 0 || minor < 0 ||
 		v.text != fmt.Sprintf("%d.%d", major, minor) {
-		r.fail(v.pos, "", "minKernel: expected a version such as 4.8, found %s", policy.Shown(v.text))
+		r.Fail(v.pos, "", "minKernel: expected a version such as 4.8, found %s", policy.Shown(v.text))
 		return false
 	}
 	if major > oldestMajor || major == oldestMajor && minor > oldestMinor {
-		r.lose(v.pos, "minKernel "+v.text, "the kernel is taken for older")
+		r.Lose(v.pos, "minKernel "+v.text, "the kernel is taken for older")
 		return false
 	}
 	return true

@@ -33,7 +33,7 @@ func TestErrors(t *testing.T) {
 		profileWith(`"architectures": ["SCMP_ARCH_X86_64"], "archMap": [{}],`, ""): "p.json:2:51: both architectures and archMap are given: keep one of them",
 		profileWith(`"flags": ["SECCOMP_FILTER_FLAG_NEW"],`, ""):                   `p.json:2:11: expected a flag such as SECCOMP_FILTER_FLAG_LOG, found "SECCOMP_FILTER_FLAG_NEW"`,
 		profileWith(`"defaultErrnoRet": -1,`, ""):                                  "p.json:2:20: defaultErrnoRet: expected a number from 0 to 4095, found -1",
-		profileWith(`"defaultErrno": "EWHAT",`, ""):                                `p.json:2:17: expected the name of an error such as EPERM, found "EWHAT"`,
+		profileWith(`"defaultErrno": "EWHAT",`, ""):                                `p.json:2:17: expected an error such as EPERM, or a number up to 4095, found "EWHAT"`,
 		profileWith("", "3"):                                                  "p.json:3:1: an entry of syscalls: expected an object, found a number",
 		profileWith("", `{"action": "SCMP_ACT_ALLOW"}`):                       "p.json:3:1: an entry of syscalls names no call",
 		profileWith("", `{"names": ["a"], "name": "b"}`):                      "p.json:3:26: both name and names are given: keep one of them",

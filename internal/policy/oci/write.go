@@ -46,47 +46,43 @@ func Write(m *policy.Model) ([]byte, []Loss, error) {
 	}
 	w.newest()
 	for _, p := range t.Dynamic {
-		w.lose(p.Pos, p.What, "its calls are for an agent to decide (SCMP_ACT_NOTIFY), and fail without one")
+		w.Lose(p.Pos, p.What, "its calls are for an agent to decide (SCMP_ACT_NOTIFY), and fail without one")
 	}
 	data, err := json.MarshalIndent(&w.doc, "", "\t")
-	return append(data, '\n'), w.losses.All(), err
+	return append(data, '\n'), w.All(), err
 }
 
 type writer struct {
-	table  *static.Table
-	doc    document
-	deflt  policy.Action
-	losses static.Losses
+	table *static.Table
+	doc   document
+	deflt policy.Action
+	static.Losses
 	// entries are the places of entries, by all but their names.
 	entries map[string]int
 	largest uint32
 }
 
-func (w *writer) lose(at policy.Pos, what, why string) {
-	w.losses.Add(at, what, why)
-}
-
 func (w *writer) defaults() {
 	w.deflt = w.table.Default
 	if w.deflt.Kind == policy.Notify {
-		w.lose(w.deflt.Pos, "the default to notify", "runc refuses it; calls fail with ENOSYS, as they do without an agent")
-		w.deflt = policy.Action{Kind: policy.Errno, Data: enosys}
+		w.Lose(w.deflt.Pos, "the default to notify", "runc refuses it; calls fail with ENOSYS, as they do without an agent")
+		w.deflt = policy.Action{Kind: policy.Errno, Data: static.ENOSYS}
 	}
 	w.doc.Architectures = []string{native}
 	w.doc.Syscalls = []entry{}
 	w.doc.DefaultAction, w.doc.DefaultErrnoRet = w.action(w.deflt)
 	unknown := w.deflt
 	if w.stubbed() {
-		unknown = policy.Action{Kind: policy.Errno, Data: enosys}
+		unknown = policy.Action{Kind: policy.Errno, Data: static.ENOSYS}
 	}
-	if !same(unknown, w.table.Unknown) {
-		w.lose(w.table.Unknown.Pos, "the answer to calls without a name, "+w.table.Unknown.String(), "runc's is "+unknown.String())
+	if !static.Same(unknown, w.table.Unknown) {
+		w.Lose(w.table.Unknown.Pos, "the answer to calls without a name, "+w.table.Unknown.String(), "runc's is "+unknown.String())
 	}
 }
 
 // stubbed tells whether runc has calls that are newer than the profile fail with ENOSYS.
 func (w *writer) stubbed() bool {
-	return !w.deflt.Permits() && !same(w.deflt, policy.Action{Kind: policy.Errno, Data: enosys})
+	return !w.deflt.Permits() && !static.Same(w.deflt, policy.Action{Kind: policy.Errno, Data: static.ENOSYS})
 }
 
 // action is the name of an action, and its error.
@@ -100,7 +96,7 @@ func (w *writer) action(a policy.Action) (string, *uint16) {
 		return "SCMP_ACT_NOTIFY", nil
 	case policy.Trap:
 		if a.Data != 0 {
-			w.lose(a.Pos, a.String(), "SCMP_ACT_TRAP has no data")
+			w.Lose(a.Pos, a.String(), "SCMP_ACT_TRAP has no data")
 		}
 		return "SCMP_ACT_TRAP", nil
 	case policy.KillThread:
@@ -116,10 +112,10 @@ func (w *writer) call(c *static.Call) {
 	for _, k := range c.Cases {
 		a := k.Action
 		if a.Kind == policy.Notify && c.Name == "write" {
-			w.lose(k.Pos, "the decision about write", "runc does not let an agent decide about it; it fails with EPERM")
-			a = policy.Action{Kind: policy.Errno, Data: eperm}
+			w.Lose(k.Pos, "the decision about write", "runc does not let an agent decide about it; it fails with EPERM")
+			a = policy.Action{Kind: policy.Errno, Data: static.EPERM}
 		}
-		if same(a, w.deflt) {
+		if static.Same(a, w.deflt) {
 			continue
 		}
 		for _, cube := range k.When {
@@ -186,7 +182,7 @@ func (w *writer) newest() {
 func (w *writer) overlaps(c *static.Call) {
 	var cubes []static.Cube
 	for _, k := range c.Cases {
-		if !same(k.Action, w.deflt) {
+		if !static.Same(k.Action, w.deflt) {
 			cubes = append(cubes, k.When...)
 		}
 	}
@@ -194,7 +190,7 @@ func (w *writer) overlaps(c *static.Call) {
 	for i, a := range cubes {
 		for _, b := range cubes[:min(i, most)] {
 			if len(a) > 0 && len(b) > 0 && a.Tangled(b) {
-				w.lose(c.Cases[0].Pos, "conditions of "+c.Name, "they are in the profile, but programs that libseccomp makes of such may miss one")
+				w.Lose(c.Cases[0].Pos, "conditions of "+c.Name, "they are in the profile, but programs that libseccomp makes of such may miss one")
 				return
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/policy"
 	"portcullis/internal/policy/group"
+	"portcullis/internal/policy/oci/static"
 	"portcullis/internal/policy/symbol"
 )
 
@@ -103,7 +104,7 @@ func (u *unit) restrictions() []policy.Rule {
 			continue
 		}
 		if more := switchLoses(name); more != "" {
-			u.lose(l.pos, name+"=", more)
+			u.Lose(l.pos, name+"=", more)
 		}
 		for _, r := range switchRules(name) {
 			r.Pos, r.Comment = l.pos, name+"="
@@ -141,34 +142,34 @@ func switchRules(name string) []policy.Rule {
 	switch name {
 	case "MemoryDenyWriteExecute":
 		return []policy.Rule{
-			deny(eperm, test("prot", policy.AllBits, "PROT_WRITE|PROT_EXEC"), "mmap"),
-			deny(eperm, test("prot", policy.AllBits, "PROT_EXEC"), "mprotect", "pkey_mprotect"),
-			deny(eperm, test("flags", policy.AllBits, "SHM_EXEC"), "shmat"),
+			deny(static.EPERM, test("prot", policy.AllBits, "PROT_WRITE|PROT_EXEC"), "mmap"),
+			deny(static.EPERM, test("prot", policy.AllBits, "PROT_EXEC"), "mprotect", "pkey_mprotect"),
+			deny(static.EPERM, test("flags", policy.AllBits, "SHM_EXEC"), "shmat"),
 		}
 	case "RestrictRealtime":
-		return []policy.Rule{deny(eperm, test("policy", policy.IsNot, "SCHED_NORMAL", "SCHED_BATCH", "SCHED_IDLE"), "sched_setscheduler")}
+		return []policy.Rule{deny(static.EPERM, test("policy", policy.IsNot, "SCHED_NORMAL", "SCHED_BATCH", "SCHED_IDLE"), "sched_setscheduler")}
 	case "RestrictSUIDSGID":
 		create := test("flags", policy.AllBits, "O_CREAT")
 		mode := test("mode", policy.AnyBit, "S_ISUID|S_ISGID")
 		return []policy.Rule{
-			deny(eperm, mode, "chmod", "fchmod", "fchmodat", "fchmodat2", "mkdir", "mkdirat", "mknod", "mknodat", "creat"),
-			deny(eperm, &policy.Condition{Op: policy.All, Sub: []policy.Condition{*create, *mode}}, "open", "openat"),
-			deny(enosys, nil, "openat2"),
+			deny(static.EPERM, mode, "chmod", "fchmod", "fchmodat", "fchmodat2", "mkdir", "mkdirat", "mknod", "mknodat", "creat"),
+			deny(static.EPERM, &policy.Condition{Op: policy.All, Sub: []policy.Condition{*create, *mode}}, "open", "openat"),
+			deny(static.ENOSYS, nil, "openat2"),
 		}
 	case "ProtectKernelTunables":
-		return []policy.Rule{deny(eperm, nil, "_sysctl")}
+		return []policy.Rule{deny(static.EPERM, nil, "_sysctl")}
 	case "ProtectKernelModules":
-		return []policy.Rule{deny(eperm, nil, inGroup("@module")...)}
+		return []policy.Rule{deny(static.EPERM, nil, inGroup("@module")...)}
 	case "ProtectKernelLogs":
-		return []policy.Rule{deny(eperm, nil, "syslog")}
+		return []policy.Rule{deny(static.EPERM, nil, "syslog")}
 	case "ProtectClock":
-		return []policy.Rule{deny(eperm, nil, inGroup("@clock")...)}
+		return []policy.Rule{deny(static.EPERM, nil, inGroup("@clock")...)}
 	case "PrivateDevices":
-		return []policy.Rule{deny(eperm, nil, inGroup("@raw-io")...)}
+		return []policy.Rule{deny(static.EPERM, nil, inGroup("@raw-io")...)}
 	case "LockPersonality":
-		return []policy.Rule{deny(eperm, test("personality", policy.IsNot, "PER_LINUX"), "personality")}
+		return []policy.Rule{deny(static.EPERM, test("personality", policy.IsNot, "PER_LINUX"), "personality")}
 	case "ProtectHostname":
-		return []policy.Rule{deny(eperm, nil, "sethostname", "setdomainname")}
+		return []policy.Rule{deny(static.EPERM, nil, "sethostname", "setdomainname")}
 	}
 	return nil
 }
@@ -273,7 +274,7 @@ func (u *unit) namespaceRules() []policy.Rule {
 	if u.spaces == 0 {
 		entered = nil
 	}
-	rules := []policy.Rule{deny(enosys, nil, "clone3"), deny(eperm, entered, "setns"), deny(eperm, made, "unshare", "clone")}
+	rules := []policy.Rule{deny(static.ENOSYS, nil, "clone3"), deny(static.EPERM, entered, "setns"), deny(static.EPERM, made, "unshare", "clone")}
 	for i := range rules {
 		rules[i].Pos, rules[i].Comment = u.spacesAt, "RestrictNamespaces="
 	}

@@ -5,7 +5,6 @@
 package systemd
 
 import (
-	"strconv"
 	"strings"
 
 	"portcullis/internal/abi/syscalls"
@@ -17,12 +16,7 @@ import (
 // Loss is one thing that is not in what Read or Write makes.
 type Loss = static.Loss
 
-const (
-	eperm        = 1
-	enosys       = 38
-	eafnosupport = 97
-	maxErrno     = 4095
-)
+const eafnosupport = 97
 
 // Recognise tells whether data look like lines of a unit.
 func Recognise(data []byte) bool {
@@ -49,17 +43,14 @@ func Read(file string, data []byte) (*policy.Model, []Loss, error) {
 	for i := range all {
 		u.assign(&all[i])
 	}
-	if u.err == nil && !u.any {
-		u.fail(policy.Pos{File: file}, "", "expected directives such as SystemCallFilter=, found none")
+	if !u.any {
+		u.Fail(policy.Pos{File: file}, "", "expected directives such as SystemCallFilter=, found none")
 	}
-	if u.err != nil {
-		return nil, nil, u.err
+	if u.Err() != nil {
+		return nil, nil, u.Err()
 	}
 	u.others()
-	m := u.model()
-	m.Pos = policy.Pos{File: file, Line: 1, Col: 1}
-	m.Lines = map[string][]string{file: strings.Split(string(data), "\n")}
-	return m, u.losses.All(), u.err
+	return u.Result(u.model(), file, data)
 }
 
 // set is calls, by number, with what is to happen to each.
@@ -81,8 +72,9 @@ const (
 	killErrno = -2
 )
 
-// unit is what directives have said so far. The first error stays.
+// unit is what directives have said so far.
 type unit struct {
+	static.Findings
 	filter, log *set
 	errno       policy.Action // what SystemCallErrorNumber= says; zero is to kill
 	families    map[uint64]bool
@@ -96,18 +88,6 @@ type unit struct {
 	any         bool
 	count       int // of words
 	groups      map[string][]string
-	losses      static.Losses
-	err         error
-}
-
-func (u *unit) fail(at policy.Pos, remedy, format string, args ...any) {
-	if u.err == nil {
-		u.err = policy.Wrong(at, remedy, format, args...)
-	}
-}
-
-func (u *unit) lose(at policy.Pos, what, why string) {
-	u.losses.Add(at, what, why)
 }
 
 // directives are those that systemd carries out by seccomp.
@@ -136,7 +116,7 @@ func (u *unit) assign(l *line) {
 	case "", "Service", "Socket", "Mount", "Swap":
 	default:
 		if directives[l.key] != nil {
-			u.lose(l.pos, l.key+"= in ["+l.section+"]", "systemd looks for it in [Service], [Socket], [Mount] and [Swap]")
+			u.Lose(l.pos, l.key+"= in ["+l.section+"]", "systemd looks for it in [Service], [Socket], [Mount] and [Swap]")
 		}
 		return
 	}
@@ -147,7 +127,7 @@ func (u *unit) assign(l *line) {
 	}
 	for name := range directives {
 		if strings.EqualFold(name, l.key) {
-			u.fail(l.pos, "write "+name+"=", "%s= means nothing to systemd", l.key)
+			u.Fail(l.pos, "write "+name+"=", "%s= means nothing to systemd", l.key)
 		}
 	}
 	if u.foreignAt.Line == 0 {
@@ -174,7 +154,7 @@ func (u *unit) others() {
 	if len(text) > most {
 		text = text[:most] + "…"
 	}
-	u.lose(u.foreignAt, text, "not a matter of system calls")
+	u.Lose(u.foreignAt, text, "not a matter of system calls")
 }
 
 func (u *unit) systemCallFilter(l *line) {
@@ -192,7 +172,7 @@ func (u *unit) systemCallFilter(l *line) {
 	for _, w := range words {
 		name, errno := u.nameAndErrno(w)
 		if errno != noErrno && !inverted {
-			u.fail(w.pos, "write ~ in front of the list", "a call that is let through cannot fail with an error")
+			u.Fail(w.pos, "write ~ in front of the list", "a call that is let through cannot fail with an error")
 		}
 		u.put(u.filter, word{w.pos, name}, errno, inverted)
 	}
@@ -202,7 +182,7 @@ func (u *unit) systemCallFilter(l *line) {
 func (u *unit) words(l *line) (words []word, inverted bool) {
 	words, inverted = l.words()
 	if u.count += len(words); u.count > maxWords {
-		u.fail(l.pos, "", "the file has more than %d words", maxWords)
+		u.Fail(l.pos, "", "the file has more than %d words", maxWords)
 		return nil, inverted
 	}
 	return words, inverted
@@ -230,23 +210,12 @@ func (u *unit) nameAndErrno(w word) (string, int) {
 	if e == "kill" {
 		return name, killErrno
 	}
-	return name, u.number(word{w.pos, e})
+	return name, int(u.failing(w.pos, e).Data)
 }
 
-// number is an error by name or number.
-func (u *unit) number(w word) int {
-	if n, ok := static.Errno(w.text); ok {
-		return int(n)
-	}
-	n, err := strconv.ParseUint(w.text, 10, 64)
-	switch {
-	case err != nil || n > maxErrno:
-		u.fail(w.pos, "", "expected an error such as EPERM, or a number up to %d, found %s", maxErrno, policy.Shown(w.text))
-	case n == 0:
-		u.lose(w.pos, "the error 0", "calls fail with EPERM: a call that is not made and succeeds cannot be said")
-		return eperm
-	}
-	return int(n)
+// failing is the action of calls that fail with an error, by name or number.
+func (u *unit) failing(at policy.Pos, errno string) policy.Action {
+	return u.Failing(at, "the error 0", u.Errno(at, errno))
 }
 
 // put adds calls to a list, or takes them from it if the list is of the other kind. A
@@ -270,17 +239,17 @@ func (u *unit) calls(w word, inverted bool) []uint32 {
 	}
 	if strings.HasPrefix(w.text, "@docker") || strings.HasPrefix(w.text, "@") && !isGroup {
 		if inverted {
-			u.fail(w.pos, "name its calls", "systemd 252 has no group %s", policy.Shown(w.text))
+			u.Fail(w.pos, "name its calls", "systemd 252 has no group %s", policy.Shown(w.text))
 		}
-		u.lose(w.pos, policy.Shown(w.text), "systemd 252 has no such group; it is passed over")
+		u.Lose(w.pos, policy.Shown(w.text), "systemd 252 has no such group; it is passed over")
 		return nil
 	}
 	var numbers []uint32
 	for _, n := range names {
 		if nr, ok := syscalls.Number(n); ok {
 			numbers = append(numbers, nr)
-		} else if !isGroup && !group.Known(n) {
-			u.lose(w.pos, policy.Shown(n), "no call has that name; systemd passes over it, too")
+		} else if !isGroup && u.Strange(n) {
+			u.Lose(w.pos, policy.Shown(n), "no call has that name; systemd passes over it, too")
 		}
 	}
 	return numbers
@@ -289,7 +258,7 @@ func (u *unit) calls(w word, inverted bool) []uint32 {
 func (u *unit) errorNumber(l *line) {
 	u.errno = policy.Action{}
 	if l.value != "" && l.value != "kill" {
-		u.errno = policy.Action{Pos: l.at, Kind: policy.Errno, Data: uint16(u.number(word{l.at, l.value}))}
+		u.errno = u.failing(l.at, l.value)
 	}
 }
 
@@ -313,11 +282,11 @@ func (u *unit) architectures(l *line) {
 	for _, w := range words {
 		switch w.text {
 		case "x86", "x32":
-			u.lose(w.pos, "calls of "+w.text, "policies are about x86-64; a guard kills who makes others, unless it is lifted, and then they are not filtered")
+			u.LoseTable(w.pos, "calls of "+w.text)
 		case "native", "x86-64", "arm", "arm64", "mips", "mips64", "mips64-n32", "mips-le", "mips64-le", "mips64-le-n32",
 			"parisc", "parisc64", "ppc", "ppc64", "ppc64-le", "riscv64", "s390", "s390x":
 		default:
-			u.fail(w.pos, "", "expected an architecture such as native, found %s", policy.Shown(w.text))
+			u.Fail(w.pos, "", "expected an architecture such as native, found %s", policy.Shown(w.text))
 		}
 	}
 }
@@ -340,7 +309,7 @@ func (u *unit) addressFamilies(l *line) {
 	for _, w := range words {
 		af, ok := family(w.text)
 		if !ok {
-			u.fail(w.pos, "", "expected an address family such as AF_INET, found %s", policy.Shown(w.text))
+			u.Fail(w.pos, "", "expected an address family such as AF_INET, found %s", policy.Shown(w.text))
 			return
 		}
 		if inverted != u.allowed {
@@ -416,7 +385,7 @@ func (u *unit) space(w word) int64 {
 			return s.flag
 		}
 	}
-	u.fail(w.pos, "", "expected a namespace such as user, found %s", policy.Shown(w.text))
+	u.Fail(w.pos, "", "expected a namespace such as user, found %s", policy.Shown(w.text))
 	return 0
 }
 
@@ -424,7 +393,7 @@ func (u *unit) space(w word) int64 {
 func (u *unit) toggle(l *line) {
 	on, ok := boolean(l.value)
 	if !ok && l.value != "" {
-		u.fail(l.at, "", "%s=: expected yes or no, found %s", l.key, policy.Shown(l.value))
+		u.Fail(l.at, "", "%s=: expected yes or no, found %s", l.key, policy.Shown(l.value))
 	}
 	u.switches[l.key] = l
 	if !on {

@@ -28,9 +28,9 @@ func Write(m *policy.Model) ([]byte, []Loss, error) {
 	w.filter()
 	w.log()
 	for _, p := range t.Dynamic {
-		w.lose(p.Pos, p.What, "systemd decides by numbers alone")
+		w.Lose(p.Pos, p.What, "systemd decides by numbers alone")
 	}
-	return []byte("[Service]\n" + w.text.String()), w.losses.All(), nil
+	return []byte("[Service]\n" + w.text.String()), w.All(), nil
 }
 
 type writer struct {
@@ -41,11 +41,7 @@ type writer struct {
 	answers map[string]policy.Action
 	// restricted are calls whose arguments a directive is about.
 	restricted map[string]bool
-	losses     static.Losses
-}
-
-func (w *writer) lose(at policy.Pos, what, why string) {
-	w.losses.Add(at, what, why)
+	static.Losses
 }
 
 func (w *writer) line(format string, args ...any) {
@@ -54,21 +50,19 @@ func (w *writer) line(format string, args ...any) {
 
 func (w *writer) defaults() {
 	w.deflt = w.action(w.table.Default, "calls that no rule matches")
-	if !same(w.table.Unknown, w.deflt) {
-		w.lose(w.table.Unknown.Pos, "the answer to calls without a name, "+w.table.Unknown.String(), "systemd's is the default, "+w.deflt.String())
+	if !static.Same(w.table.Unknown, w.deflt) {
+		w.Lose(w.table.Unknown.Pos, "the answer to calls without a name, "+w.table.Unknown.String(), "systemd's is the default, "+w.deflt.String())
 	}
 }
-
-func same(a, b policy.Action) bool { return a.Kind == b.Kind && a.Data == b.Data }
 
 // action is one of those that systemd has.
 func (w *writer) action(a policy.Action, what string) policy.Action {
 	switch a.Kind {
 	case policy.Notify:
-		w.lose(a.Pos, "notify for "+what, "fails with ENOSYS, as it does without an agent")
-		return policy.Action{Pos: a.Pos, Kind: policy.Errno, Data: enosys}
+		w.Lose(a.Pos, "notify for "+what, "fails with ENOSYS, as it does without an agent")
+		return policy.Action{Pos: a.Pos, Kind: policy.Errno, Data: static.ENOSYS}
 	case policy.Trap, policy.KillThread:
-		w.lose(a.Pos, a.String()+" for "+what, "kills the process")
+		w.Lose(a.Pos, a.String()+" for "+what, "kills the process")
 		return policy.Action{Pos: a.Pos, Kind: policy.Kill}
 	}
 	return a
@@ -198,7 +192,7 @@ func (w *writer) agree(theirs, ours *static.Call) bool {
 		switch {
 		case k.Action.Permits():
 			through = append(through, k.When...)
-		case same(k.Action, want.Action) && !k.Dynamic:
+		case static.Same(k.Action, want.Action) && !k.Dynamic:
 			got = k.When
 		default:
 			return false
@@ -208,7 +202,7 @@ func (w *writer) agree(theirs, ours *static.Call) bool {
 		return static.SameCubes(got, want.When)
 	}
 	rest, ok := static.Others(want.When)
-	return ok && static.SameCubes(through, rest) && (same(want.Action, w.table.Default) || static.SameCubes(got, want.When))
+	return ok && static.SameCubes(through, rest) && (static.Same(want.Action, w.table.Default) || static.SameCubes(got, want.When))
 }
 
 // call finds the answer to a call whatever its arguments.
@@ -240,7 +234,7 @@ func (w *writer) through(c *static.Call) policy.Action {
 
 // refused is what a call is denied with that is sometimes let through.
 func (w *writer) refused(c *static.Call) policy.Action {
-	a := policy.Action{Pos: c.Cases[0].Pos, Kind: policy.Errno, Data: eperm}
+	a := policy.Action{Pos: c.Cases[0].Pos, Kind: policy.Errno, Data: static.EPERM}
 	if d := w.table.Default; !d.Permits() {
 		a.Kind, a.Data = d.Kind, d.Data
 	}
@@ -250,7 +244,7 @@ func (w *writer) refused(c *static.Call) policy.Action {
 			a.Kind, a.Data = k.Action.Kind, k.Action.Data
 		}
 	}
-	w.lose(a.Pos, what, "systemd has no words for it; all of "+c.Name+" is denied: "+w.action(a, c.Name).String())
+	w.Lose(a.Pos, what, "systemd has no words for it; all of "+c.Name+" is denied: "+w.action(a, c.Name).String())
 	return a
 }
 
@@ -288,7 +282,7 @@ func (w *writer) filter() {
 		switch a := w.answers[c.Name]; {
 		case a.Permits():
 			permitted = append(permitted, c.Name)
-		case w.deflt.Permits() || !same(a, w.deflt) || implied[c.Name]:
+		case w.deflt.Permits() || !static.Same(a, w.deflt) || implied[c.Name]:
 			byErrno[errnoText(a)] = append(byErrno[errnoText(a)], c.Name)
 		}
 	}
@@ -311,7 +305,7 @@ func (w *writer) filter() {
 		w.list("SystemCallFilter=~", names)
 	}
 	if a := w.answers["execve"]; !a.Permits() {
-		w.lose(a.Pos, "the start of the program", "systemd starts it under the filter, which denies execve: the unit fails; take execve out of the list")
+		w.Lose(a.Pos, "the start of the program", "systemd starts it under the filter, which denies execve: the unit fails; take execve out of the list")
 	}
 }
 
@@ -367,6 +361,6 @@ func (w *writer) unlogged() string {
 			return c.Name
 		}
 	}
-	w.lose(w.deflt.Pos, "the log of nfsservctl", "SystemCallLog=~ has to name something; no kernel has that call any more")
+	w.Lose(w.deflt.Pos, "the log of nfsservctl", "SystemCallLog=~ has to name something; no kernel has that call any more")
 	return "nfsservctl"
 }

@@ -79,7 +79,7 @@ func Decide(m *policy.Model) (*Table, error) {
 	if len(m.Include) > 0 {
 		return nil, &policy.Error{Pos: m.Include[0].Pos, Reason: "the policy includes another", Remedy: "convert one that stands alone"}
 	}
-	t := &Table{Default: either(m.Default, eperm), Unknown: either(m.Unknown, enosys)}
+	t := &Table{Default: either(m.Default, EPERM), Unknown: either(m.Unknown, ENOSYS)}
 	for _, a := range []*policy.Action{&t.Default, &t.Unknown} {
 		if a.Pos == (policy.Pos{}) {
 			a.Pos = m.Pos
@@ -95,11 +95,6 @@ func Decide(m *policy.Model) (*Table, error) {
 	}
 	return d.table, d.err
 }
-
-const (
-	eperm  = 1
-	enosys = 38
-)
 
 // either is a, or the error if a says nothing.
 func either(a policy.Action, errno uint16) policy.Action {
@@ -283,7 +278,7 @@ func (f *finder) add(at policy.Pos, a policy.Action, when union) {
 		asked, free = when, nil
 	}
 	f.open(at, asked)
-	f.insert(Case{Pos: at, Action: either(a, eperm), When: free})
+	f.insert(Case{Pos: at, Action: either(a, EPERM), When: free})
 }
 
 // state is what the action becomes by phases, and where it needs state.

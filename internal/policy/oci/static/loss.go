@@ -32,8 +32,8 @@ type Losses struct {
 	more int
 }
 
-// Add adds one.
-func (l *Losses) Add(at policy.Pos, what, why string) {
+// Lose adds one.
+func (l *Losses) Lose(at policy.Pos, what, why string) {
 	if len(l.list) == maxLosses {
 		l.more++
 		return
@@ -41,7 +41,7 @@ func (l *Losses) Add(at policy.Pos, what, why string) {
 	l.list = append(l.list, Loss{Pos: at, What: what, Why: why})
 }
 
-// All are those that were added.
+// All are those that were lost.
 func (l *Losses) All() []Loss {
 	if l.more == 0 {
 		return l.list

@@ -98,7 +98,7 @@ func (d *decider) phases() {
 			allowed[nr]++
 		}
 	}
-	first := either(d.model.Phases[0].Action, eperm)
+	first := either(d.model.Phases[0].Action, EPERM)
 	for _, c := range syscalls.All() {
 		switch n := allowed[c.Nr]; {
 		case moves[c.Nr] || n > 0 && n < len(d.model.Phases):
@@ -111,9 +111,9 @@ func (d *decider) phases() {
 
 // oneAction tells whether phases all answer the same to what they deny.
 func (d *decider) oneAction() bool {
-	first := either(d.model.Phases[0].Action, eperm)
+	first := either(d.model.Phases[0].Action, EPERM)
 	for _, p := range d.model.Phases {
-		if a := either(p.Action, eperm); a.Kind != first.Kind || a.Data != first.Data {
+		if a := either(p.Action, EPERM); a.Kind != first.Kind || a.Data != first.Data {
 			return false
 		}
 	}
