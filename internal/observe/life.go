@@ -47,11 +47,9 @@ func follow(l layout) asm.Instructions {
 	is[0] = is[0].WithSymbol("follow")
 	is = append(is, asm.Add.Imm(asm.R1, 1), asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord)) // its number
 	is = append(is, storage(asm.R7, create)...)
-	is = append(is, asm.JNE.Imm(asm.R0, 0, "followed"))
-	is = append(is, addTotal(totalLost, "out")...)
 	is = append(is,
-		asm.Ja.Label("out"),
-		asm.LoadMem(asm.R1, asm.RFP, -16, asm.DWord).WithSymbol("followed"),
+		asm.JEq.Imm(asm.R0, 0, "out"), // it never ends for this program, and so is lost
+		asm.LoadMem(asm.R1, asm.RFP, -16, asm.DWord),
 		asm.StoreMem(asm.R0, taskSerial, asm.R1, asm.DWord),
 		asm.StoreImm(asm.R0, taskLast, -1, asm.Word),
 		asm.StoreMem(asm.R0, taskPending, asm.R8, asm.DWord),
@@ -79,4 +77,30 @@ func executed() asm.Instructions {
 		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
 		asm.Return(),
 	)
+}
+
+// exited is the program that follows the end of a thread, which makes no calls any more: its
+// slots are written down.
+//
+// R6 is the thread, R7 a slot, R8 the thread's value, R9 how many slots are done.
+func exited() asm.Instructions {
+	is := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
+	is = append(is, storage(asm.R6, 0)...)
+	is = append(is,
+		asm.JEq.Imm(asm.R0, 0, "out"),
+		asm.Mov.Reg(asm.R8, asm.R0),
+		asm.Mov.Imm(asm.R9, 0),
+		asm.Mov.Reg(asm.R7, asm.R8).WithSymbol("slot"),
+		asm.Mov.Reg(asm.R1, asm.R9),
+		asm.Mul.Imm(asm.R1, slotSize),
+		asm.Add.Reg(asm.R7, asm.R1),
+		asm.Add.Imm(asm.R7, taskSlots),
+	)
+	is = append(is, written(asm.R7, "next")...)
+	is = append(is,
+		asm.Add.Imm(asm.R9, 1).WithSymbol("next"),
+		asm.JLT.Imm(asm.R9, slots, "slot"),
+	)
+	is = append(is, addTotal(totalEnded, "out")...)
+	return append(is, asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return())
 }

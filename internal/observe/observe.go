@@ -63,6 +63,7 @@ func spec(l layout, watched []record.Watched) *ebpf.CollectionSpec {
 	s := &ebpf.CollectionSpec{Maps: maps(), Programs: map[string]*ebpf.ProgramSpec{}}
 	for point, is := range map[string]asm.Instructions{
 		"sys_enter": enter(l, watched), "sched_process_fork": forked(l), "sched_process_exec": executed(),
+		"sched_process_exit": exited(),
 	} {
 		s.Programs[point] = &ebpf.ProgramSpec{
 			Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: point, Instructions: is, License: "Dual BSD/GPL",
@@ -73,7 +74,7 @@ func spec(l layout, watched []record.Watched) *ebpf.CollectionSpec {
 
 // describe fills by_number.
 func (o *Observer) describe(watched []record.Watched) error {
-	bits := map[uint32]uint32{}
+	bits := slotBits()
 	for _, nr := range prefilter.Unfailing() {
 		bits[nr] |= bitSkipped
 	}
@@ -93,7 +94,7 @@ func (o *Observer) describe(watched []record.Watched) error {
 
 // attach attaches the one that counts last, and then has it see who this process is.
 func (o *Observer) attach() error {
-	for _, point := range []string{"sched_process_exec", "sched_process_fork", "sys_enter"} {
+	for _, point := range []string{"sched_process_exit", "sched_process_exec", "sched_process_fork", "sys_enter"} {
 		l, err := link.AttachTracing(link.TracingOptions{Program: o.collection.Programs[point], AttachType: ebpf.AttachTraceRawTp})
 		if err != nil {
 			return &Error{"attaching to " + point, err}

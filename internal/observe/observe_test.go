@@ -165,6 +165,72 @@ t.start(); t.join()`)
 	}
 }
 
+// TestCounts counts calls exactly that take each other's slot, of a thread that ends and of a
+// process that is killed while its slots are in use.
+func TestCounts(t *testing.T) {
+	if a, b := slotOf("getuid"), slotOf("getresuid"); a != b {
+		t.Fatalf("getuid has slot %d and getresuid slot %d: expected calls of one slot", a, b)
+	}
+	const program = `import ctypes, os, signal, threading
+c = ctypes.CDLL(None); at = (ctypes.c_uint * 3)()
+refs = [ctypes.byref(at, 4 * i) for i in range(3)]
+def calls(name):
+    c.prctl(15, name, 0, 0, 0)
+    for i in range(1000): c.syscall(102); c.syscall(118, *refs)
+    for i in range(500): c.syscall(102)
+    for i in range(2000): c.fcntl(i % 3, i % 2 * 2 + 1)
+t = threading.Thread(target=calls, args=(b"thread",)); t.start(); t.join()
+if os.fork(): os.wait()
+else: calls(b"killed"); os.kill(os.getpid(), signal.SIGKILL)`
+	all := python(t, observer(t), program)
+	for _, name := range []string{"thread", "killed"} {
+		for call, want := range map[string]uint64{"getuid": 1500, "getresuid": 1000, "fcntl": 2000} {
+			if n, _ := count(all, name, call); n != want {
+				t.Errorf("%s made %s %d times, expected %d", name, call, n, want)
+			}
+		}
+		if a, b := span(all, name, "getresuid"), span(all, name, "getuid"); a.First > b.Last || b.Last < a.Last {
+			t.Errorf("%s: getresuid %v, getuid %v: expected the last to be a getuid", name, a, b)
+		}
+	}
+}
+
+func slotOf(call string) uint32 {
+	nr, _ := syscalls.Number(call)
+	return slotBits()[nr] >> bitsSlot
+}
+
+// span is what was counted of a call that has no arguments.
+func span(all *record.Observation, comm, call string) record.Counted {
+	for _, c := range all.Calls {
+		if name, _ := syscalls.Name(c.Nr); name == call && c.Comm == comm {
+			return c
+		}
+	}
+	return record.Counted{}
+}
+
+// TestAlive takes what a task that has not ended has counted for lost.
+func TestAlive(t *testing.T) {
+	o := observer(t)
+	cmd := exec.Command("/bin/cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Start(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	all, err := o.Take()
+	if err != nil || all.Lost != 1 {
+		t.Errorf("%d lost (%v), expected the one that runs", all.Lost, err)
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestForeign counts calls of another table apart, and arguments as far as they tell much.
 func TestForeign(t *testing.T) {
 	all := python(t, observer(t), `import ctypes, socket

@@ -8,8 +8,6 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
-
-	"portcullis/internal/record"
 )
 
 // The maps. What is in them is described by the types of read.go.
@@ -20,7 +18,6 @@ const (
 	mapTasks  = "tasks"
 	mapNames  = "names"
 	mapBirths = "births"
-	mapPlain  = "plain"
 	mapCounts = "counts"
 	mapSteps  = "steps"
 )
@@ -31,7 +28,7 @@ const numbers = 1024
 // Bounds of what is kept, in elements. What finds no room is counted as lost.
 const (
 	maxNames  = 1 << 17
-	maxCounts = 1 << 20
+	maxCounts = 1 << 21
 	maxSteps  = 1 << 13
 )
 
@@ -46,9 +43,9 @@ func maps() map[string]*ebpf.MapSpec {
 		return &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: value, MaxEntries: most}
 	}
 	return map[string]*ebpf.MapSpec{
-		mapConfig: array(16, 1), mapTotals: array(32, 1), mapCalls: array(4, numbers),
+		mapConfig: array(16, 1), mapTotals: array(totalsSize, 1), mapCalls: array(4, numbers),
 		mapTasks: tasks(), mapNames: hash(4, 24, maxNames), mapBirths: hash(8, 24, maxNames),
-		mapPlain: hash(8, countSize, maxCounts), mapCounts: hash(24, countSize, maxCounts), mapSteps: hash(8, 8, maxSteps),
+		mapCounts: hash(keySize, countSize, maxCounts), mapSteps: hash(8, 8, maxSteps),
 	}
 }
 
@@ -76,10 +73,12 @@ const (
 	totalID      = 8 // of the name that was seen last
 	totalLost    = 16
 	totalForeign = 24
+	totalEnded   = 32 // tasks that have written down what they counted
+	totalsSize   = 40
 )
 
 // A task's value: its name, the number of that name, its last call of a flow, the task's own
-// number, whether it has not executed the command yet, and how many calls it has made.
+// number, whether it has not executed the command yet, how many calls it has made, and slots.
 const (
 	taskComm    = 0
 	taskID      = 16
@@ -87,11 +86,25 @@ const (
 	taskSerial  = 24
 	taskPending = 32
 	taskCalls   = 40
-	taskSize    = 48
+	taskSlots   = 48
+	taskSize    = taskSlots + slots*slotSize
 )
 
-// Counters of plain and counts: how many calls, when the first was, and which of the task's
-// calls the first and the last were.
+// A slot counts calls of one key until another one takes it, or the task ends: only then they
+// are written down in counts. So most calls look nothing up. It has a key of counts, how many
+// calls there were since, and which of the task's calls the last was.
+const (
+	slots    = 1 << 5
+	slotCall = 24
+	slotLast = 32
+	slotSize = 40
+)
+
+// A key of counts: the number of a name, that of a call, and two arguments.
+const keySize = 24
+
+// Counters of counts: how many calls, when the first was, and which of the task's calls the
+// first and the last were.
 const (
 	countCalls = 0
 	countTime  = 8
@@ -100,16 +113,18 @@ const (
 	countSize  = 32
 )
 
-// Bits of by_number: a call that is not counted, one of a flow, and behind them which
-// arguments tell much.
+// Bits of by_number: a call that is not counted, one of a flow, its slot, and which arguments
+// tell much.
 const (
 	bitSkipped = 1
 	bitFlow    = 2
+	bitsSlot   = 3
 	bitsChoice = 8
 )
 
-// layout is where fields of the kernel's struct task_struct are.
-type layout struct{ pid, tgid, comm, status int16 }
+// layout is where fields of the kernel's struct task_struct are. storage is the pointer to all
+// memory that programs have for a task.
+type layout struct{ pid, tgid, comm, storage, status int16 }
 
 // kernelLayout reads it from the kernel's BTF.
 func kernelLayout() (l layout, err error) {
@@ -121,7 +136,7 @@ func kernelLayout() (l layout, err error) {
 	if err := spec.TypeByName("task_struct", &task); err != nil {
 		return l, err
 	}
-	for name, to := range map[string]*int16{"pid": &l.pid, "tgid": &l.tgid, "comm": &l.comm} {
+	for name, to := range map[string]*int16{"pid": &l.pid, "tgid": &l.tgid, "comm": &l.comm, "bpf_storage": &l.storage} {
 		if *to, err = member(task, name); err != nil {
 			return l, err
 		}
@@ -209,194 +224,4 @@ func fetchAdd(dst asm.Register, offset int16, src asm.Register) asm.Instruction 
 	in := asm.StoreXAdd(dst, src, asm.DWord)
 	in.Offset, in.Constant = offset, 1
 	return in
-}
-
-// enter is the program that counts calls.
-//
-// R6 is its context, R7 the task and then what by_number says, R8 the task's value, R9 the number.
-func enter(l layout, watched []record.Watched) asm.Instructions {
-	is := asm.Instructions{
-		asm.Mov.Reg(asm.R6, asm.R1),
-		asm.FnGetCurrentTaskBtf.Call(),
-		asm.Mov.Reg(asm.R7, asm.R0),
-	}
-	is = append(is, storage(asm.R7, 0)...)
-	is = append(is, asm.JNE.Imm(asm.R0, 0, "tracked"))
-	is = append(is, introduce(l)...)
-	is = append(is,
-		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
-		asm.Return(),
-		asm.Mov.Reg(asm.R8, asm.R0).WithSymbol("tracked"),
-		asm.LoadMem(asm.R1, asm.R8, taskPending, asm.Word),
-		asm.JNE.Imm(asm.R1, 0, "out"),
-		asm.LoadMem(asm.R9, asm.R6, 8, asm.DWord),
-		asm.JGT.Imm(asm.R9, numbers-1, "foreign"),
-		asm.LoadMem(asm.R1, asm.R7, l.status, asm.Word),
-		asm.And.Imm(asm.R1, 2), // TS_COMPAT
-		asm.JNE.Imm(asm.R1, 0, "foreign"),
-		asm.LoadMem(asm.R1, asm.R7, l.comm, asm.DWord),
-		asm.StoreMem(asm.RFP, -24, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R7, l.comm+8, asm.DWord),
-		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
-		asm.StoreMem(asm.RFP, -8, asm.R9, asm.Word),
-	)
-	is = append(is, lookup(mapCalls, -8)...)
-	is = append(is,
-		asm.JEq.Imm(asm.R0, 0, "out"),
-		asm.LoadMem(asm.R7, asm.R0, 0, asm.Word),
-		asm.Mov.Reg(asm.R1, asm.R7),
-		asm.And.Imm(asm.R1, bitSkipped),
-		asm.JNE.Imm(asm.R1, 0, "out"),
-	)
-	is = append(is, named()...)
-	is = append(is, keyed(watched)...)
-	is = append(is, counted()...)
-	is = append(is, stepped()...)
-	is = append(is, asm.Ja.Label("out"))
-	foreign := addTotal(totalForeign, "out")
-	foreign[0] = foreign[0].WithSymbol("foreign")
-	return append(append(is, foreign...), asm.Ja.Label("out"))
-}
-
-// introduce emits that who makes getpid with the cookie as an argument is this process.
-func introduce(l layout) asm.Instructions {
-	const getpid = 39
-	is := asm.Instructions{
-		asm.LoadMem(asm.R1, asm.R6, 8, asm.DWord),
-		asm.JNE.Imm(asm.R1, getpid, "out"),
-		asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
-		asm.LoadMem(asm.R8, asm.R1, argumentOffset(0), asm.DWord),
-		asm.JEq.Imm(asm.R8, 0, "out"),
-		asm.StoreImm(asm.RFP, -8, 0, asm.Word),
-	}
-	is = append(is, lookup(mapConfig, -8)...)
-	return append(is,
-		asm.JEq.Imm(asm.R0, 0, "out"),
-		asm.LoadMem(asm.R1, asm.R0, configCookie, asm.DWord),
-		asm.JNE.Reg(asm.R1, asm.R8, "out"),
-		asm.LoadMem(asm.R1, asm.R7, l.tgid, asm.Word),
-		asm.StoreMem(asm.R0, configTgid, asm.R1, asm.Word),
-	)
-}
-
-// named emits that the task's value has its name of now, and a number for it.
-func named() asm.Instructions {
-	is := asm.Instructions{
-		asm.LoadMem(asm.R1, asm.RFP, -24, asm.DWord),
-		asm.LoadMem(asm.R2, asm.R8, taskComm, asm.DWord),
-		asm.JNE.Reg(asm.R1, asm.R2, "renamed"),
-		asm.LoadMem(asm.R1, asm.RFP, -16, asm.DWord),
-		asm.LoadMem(asm.R2, asm.R8, taskComm+8, asm.DWord),
-		asm.JNE.Reg(asm.R1, asm.R2, "renamed"),
-		asm.LoadMem(asm.R1, asm.R8, taskID, asm.Word),
-		asm.JNE.Imm(asm.R1, 0, "named"),
-		asm.LoadMem(asm.R1, asm.RFP, -24, asm.DWord).WithSymbol("renamed"),
-		asm.StoreMem(asm.R8, taskComm, asm.R1, asm.DWord),
-		asm.StoreMem(asm.RFP, -48, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R1, asm.RFP, -16, asm.DWord),
-		asm.StoreMem(asm.R8, taskComm+8, asm.R1, asm.DWord),
-		asm.StoreMem(asm.RFP, -40, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R8, taskSerial, asm.DWord),
-		asm.StoreMem(asm.RFP, -56, asm.R1, asm.DWord),
-	}
-	is = append(is, addTotal(totalID, "out")...)
-	is = append(is,
-		asm.Add.Imm(asm.R1, 1),
-		asm.StoreMem(asm.R8, taskID, asm.R1, asm.Word),
-		asm.StoreMem(asm.RFP, -28, asm.R1, asm.Word),
-	)
-	is = append(is, store(mapNames, -28, -56, "kept")...)
-	return append(is, asm.LoadMem(asm.R1, asm.R8, taskID, asm.Word).WithSymbol("named"))
-}
-
-// keyed emits the key of plain, at -48 of the frame: the name's number and the call's; and that
-// of counts, which has up to two arguments as far as they tell much behind these. At -88 is
-// which of the task's calls it is.
-func keyed(watched []record.Watched) asm.Instructions {
-	is := asm.Instructions{
-		asm.StoreMem(asm.RFP, -48, asm.R1, asm.Word),
-		asm.StoreMem(asm.RFP, -44, asm.R9, asm.Word),
-		asm.LoadMem(asm.R1, asm.R8, taskCalls, asm.DWord),
-		asm.Add.Imm(asm.R1, 1),
-		asm.StoreMem(asm.R8, taskCalls, asm.R1, asm.DWord),
-		asm.StoreMem(asm.RFP, -88, asm.R1, asm.DWord),
-		asm.Mov.Reg(asm.R2, asm.R7),
-		asm.RSh.Imm(asm.R2, bitsChoice),
-		asm.JEq.Imm(asm.R2, 0, "plain"),
-		asm.StoreImm(asm.RFP, -40, 0, asm.DWord),
-		asm.StoreImm(asm.RFP, -32, 0, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R6, 0, asm.DWord),
-	}
-	for i := range watched {
-		is = append(is, asm.JEq.Imm(asm.R2, int32(i+1), fmt.Sprint("choice", i)))
-	}
-	is = append(is, asm.Ja.Label("keyed"))
-	for i, w := range watched {
-		for j, a := range w.Args {
-			load := asm.LoadMem(asm.R3, asm.R1, argumentOffset(a.Index), asm.DWord)
-			if j == 0 {
-				load = load.WithSymbol(fmt.Sprint("choice", i))
-			}
-			is = append(is, load, asm.LoadImm(asm.R4, int64(a.Mask), asm.DWord), asm.And.Reg(asm.R3, asm.R4),
-				asm.StoreMem(asm.RFP, int16(-40+8*j), asm.R3, asm.DWord))
-		}
-		is = append(is, asm.Ja.Label("keyed"))
-	}
-	return is
-}
-
-// counted emits that the call is counted: a thread has counters of its own, so nobody else
-// adds to them. The time is asked for once a counter, as that takes long.
-func counted() asm.Instructions {
-	is := lookup(mapCounts, -48)
-	is[0] = is[0].WithSymbol("keyed")
-	is = append(is, asm.Ja.Label("found"))
-	plain := lookup(mapPlain, -48)
-	plain[0] = plain[0].WithSymbol("plain")
-	is = append(is, plain...)
-	is = append(is,
-		asm.JEq.Imm(asm.R0, 0, "first").WithSymbol("found"),
-		asm.LoadMem(asm.R1, asm.R0, countCalls, asm.DWord),
-		asm.Add.Imm(asm.R1, 1),
-		asm.StoreMem(asm.R0, countCalls, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R1, asm.RFP, -88, asm.DWord),
-		asm.StoreMem(asm.R0, countLast, asm.R1, asm.DWord),
-		asm.Ja.Label("counted"),
-		asm.FnKtimeGetNs.Call().WithSymbol("first"),
-		asm.StoreImm(asm.RFP, -80+countCalls, 1, asm.DWord),
-		asm.StoreMem(asm.RFP, -80+countTime, asm.R0, asm.DWord),
-		asm.LoadMem(asm.R1, asm.RFP, -88, asm.DWord),
-		asm.StoreMem(asm.RFP, -80+countFirst, asm.R1, asm.DWord),
-		asm.StoreMem(asm.RFP, -80+countLast, asm.R1, asm.DWord),
-		asm.Mov.Reg(asm.R2, asm.R7),
-		asm.RSh.Imm(asm.R2, bitsChoice),
-		asm.JEq.Imm(asm.R2, 0, "first plain"),
-	)
-	is = append(is, store(mapCounts, -48, -80, "stored")...)
-	is = append(is, asm.Ja.Label("counted"))
-	first := store(mapPlain, -48, -80, "counted")
-	first[0] = first[0].WithSymbol("first plain")
-	return append(is, first...)
-}
-
-// stepped emits that the step of a flow is noted.
-func stepped() asm.Instructions {
-	const clone, clone3 = 56, 435
-	is := asm.Instructions{
-		asm.And.Imm(asm.R7, bitFlow),
-		asm.JEq.Imm(asm.R7, 0, "out"),
-		asm.JNE.Imm(asm.R9, clone3, "kind"),
-		asm.Mov.Imm(asm.R9, clone), // which takes its place where it is refused
-		asm.LoadMem(asm.R1, asm.R8, taskLast, asm.Word).WithSymbol("kind"),
-		asm.JEq.Reg(asm.R1, asm.R9, "out"),
-		asm.StoreMem(asm.R8, taskLast, asm.R9, asm.Word),
-		asm.StoreMem(asm.RFP, -16, asm.R1, asm.Word),
-		asm.StoreMem(asm.RFP, -12, asm.R9, asm.Word),
-	}
-	is = append(is, lookup(mapSteps, -16)...)
-	is = append(is,
-		asm.JNE.Imm(asm.R0, 0, "out"),
-		asm.StoreImm(asm.RFP, -24, 1, asm.DWord),
-	)
-	return append(is, store(mapSteps, -16, -24, "step")...)
 }

@@ -23,14 +23,13 @@ type (
 		Tgid, Tid uint32
 		Time      uint64
 	}
-	plainKey  struct{ ID, Nr uint32 }
 	countsKey struct {
-		plainKey
-		Args [2]uint64
+		ID, Nr uint32
+		Args   [2]uint64
 	}
 	countsValue struct{ Count, Time, First, Last uint64 }
 	stepsKey    struct{ From, To uint32 }
-	totals      struct{ Serial, ID, Lost, Foreign uint64 }
+	totals      struct{ Serial, ID, Lost, Foreign, Ended uint64 }
 )
 
 // Take is what was seen of a command that has ended with all that came of it. The maps are
@@ -41,7 +40,8 @@ func (o *Observer) Take() (*record.Observation, error) {
 	if err := o.collection.Maps[mapTotals].Lookup(uint32(0), &t); err != nil {
 		return nil, &Error{"reading totals", err}
 	}
-	all.Lost, all.Foreign = t.Lost, t.Foreign
+	// Who has not ended has counts that nobody has written down.
+	all.Lost, all.Foreign = t.Lost+t.Serial-t.Ended, t.Foreign
 	names := map[uint32]namesValue{}
 	times := map[uint64][]moment{}
 	add := func(k countsKey, v countsValue) {
@@ -57,7 +57,6 @@ func (o *Observer) Take() (*record.Observation, error) {
 		take(o, mapBirths, func(serial uint64, b birthsValue) {
 			all.Tasks = append(all.Tasks, record.Task{Serial: serial, Parent: b.Parent, Pid: int(b.Tgid), Tid: int(b.Tid), Time: b.Time})
 		}),
-		take(o, mapPlain, func(k plainKey, v countsValue) { add(countsKey{plainKey: k}, v) }),
 		take(o, mapCounts, add),
 		take(o, mapSteps, func(k stepsKey, _ uint64) { all.Steps = append(all.Steps, [2]uint32{k.From, k.To}) }),
 		o.collection.Maps[mapTotals].Put(uint32(0), totals{}),
