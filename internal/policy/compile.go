@@ -23,10 +23,24 @@ const maxInsns = 32768
 
 // Compile makes the program of a policy. An error is of type *Error.
 func Compile(m *Model) (*prog.Program, error) {
+	c, err := emitted(m, (*compiler).searchDispatch)
+	if err == nil && c.tabled() {
+		c, err = emitted(m, (*compiler).tableDispatch)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.finish()
+}
+
+// emitted is the compiler of a policy that has emitted all of it, with a way from numbers to
+// their classes.
+func emitted(m *Model, dispatch func(*compiler)) (*compiler, error) {
 	c, err := newCompiler(m)
 	if err != nil {
 		return nil, err
 	}
+	c.dispatch = dispatch
 	if err := c.classify(); err != nil {
 		return nil, err
 	}
@@ -44,7 +58,7 @@ func Compile(m *Model) (*prog.Program, error) {
 	for _, f := range c.functions {
 		f.emit()
 	}
-	return c.finish()
+	return c, nil
 }
 
 // finish puts the program together.
@@ -112,6 +126,7 @@ type compiler struct {
 	rules    []rule
 	state    *state
 	b        asm.Builder
+	dispatch func(*compiler)
 	classes  []asm.Label          // of each number up to the newest
 	unknown  asm.Label            // of numbers without a name
 	known    map[string]asm.Label // of a class, by its key
@@ -391,7 +406,7 @@ func (c *compiler) begin() {
 	b.If32(prog.OpJne, asm.R1, int32(arch), foreign)
 	newest := len(c.classes) - 2
 	b.If32(prog.OpJgt, regNr, int32(newest), high)
-	c.dispatch()
+	c.dispatch(c)
 	b.Bind(high)
 	b.If32(prog.OpJlt, regNr, x32Bit, c.unknown)
 	b.Bind(foreign)
@@ -415,15 +430,50 @@ func (c *compiler) spans() []span {
 	return all
 }
 
-// dispatch emits the way from a number to its class: a search, or where that takes more
-// instructions, a table with a search for what it holds.
-func (c *compiler) dispatch() {
-	spans := c.spans()
-	table, short := c.table()
-	if c.looks() || len(short) > maxTable || searched(spans) <= searched(short)+tableInsns {
-		c.search(regNr, spans)
-		return
+// searchDispatch emits the way from a number to its class as a search. Who follows the program for
+// all numbers at once, as the splitter does, is told by each of its tests which are left, and goes
+// through the code of a class for its numbers alone.
+func (c *compiler) searchDispatch() { c.search(regNr, c.spans()) }
+
+// maxTabled is how long a program may be that looks numbers up in a table. The splitter goes
+// through all of it for each number.
+const maxTabled = 100
+
+// tabled tells whether what a search has been emitted for is better off with a table: where the
+// search would be most of a short program.
+func (c *compiler) tabled() bool {
+	search := searched(c.spans())
+	_, short := c.table()
+	table := searched(c.longSpans(0)) + tableInsns + searched(short)
+	return !c.looks() && len(short) <= maxTable && table < search && c.b.Len()-search+table <= maxTabled
+}
+
+// longSpan is how many numbers that go the same way are told by their bounds all the same: what the
+// splitter knows of them without the table saves it more than the instructions cost.
+const longSpan = 16
+
+// longSpans are the spans of so many, and what is between them as going to rest.
+func (c *compiler) longSpans(rest asm.Label) []span {
+	var long []span
+	all := append(c.spans(), span{first: uint32(len(c.classes) - 1)})
+	for i, s := range all[:len(all)-1] {
+		if all[i+1].first-s.first < longSpan {
+			s.to = rest
+		}
+		if n := len(long); n == 0 || long[n-1].to != s.to {
+			long = append(long, s)
+		}
 	}
+	return long
+}
+
+// tableDispatch emits the way as a search for long spans, a table of the others, and a search for
+// what that holds.
+func (c *compiler) tableDispatch() {
+	rest := c.b.Label()
+	c.search(regNr, c.longSpans(rest))
+	c.b.Bind(rest)
+	table, short := c.table()
 	c.b.Value(asm.R0, table, 0)
 	c.b.Reg(prog.OpAdd, asm.R0, regNr)
 	c.b.Load(prog.SizeB, asm.R0, asm.R0, 0)
@@ -501,9 +551,7 @@ func (c *compiler) search(r asm.Reg, spans []span) {
 	c.search(r, spans[n/2:])
 }
 
-// looks tells whether a rule looks at memory. Then a search is better than a table: who
-// follows the program for all numbers at once, as the splitter does, is told by each test of
-// the number which are left, and does not go through that code for others.
+// looks tells whether a rule looks at memory.
 func (c *compiler) looks() bool {
 	for _, r := range c.rules {
 		if r.If.memory() {

@@ -42,3 +42,30 @@ func manyClasses(t *testing.T, n int) {
 		}
 	}
 }
+
+// TestTable: calls of two kinds that alternate are told apart by a table, with the numbers in front
+// of it that go the same way for long.
+func TestTable(t *testing.T) {
+	deny := Rule{Action: Action{Kind: Errno, Data: 2}}
+	want := map[uint32]abi.Verdict{}
+	for i, c := range syscalls.All() {
+		want[c.Nr] = abi.Allow
+		if c.Nr < 300 && i%3 == 0 {
+			want[c.Nr] = abi.Errno(2)
+			deny.Calls = append(deny.Calls, Name{Text: c.Name})
+		}
+	}
+	v, tree := made(t, &Model{Default: Action{Kind: Allow}, Unknown: Action{Kind: Errno, Data: 5}, Rules: []Rule{deny}})
+	if p := v.Program(); len(p.Maps) != 1 || len(p.Insns) > maxTabled {
+		t.Errorf("%d maps, %d instructions: expected a table", len(p.Maps), len(p.Insns))
+	}
+	for nr := uint32(0); nr <= syscalls.Newest()+1; nr++ {
+		v, named := want[nr]
+		if !named {
+			v = abi.Errno(5)
+		}
+		if got := tree.Find(abi.ArchX86_64, nr); got.Decision != nil || got.Leaf.Verdict != v {
+			t.Errorf("%d: %v, want %v", nr, got.Leaf.Verdict, v)
+		}
+	}
+}
