@@ -3,11 +3,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
 
 	"portcullis/internal/bench/tables"
+	"portcullis/internal/kit"
 )
 
 // recording compares requests per second of nginx while it is recorded with those of one
@@ -27,56 +32,156 @@ func recording(l *lab) error {
 	if err != nil {
 		return err
 	}
-	ways := l.recordings(cli)
-	kept, fresh, err := l.takeTurns(b, ways)
-	if err != nil {
-		return err
+	all := l.recordings(cli)
+	for r := 0; r < (l.rounds+2)/3; r++ {
+		for _, way := range all {
+			if err := way.compare(b, r); err != nil {
+				return err
+			}
+		}
 	}
-	l.slowed("kept", ways, kept)
-	l.slowed("fresh", ways, fresh)
+	for i, s := range speeds() {
+		l.slowed(s, all, i)
+	}
 	return nil
 }
 
-// recordings are what is compared; the first is the measure of the others.
-func (l *lab) recordings(cli string) []way {
-	record := func(flags ...string) func([]string, *os.File) (func() error, error) {
+// recorded is a way to record, and how fast the server was in each round; and without, next
+// to it.
+type recorded struct {
+	way
+	with, without [][]float64
+}
+
+// recordings are what is compared.
+func (l *lab) recordings(cli string) []*recorded {
+	record := func(name string, flags ...string) *recorded {
 		out := filepath.Join(l.dir, "recorded.yaml")
-		return prefixed(append([]string{cli, "record", "--allow-loss", "-o", out}, append(flags, "--")...)...)
+		run := prefixed(append([]string{cli, "record", "--allow-loss", "-o", out}, append(flags, "--")...)...)
+		return &recorded{way{name, run}, make([][]float64, len(speeds())), make([][]float64, len(speeds()))}
 	}
-	return []way{
-		{"not recorded", plain},
-		{"recorded by eBPF", record("--with", "ebpf")},
-		{"recorded by the agent", record("--with", "agent")},
-		{"recorded with names", record("--mode", "paths")},
+	return []*recorded{
+		record("recorded by eBPF", "--with", "ebpf"),
+		record("recorded by the agent", "--with", "agent"),
+		record("recorded with names", "--mode", "paths"),
 	}
 }
 
-// takeTurns measures each way once a round, none of them always in the same place.
-func (l *lab) takeTurns(b *serving, ways []way) (kept, fresh [][]float64, err error) {
-	kept, fresh = make([][]float64, len(ways)), make([][]float64, len(ways))
-	for r := 0; r < (l.rounds+2)/3; r++ {
-		for i := range ways {
-			w := (i + r) % len(ways)
-			k, f, err := b.measure(ways[w])
-			if err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", ways[w].name, err)
-			}
-			kept[w], fresh[w] = append(kept[w], k), append(fresh[w], f)
+// compare measures one pair. What a server leaves behind, such as closed connections and a warm
+// processor, is not always the same one's to find: the order changes from round to round.
+func (w *recorded) compare(b *serving, round int) error {
+	for i := 0; i < 2; i++ {
+		one, to := way{"not recorded", plain}, w.without
+		if (i+round)%2 == 1 {
+			one, to = w.way, w.with
+		}
+		all, err := b.speeds(one)
+		if err != nil {
+			return fmt.Errorf("%s: %w", one.name, err)
+		}
+		for s, v := range all {
+			to[s] = append(to[s], v)
 		}
 	}
-	return kept, fresh, nil
+	return nil
+}
+
+// speeds are the manners in which the server is asked, and whose seconds are counted. The client's calls pass the kernel's tracepoint as well, and it
+// needs more time for a fresh connection than the server: the rate then is the client's. The
+// server's own is what its worker does in a second of its processor's time.
+func speeds() []string { return []string{"kept", "kept, busy", "fresh", "fresh, busy"} }
+
+// speeds starts a server, asks it in both manners and stops it.
+func (b *serving) speeds(w way) (all []float64, err error) {
+	port, err := kit.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	conf, err := b.configure(port)
+	if err != nil {
+		return nil, err
+	}
+	log, logW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	stop, err := w.run([]string{b.nginx, "-e", "stderr", "-c", conf}, logW)
+	logW.Close()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
+	if err := ready(log); err != nil {
+		return nil, err
+	}
+	return b.timed(fmt.Sprintf("http://127.0.0.1:%d/", port))
+}
+
+// timed asks in both manners.
+func (b *serving) timed(url string) (all []float64, err error) {
+	if err := fetch(url); err != nil {
+		return nil, err
+	}
+	worker, err := b.worker()
+	if err != nil {
+		return nil, err
+	}
+	for _, flags := range [][]string{nil, {"-H", "Connection: close"}} {
+		begin, before := time.Now(), processor(worker)
+		rate, err := b.load(url, flags...)
+		took, used := time.Since(begin), processor(worker)-before
+		if err != nil || used <= 0 {
+			return nil, fmt.Errorf("the worker, process %s, used %v of its processor: %v", worker, used, err)
+		}
+		all = append(all, rate, rate*float64(took)/float64(used))
+	}
+	return all, nil
+}
+
+// worker is the process that serves: the child of the one whose number is in the server's file.
+func (b *serving) worker() (string, error) {
+	master, err := os.ReadFile(filepath.Join(b.dir, "pid"))
+	if err != nil {
+		return "", err
+	}
+	pid := strings.TrimSpace(string(master))
+	children, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	if err != nil {
+		return "", err
+	}
+	all := strings.Fields(string(children))
+	if len(all) != 1 {
+		return "", fmt.Errorf("nginx has the children %q, expected one worker", all)
+	}
+	return all[0], nil
+}
+
+// processor is for how long a process has had one: /proc/PID/schedstat; 0 if that is not known.
+func processor(pid string) time.Duration {
+	ns, err := strconv.ParseInt(firstField("/proc/"+pid+"/schedstat"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(ns)
 }
 
 // enough is how much of the requests a server must keep that is recorded by eBPF.
 const enough = 0.95
 
-// slowed prints the rates, and holds those of the second way against the bar.
-func (l *lab) slowed(manner string, ways []way, rates [][]float64) {
-	for w, way := range ways {
-		ratio := tables.Times(median(ratios(rates[w], rates[0])), ways[0].name)
-		if w == 1 {
+// slowed prints a speed, and holds the first way against the bar.
+func (l *lab) slowed(manner string, ways []*recorded, at int) {
+	const measure = "not recorded"
+	var without []float64
+	for _, w := range ways {
+		without = append(without, w.without[at]...)
+	}
+	l.Row(manner+": "+measure, perSecond(median(without), "requests"))
+	for i, w := range ways {
+		ratio := tables.Times(median(ratios(w.with[at], w.without[at])), measure)
+		if i == 0 {
 			ratio = ratio.AtLeast(enough)
 		}
-		l.Row(manner+": "+way.name, perSecond(median(rates[w]), "requests"), ratio)
+		l.Row(manner+": "+w.name, perSecond(median(w.with[at]), "requests"), ratio)
 	}
 }
