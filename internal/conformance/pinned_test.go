@@ -14,6 +14,7 @@ import (
 	"portcullis"
 	"portcullis/internal/abi/args"
 	"portcullis/internal/guest"
+	"portcullis/internal/kit"
 )
 
 // The suite of what is pinned: programs run bare, then under a filter that pins all
@@ -253,6 +254,9 @@ func TestPinnedAsNobody(t *testing.T) {
 	needPinning(t)
 	if os.Getuid() != 0 {
 		t.Skip("needs root: to become nobody")
+	}
+	if !kit.Wide() {
+		t.Skip("runs where PORTCULLIS_WIDE is set")
 	}
 	t.Parallel()
 	cmd := exec.Command(made.File("suite"), "-test.v", made.Flag(),

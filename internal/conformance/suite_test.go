@@ -198,7 +198,7 @@ func TestKernel(t *testing.T) {
 	t.Parallel()
 	skip := "^Test(AsNobody|Kernel.*|Audited.*)$|^TestPrograms$/^gcc$"
 	if !kit.Wide() {
-		skip += "|^Test(Mitigations|PinnedCalls|PinnedFilter|MoreBuiltins|MitigationsMatter|Rate|Cache|CountExec|Programs|ThreadsUnderOrder)$"
+		skip += "|^Test(Mitigations|PinnedCalls|PinnedFilter|MoreBuiltins|MitigationsMatter|Rate|Cache|CountExec|Programs|ThreadsUnderOrder|PatternsTogether|MadviseWaitsForNobody)$"
 	}
 	if !kit.Long() {
 		skip += "|^TestPinned(Programs|Sleepers|Servers)$|^TestAuditChangesNothing$|^TestMitigationsTogether$/^(gcc|git|ip|python)$"

@@ -15,6 +15,7 @@ import (
 	"portcullis/internal/cbpf"
 	"portcullis/internal/guest"
 	"portcullis/internal/helper"
+	"portcullis/internal/kit"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
 	"portcullis/internal/sys"
@@ -22,9 +23,13 @@ import (
 )
 
 // TestPatch runs the tests named TestGuest… on the kernel of linux/, as root and
-// as nobody.
+// as nobody, or as nobody alone where time is short.
 func TestPatch(t *testing.T) {
-	guest.Test(t, "-test.run=^TestGuest")
+	if kit.Wide() {
+		guest.Test(t, "-test.run=^TestGuest")
+		return
+	}
+	guest.TestIn(t, guest.Config{CPUs: 2}, guest.Nobody, "-test.run=^TestGuest", "-test.skip=^TestGuestGlobalFunctions$")
 }
 
 // inGuest is the first line of every test that needs the patched kernel.
