@@ -19,6 +19,7 @@ import (
 	"unsafe"
 
 	"portcullis/internal/guest"
+	"portcullis/internal/kit"
 	"portcullis/internal/sys"
 )
 
@@ -223,6 +224,9 @@ func (f writerFunc) Write(p []byte) (int, error) {
 // An instruction takes a nanosecond, whatever else the host does: so a turn of a loop
 // takes a whole number of them.
 func TestCountedClock(t *testing.T) {
+	if !kit.Wide() {
+		t.Skip("runs where PORTCULLIS_WIDE is set")
+	}
 	t.Parallel()
 	cmd := guest.Command(guest.Config{Clock: guest.Counted}, guest.Self, "-test.run=^TestLoop$", "-test.v")
 	out := new(bytes.Buffer)
