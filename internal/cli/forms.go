@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -59,7 +60,16 @@ func readPolicy(file string) ([]byte, error) {
 	case !info.Mode().IsRegular() || info.Size() > maxPolicy:
 		return nil, fmt.Errorf("expected a policy, a regular file of at most %d bytes", maxPolicy)
 	}
-	return os.ReadFile(file)
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxPolicy+1)) // files of /proc do not say how much they hold
+	if err == nil && len(data) > maxPolicy {
+		err = fmt.Errorf("expected a policy of at most %d bytes", maxPolicy)
+	}
+	return data, err
 }
 
 // programName is what the program of a policy is called that has no name.

@@ -49,7 +49,7 @@ func emitted(m *Model, dispatch func(*compiler)) (*compiler, error) {
 	}
 	c.b.Func("policy")
 	c.begin()
-	for len(c.bodies) > 0 {
+	for len(c.bodies) > 0 && c.b.Len() <= maxInsns {
 		next := c.bodies[0]
 		c.bodies = c.bodies[1:]
 		next()
@@ -317,13 +317,15 @@ func (c *compiler) class(links []link, steps *steps) asm.Label {
 	if len(links) == 1 {
 		return c.action(links[0].action, links[0].at, steps)
 	}
-	key := steps.key()
+	var b strings.Builder // there may be thousands
+	b.WriteString(steps.key())
 	for _, l := range links {
-		key += fmt.Sprintf("%v %d", l.at, l.action.Verdict())
+		fmt.Fprintf(&b, "%v %d", l.at, l.action.Verdict())
 		if l.test != nil {
-			key += l.test.key()
+			l.test.write(&b)
 		}
 	}
+	key := b.String()
 	l, ok := c.known[key]
 	if !ok {
 		l = c.b.Label()

@@ -1,6 +1,10 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
 
 // Error says what is wrong with a policy, and where.
 type Error struct {
@@ -21,7 +25,12 @@ func (e *Error) Error() string {
 	if e.Remedy != "" {
 		s += ": " + e.Remedy
 	}
-	return s
+	return strings.Map(func(r rune) rune { // names of files may hold anything
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // Unwrap is the cause.

@@ -1,9 +1,11 @@
 package policy
 
 import (
-	"bytes"
+	"errors"
+	"io/fs"
 	"path"
 	"strings"
+	"unicode/utf8"
 )
 
 // Reader gives the contents of a file that a policy includes. Its path is that of the
@@ -74,9 +76,18 @@ func (l *loader) include(from string, i Include, depth int) (*Model, error) {
 	}
 	data, err := l.read(file)
 	if err != nil {
-		return nil, &Error{Pos: i.Pos, Reason: "including " + Shown(i.Path) + ": " + err.Error(), Err: err}
+		return nil, &Error{Pos: i.Pos, Reason: "including " + Shown(i.Path) + ": " + cause(err).Error(), Err: err}
 	}
 	return l.load(file, data, depth+1)
+}
+
+// cause is an error without the file that it is about, which has been named.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
 
 // join adds another policy that the policy over includes, as well as this one. What both say
@@ -173,8 +184,13 @@ func merge[T any](own, base []T, name func(T) string) []T {
 // lines are those of a file, for messages.
 func lines(data []byte) []string {
 	var all []string
-	for _, l := range bytes.Split(data, []byte("\n")) {
-		all = append(all, string(bytes.TrimRight(l, "\r")))
+	text := strings.ReplaceAll(string(data), "\r\n", "\n")
+	for {
+		i := strings.IndexFunc(text, isBreak)
+		if i < 0 {
+			return append(all, text)
+		}
+		_, n := utf8.DecodeRuneInString(text[i:])
+		all, text = append(all, text[:i]), text[i+n:]
 	}
-	return all
 }

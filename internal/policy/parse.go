@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -29,6 +30,9 @@ func Parse(file string, data []byte) (*Model, error) {
 	if len(data) > MaxSize {
 		return nil, Wrong(Pos{File: file}, "split it by include", "%d bytes: expected a policy of at most %d", len(data), MaxSize)
 	}
+	if err := isText(file, data); err != nil {
+		return nil, err
+	}
 	m := &Model{Lines: map[string][]string{file: lines(data)}}
 	if err := noTags(file, m.Lines[file]); err != nil {
 		return nil, err
@@ -42,6 +46,34 @@ func Parse(file string, data []byte) (*Model, error) {
 		return nil, d.err
 	}
 	return m, nil
+}
+
+// isText refuses what is not UTF-8, which YAML would take too, and control characters, of which YAML
+// does not say where they are.
+func isText(file string, data []byte) error {
+	at := Pos{File: file, Line: 1, Col: 1}
+	for len(data) > 0 {
+		r, n := utf8.DecodeRune(data)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			return Wrong(at, "save it as UTF-8", "expected text in UTF-8, found the byte %#02x", data[0])
+		case isBreak(r):
+			if r != '\r' || n == len(data) || data[n] != '\n' {
+				at.Line++
+			}
+			at.Col = 0
+		case r < ' ' && r != '\t' || r == 0x7f:
+			return Wrong(at, "take it out", "expected text, found the control character %#02x", r)
+		}
+		at.Col++
+		data = data[n:]
+	}
+	return nil
+}
+
+// isBreak tells what ends a line of YAML.
+func isBreak(r rune) bool {
+	return r == '\n' || r == '\r' || r == 0x85 || r == 0x2028 || r == 0x2029
 }
 
 // noTags refuses directives that name tags, of which the parser of YAML compares each with

@@ -39,6 +39,7 @@ type Builder struct {
 	line   prog.Line
 	places []int // of each label, -1 where it is not bound
 	jumps  []jump
+	used   []bool // of each label, whether something jumps to it
 	funcs  []prog.Func
 	maps   []*prog.Map
 }
@@ -66,7 +67,7 @@ func (b *Builder) Len() int { return len(b.insns) }
 
 // Label makes a label that is bound later.
 func (b *Builder) Label() Label {
-	b.places = append(b.places, -1)
+	b.places, b.used = append(b.places, -1), append(b.used, false)
 	return Label(len(b.places))
 }
 
@@ -77,14 +78,7 @@ func (b *Builder) Bind(l Label) { b.places[l-1] = len(b.insns) }
 func (b *Builder) Bound(l Label) bool { return b.places[l-1] >= 0 }
 
 // Used tells whether something jumps to a label.
-func (b *Builder) Used(l Label) bool {
-	for _, j := range b.jumps {
-		if j.to == l {
-			return true
-		}
-	}
-	return false
-}
+func (b *Builder) Used(l Label) bool { return b.used[l-1] }
 
 func (b *Builder) emit(in prog.Insn) {
 	if n := len(b.lines); n == 0 && b.line.File != "" || n > 0 && !same(b.lines[n-1], b.line) {
@@ -198,7 +192,7 @@ func (b *Builder) If32(op uint8, dst Reg, imm int32, l Label) {
 }
 
 func (b *Builder) to(l Label, in prog.Insn) {
-	b.jumps = append(b.jumps, jump{at: len(b.insns), to: l})
+	b.jumps, b.used[l-1] = append(b.jumps, jump{at: len(b.insns), to: l}), true
 	b.emit(in)
 }
 
@@ -207,7 +201,7 @@ func (b *Builder) Call(id helper.ID) { b.emit(prog.Insn{Op: prog.OpCallInsn, Imm
 
 // CallFunc calls the function that begins at l.
 func (b *Builder) CallFunc(l Label) {
-	b.jumps = append(b.jumps, jump{at: len(b.insns), to: l, call: true})
+	b.jumps, b.used[l-1] = append(b.jumps, jump{at: len(b.insns), to: l, call: true}), true
 	b.emit(prog.Insn{Op: prog.OpCallInsn, Src: prog.PseudoCall})
 }
 
