@@ -56,7 +56,7 @@ func TestPolicyErrors(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"call.yaml":    {"version: 1\nrules:\n  - deny: foo\n", ":3:11: there is no call of x86-64 named \"foo\""},
 		"include.yaml": {"version: 1\ninclude: ../missing.yaml\n", ":2:10: including \"../missing.yaml\""},
-		"pipe.yaml":    {"version: 1\ninclude: /dev/zero\n", "expected an ELF object, found a device"},
+		"pipe.yaml":    {"version: 1\ninclude: /dev/zero\n", "expected a policy, found a device"},
 		"empty.yaml":   {"", ": an empty file: expected a policy"},
 		"typo.yaml":    {"Version: 1\n", ":1:1: a policy has no field \"Version\""},
 		"object.yaml":  {"\x7fELF", "object.yaml"},
