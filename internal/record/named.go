@@ -29,6 +29,7 @@ type nameLists struct {
 	ends   map[socketEnd]*tally // addresses
 	// absent are calls that were made without a name where one may be, by their arguments.
 	absent      map[absence]bool
+	commands    commands
 	kept, bytes int
 	crowded     bool
 	run         int // the last that had names
@@ -42,7 +43,7 @@ type absence struct {
 }
 
 func newNameLists() *nameLists {
-	l := &nameLists{namers: namers(), ends: map[socketEnd]*tally{}, absent: map[absence]bool{}}
+	l := &nameLists{namers: namers(), ends: map[socketEnd]*tally{}, absent: map[absence]bool{}, commands: newCommands()}
 	for i := range l.lists {
 		l.lists[i] = nameList{tally: newTally(), of: map[name]*tally{}, calls: map[uint32]bool{}}
 	}
@@ -64,6 +65,9 @@ func (r *Recorder) record(e *event.Event) {
 	text := e.Data[probe.Front:]
 	if uint64(length) != uint64(len(text)) || len(text) > 4096 {
 		return
+	}
+	if e.Map == probe.Arguments && n.use == executes {
+		r.argument(e, index, string(text))
 	}
 	for _, named := range n.read {
 		switch {
@@ -99,6 +103,9 @@ func (r *Recorder) path(e *event.Event, n *namer, index int, raw string) {
 	r.names.seenIn(len(r.runs))
 	list := &r.names.lists[n.of(&e.Call.Args)]
 	key := spell(raw, n.below(index, &e.Call.Args), e.Pid, e.Tid)
+	if n.use == executes {
+		r.names.commands.begin(e.Tid, key)
+	}
 	t := list.of[key]
 	if t == nil {
 		if !r.names.room(len(key.text)) {

@@ -27,6 +27,8 @@ func (r *Recorder) nameRules(whole int) (rules []policy.Rule, done map[uint32]bo
 			for _, nr := range calls {
 				rules = append(rules, r.endRules(u, nr)...)
 			}
+		case u == executes:
+			rules = append(rules, r.executeRules(calls, whole)...)
 		case u == looks:
 			rules = append(rules, r.pathRules(u, r.known(), calls, whole)...)
 		default:

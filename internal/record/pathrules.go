@@ -13,6 +13,7 @@ type bunch struct {
 	entries []entry
 	tally
 	names int
+	argv  [][]policy.Value // what programs are executed with; nil for anything
 }
 
 func bunchOf(entries []entry) bunch {
@@ -236,6 +237,9 @@ func (r *Recorder) bunchComment(u use, g *bunch, asked string) string {
 	if rare > 0 {
 		text += fmt.Sprintf("\nentries that were not seen in all runs: %d", rare)
 	}
+	if note := g.argumentsNote(); u == executes && note != "" {
+		text += "\n" + note
+	}
 	for _, n := range g.notes(asked) {
 		text += "\n" + n
 	}
@@ -257,6 +261,9 @@ func (r *Recorder) nameCondition(u use, nr uint32, g *bunch) *policy.Condition {
 			return nil
 		}
 		all = append(all, *c)
+	}
+	if g.argv != nil {
+		all = append(all, policy.Condition{Subject: policy.Arguments, Arg: "argv", Argv: g.argv})
 	}
 	if len(all) == 1 {
 		return &all[0]

@@ -89,7 +89,7 @@ func (r *Recorder) Denied() uint64 { return r.denied }
 // Add learns from one event of the run that was begun last. It does not keep the event.
 func (r *Recorder) Add(e *event.Event) {
 	switch {
-	case e.Kind == event.KindLost && (e.Map == "" || e.Map == probe.Paths || e.Map == probe.Addresses):
+	case e.Kind == event.KindLost && (e.Map == "" || e.Map == probe.Paths || e.Map == probe.Addresses || e.Map == probe.Arguments):
 		r.lost += e.Lost
 	case e.Kind == event.KindRecord:
 		r.record(e)

@@ -118,7 +118,7 @@ func parse(t *testing.T, w []string) event.Event {
 		e.Call.Nr = int32(nr)
 	}
 	for i, word := range w[3:] {
-		if word[0] == '"' || word[0] == '@' {
+		if strings.ContainsAny(word[:1], "\"@([") {
 			word = "0x1000"
 		}
 		v, err := strconv.ParseUint(word, 0, 64)
@@ -131,7 +131,8 @@ func parse(t *testing.T, w []string) event.Event {
 }
 
 // recorded are the records of the names in a line: a word behind a quotation mark is a path,
-// behind an @ an address in hexadecimal.
+// behind an @ an address in hexadecimal, behind a parenthesis arguments with commas in between, behind
+// a bracket arguments of which the end is not known.
 func recorded(t *testing.T, e *event.Event, w []string) (all []event.Event) {
 	for i, word := range w[min(3, len(w)):] {
 		var text []byte
@@ -145,12 +146,38 @@ func recorded(t *testing.T, e *event.Event, w []string) (all []event.Event) {
 			if text, err = hex.DecodeString(word[1:]); err != nil {
 				t.Fatal(err)
 			}
+		case '(', '[':
+			all = append(all, arguments(n, word)...)
+			continue
 		default:
 			continue
 		}
-		n.Data = binary.LittleEndian.AppendUint32(nil, uint32(i))
-		n.Data = append(binary.LittleEndian.AppendUint32(n.Data, uint32(len(text))), text...)
+		n.Data = data(i, text)
 		all = append(all, n)
+	}
+	return all
+}
+
+// data is what a record holds.
+func data(index int, text []byte) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, uint32(index))
+	return append(binary.LittleEndian.AppendUint32(b, uint32(len(text))), text...)
+}
+
+func arguments(n event.Event, word string) (all []event.Event) {
+	n.Map = probe.Arguments
+	add := func(index int, text []byte) {
+		n.Data = data(index, text)
+		all = append(all, n)
+	}
+	if word[1:] != "" {
+		for i, a := range strings.Split(word[1:], ",") {
+			text := append([]byte(a), 0)
+			add(i+1, text[:min(len(text), probe.MaxText)])
+		}
+	}
+	if word[0] == '(' {
+		add(0, nil)
 	}
 	return all
 }
@@ -237,6 +264,19 @@ func FuzzEvents(f *testing.F) {
 	for _, path := range []string{"/a/../b*\x00", "/tmp/x\"\x01{\x00", "\xff/\xfe..\x00", "\x00"} {
 		named.Data = append([]byte{0, 0, 0, 0, byte(len(path)), 0, 0, 0}, path...)
 		if err := w.Write(&named); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(seed.Bytes())
+	named.Map, named.Call.Nr = probe.Paths, 59
+	named.Data = data(0, []byte("/bin/x\x00"))
+	more := []event.Event{named}
+	for i, text := range []string{"*", "a\x00b", "\xff\x00", ""} {
+		named.Map, named.Data = probe.Arguments, data((i+1)%4, []byte(text))
+		more = append(more, named)
+	}
+	for i := range more {
+		if err := w.Write(&more[i]); err != nil {
 			f.Fatal(err)
 		}
 	}

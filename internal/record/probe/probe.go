@@ -4,6 +4,10 @@
 // What it read is what the call is made with, so a record says what the call was about, and
 // not what another thread wrote there afterwards. Which arguments it reads is told by the
 // tables of calls: the ones called path, oldpath and newpath, and the addresses of sockets.
+//
+// What programs are executed with is read without being kept as it is, for a list of arguments
+// may be longer than what can be: a record of it is right as long as the program itself does not
+// write there meanwhile.
 package probe
 
 import (
@@ -19,12 +23,25 @@ import (
 	"portcullis/internal/prog"
 )
 
-// Name is the filter's, Paths and Addresses are those of its ring buffers, which stand in
-// events.
+// Name is the filter's, Paths, Addresses and Arguments are those of its ring buffers, which
+// stand in events.
+//
+// In Arguments are what programs are executed with, behind their own name: the first has the
+// index 1. Up to MaxText bytes of each are there. Behind the last follows a record of index 0 and no
+// text, if they are no more than MaxArguments of at most maxLong bytes each.
 const (
 	Name      = "record"
 	Paths     = "paths"
 	Addresses = "addresses"
+	Arguments = "arguments"
+)
+
+// Bounds of arguments: a policy knows no more of them, and reading them must not fail for their
+// length.
+const (
+	MaxArguments = 16
+	MaxText      = 64
+	maxLong      = 2048
 )
 
 // Front is how many bytes of a record stand in front of the text: the index of the argument,
@@ -92,14 +109,16 @@ const (
 // builder makes the filter.
 type builder struct {
 	asm.Builder
-	paths, addresses, scratch *prog.Map
-	allow, long               asm.Label
+	paths, addresses, arguments, scratch *prog.Map
+
+	allow, long asm.Label
 }
 
 func program() (*prog.Program, error) {
 	b := &builder{
 		paths:     ring(Paths, prog.Var{Name: "path", Size: 1, Kind: prog.VarChar}),
 		addresses: ring(Addresses, prog.Var{Name: "address", Size: 1, Kind: prog.VarUnsigned}),
+		arguments: ring(Arguments, prog.Var{Name: "argument", Size: 1, Kind: prog.VarChar}),
 		scratch: &prog.Map{
 			Name: ".bss", Type: prog.Array, KeySize: 4, ValueSize: Front + maxPath, MaxEntries: 1, SpinLock: -1,
 			Contents: make([]byte, Front+maxPath),
@@ -149,6 +168,7 @@ func (b *builder) bodies() {
 	type body struct {
 		at   asm.Label
 		read []Named
+		argv int
 	}
 	known := map[string]asm.Label{}
 	var all []body
@@ -157,10 +177,11 @@ func (b *builder) bodies() {
 		if read == nil {
 			continue
 		}
-		key := keyOf(read)
+		argv := argvOf(nr)
+		key := keyOf(read, argv)
 		if known[key] == 0 {
 			known[key] = b.Label()
-			all = append(all, body{known[key], read})
+			all = append(all, body{known[key], read, argv})
 		}
 		b.If32(prog.OpJeq, regNr, int32(nr), known[key])
 	}
@@ -170,12 +191,23 @@ func (b *builder) bodies() {
 		for _, n := range one.read {
 			b.read(n)
 		}
+		if one.argv >= 0 {
+			b.readArguments(one.argv)
+		}
 		b.Jump(b.allow)
 	}
 }
 
-func keyOf(read []Named) string {
-	var key []byte
+// argvOf is the register that has the arguments of a program; -1 for none.
+func argvOf(nr uint32) int {
+	if a, ok := symbol.Find(nr, "argv"); ok && a.Arg.Shape == args.Strings {
+		return a.Index
+	}
+	return -1
+}
+
+func keyOf(read []Named, argv int) string {
+	key := []byte{byte(argv)}
 	for _, n := range read {
 		key = append(key, byte(n.Index), byte(n.Length))
 	}
@@ -226,10 +258,67 @@ func (b *builder) readAddress(n Named, next asm.Label) {
 	b.Reg(prog.OpMov, asm.R8, asm.R9)
 }
 
+// readArguments emits that what the list in a register points to is recorded, up to what cannot
+// be read. R9 is the index.
+func (b *builder) readArguments(register int) {
+	loop, next, last := b.Label(), b.Label(), b.Label()
+	b.Imm(prog.OpMov, asm.R9, 0)
+	b.Bind(loop)
+	b.readPointer(register)
+	b.If(prog.OpJeq, asm.R8, 0, last)
+	b.If(prog.OpJeq, asm.R9, 0, next)
+	b.If(prog.OpJgt, asm.R9, MaxArguments, b.allow)
+	b.readArgument()
+	b.outputAt(b.arguments, asm.R9)
+	b.Bind(next)
+	b.Imm(prog.OpAdd, asm.R9, 1)
+	b.If(prog.OpJle, asm.R9, MaxArguments+1, loop)
+	b.Bind(last)
+	b.Imm(prog.OpMov, asm.R8, 0)
+	b.output(b.arguments, 0)
+}
+
+// readPointer emits R8 = element R9 of the list in a register.
+func (b *builder) readPointer(register int) {
+	b.StoreImm(prog.SizeDW, asm.R10, -8, 0)
+	b.Load(prog.SizeDW, asm.R3, regCtx, argument(register))
+	b.Reg(prog.OpMov, asm.R1, asm.R9)
+	b.Imm(prog.OpLsh, asm.R1, 3)
+	b.Reg(prog.OpAdd, asm.R3, asm.R1)
+	b.Reg(prog.OpMov, asm.R1, asm.R10)
+	b.Imm(prog.OpAdd, asm.R1, -8)
+	b.Imm32(prog.OpMov, asm.R2, 8)
+	b.Call(helper.ProbeReadUser)
+	b.If(prog.OpJne, asm.R0, 0, b.allow)
+	b.Load(prog.SizeDW, asm.R8, asm.R10, -8)
+}
+
+// readArgument emits that as much of the text at R8 as counts is in scratch, and R8 is the length
+// of that.
+func (b *builder) readArgument() {
+	short := b.Label()
+	b.Value(asm.R1, b.scratch, Front)
+	b.Imm32(prog.OpMov, asm.R2, maxLong+1)
+	b.Reg(prog.OpMov, asm.R3, asm.R8)
+	b.Call(helper.ProbeReadUserStr)
+	b.Reg(prog.OpMov, asm.R8, asm.R0)
+	b.Imm(prog.OpSub, asm.R0, 1)
+	b.If(prog.OpJgt, asm.R0, maxLong-1, b.allow)
+	b.If(prog.OpJle, asm.R8, MaxText, short)
+	b.Imm32(prog.OpMov, asm.R8, MaxText)
+	b.Bind(short)
+}
+
 // output emits that R8 bytes of text become a record.
 func (b *builder) output(m *prog.Map, index int) {
+	b.Imm32(prog.OpMov, asm.R5, int32(index))
+	b.outputAt(m, asm.R5)
+}
+
+// outputAt is output with the index in a register.
+func (b *builder) outputAt(m *prog.Map, index asm.Reg) {
 	b.Value(asm.R2, b.scratch, 0)
-	b.StoreImm(prog.SizeW, asm.R2, 0, int32(index))
+	b.Store(prog.SizeW, asm.R2, 0, index)
 	b.Store(prog.SizeW, asm.R2, 4, asm.R8)
 	b.Map(asm.R1, m)
 	b.Reg(prog.OpMov, asm.R3, asm.R8)
