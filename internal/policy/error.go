@@ -25,7 +25,13 @@ func (e *Error) Error() string {
 	if e.Remedy != "" {
 		s += ": " + e.Remedy
 	}
-	return strings.Map(func(r rune) rune { // names of files may hold anything
+	return Printable(s)
+}
+
+// Printable is a message whose control characters cannot reach a terminal: names, of files too, may
+// hold anything.
+func Printable(s string) string {
+	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return '?'
 		}

@@ -92,7 +92,8 @@ func (c *compiler) checkMoves() error {
 	return nil
 }
 
-// leadsTo tells whether a test may take a directory, or one below it.
+// leadsTo tells whether a test may take a directory, or one below it, or the root, below which
+// relative paths lead there.
 func (t *test) leadsTo(dir string) bool {
 	switch {
 	case t.op == All:
@@ -116,22 +117,34 @@ func (t *test) leadsTo(dir string) bool {
 		switch above := strings.TrimSuffix(p.text, "/"); {
 		case strings.HasPrefix(p.text+"/", dir+"/"):
 			return true
-		case p.kind == begins && strings.HasPrefix(dir, p.text), p.kind < exact && strings.HasPrefix(dir, above+"/"):
+		case p.kind == begins && strings.HasPrefix(dir, p.text), p.kind <= exact && strings.HasPrefix(dir, above+"/"):
 			return true
 		}
 	}
 	return false
 }
 
-// pathRules is where the first rule with a test of a path is, or of a socket's, and whether one
-// takes relative ones.
+// pathRules is where the first entry with a test of a path is, or of a socket's, and whether one
+// takes relative ones. A limit, or the way to a phase, is evaded by another name as a rule is;
+// programs have none but what rules say.
 func (c *compiler) pathRules() (first *Pos, relative bool) {
-	for _, r := range c.rules {
-		paths, rel := r.If.paths()
+	look := func(at *Pos, cond *Condition) {
+		paths, rel := cond.paths()
 		if paths && first == nil {
-			first = &r.Rule.Pos
+			first = at
 		}
 		relative = relative || rel
+	}
+	for _, r := range c.rules {
+		look(&r.Rule.Pos, r.If)
+	}
+	for i := range c.m.Limits {
+		look(&c.m.Limits[i].Pos, c.m.Limits[i].If)
+	}
+	for i := range c.m.Phases {
+		for j := range c.m.Phases[i].Next {
+			look(&c.m.Phases[i].Next[j].Pos, c.m.Phases[i].Next[j].If)
+		}
 	}
 	return first, relative
 }

@@ -25,7 +25,7 @@ func Recognise(data []byte) bool {
 		return false
 	}
 	for _, l := range all {
-		if _, ok := directives[l.key]; ok {
+		if directive(l.key) != "" {
 			return true
 		}
 	}
@@ -110,6 +110,16 @@ var directives = map[string]func(*unit, *line){
 	"PrivateDevices":          (*unit).toggle,
 }
 
+// directive is the name of the directive that a key is meant for, "" for none.
+func directive(key string) string {
+	for name := range directives {
+		if strings.EqualFold(name, key) {
+			return name
+		}
+	}
+	return ""
+}
+
 // assign carries out one line.
 func (u *unit) assign(l *line) {
 	switch l.section {
@@ -125,10 +135,8 @@ func (u *unit) assign(l *line) {
 		d(u, l)
 		return
 	}
-	for name := range directives {
-		if strings.EqualFold(name, l.key) {
-			u.Fail(l.pos, "write "+name+"=", "%s= means nothing to systemd", l.key)
-		}
+	if name := directive(l.key); name != "" {
+		u.Fail(l.pos, "write "+name+"=", "%s= means nothing to systemd", l.key)
 	}
 	if u.foreignAt.Line == 0 {
 		u.foreignAt = l.pos

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode"
 
 	"golang.org/x/tools/txtar"
 
@@ -240,4 +241,29 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%s\n%s\n%s", calls, data, written)
 		}
 	})
+}
+
+// TestNamesOnTerminals: nothing of a unit reaches a terminal as it is.
+func TestNamesOnTerminals(t *testing.T) {
+	for _, text := range []string{
+		"[\x1b[2J]\nSystemCallFilter=~ptrace\n[Service]\nSystemCallFilter=~ptrace\n",
+		"[Service]\nSystemCallFilter=~ptrace\n\x1b[2J\u009b=x\n",
+		"[Service]\nSystemCallFilter=~\x1b[2J\n",
+	} {
+		_, lost, err := Read("x\x1b.conf", []byte(text))
+		if err != nil || len(lost) != 1 {
+			t.Fatalf("%q: %v, %v", text, lost, err)
+		}
+		if s := lost[0].String(); strings.IndexFunc(s, unicode.IsControl) >= 0 {
+			t.Errorf("%q holds a control character", s)
+		}
+	}
+}
+
+// TestOtherSpellings: a file that holds nothing but a directive in another spelling is told so.
+func TestOtherSpellings(t *testing.T) {
+	text := []byte("[Service]\nsystemcallfilter=~ptrace\n")
+	if _, _, err := Read("x.conf", text); !Recognise(text) || err == nil || !strings.Contains(err.Error(), "write SystemCallFilter=") {
+		t.Errorf("recognised %v, got %v", Recognise(text), err)
+	}
 }

@@ -20,7 +20,7 @@ func (l Loss) String() string {
 	if at := l.Pos.String(); at != "" {
 		s = at + ": " + s
 	}
-	return s
+	return policy.Printable(s)
 }
 
 // maxLosses is how many are listed: of hostile files there could be any number.
