@@ -69,3 +69,29 @@ func TestTable(t *testing.T) {
 		}
 	}
 }
+
+// TestManyWindows: as many limits with a window as there may be fit beside all else that needs a map.
+func TestManyWindows(t *testing.T) {
+	text := "version: 1\ndefault: allow\nlinks: trusted\nrules:\n  - {deny: openat, if: {path: /x}}\norder:\n" +
+		"  - {once: setns}\n  - {once: setns, per: process}\n  - {once: setns, per: thread}\nlimits:\n" +
+		strings.Repeat("  - {calls: read, max: 1, window: 1s}\n", maxWindows)
+	m, err := Parse("p.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Compile(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(p.Maps); n > 63 { // there may be a table of calls, too
+		t.Errorf("%d maps", n)
+	}
+	m, err = Parse("p.yaml", []byte(text+"  - {calls: read, max: 1, window: 1s}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "p.yaml:67:5: more than 56 limits with a window: count calls together, or leave windows out"
+	if _, err := Compile(m); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -307,8 +307,19 @@ func (f *flow) resolve(names *resolver) error {
 // maxTokens bounds the size of a bucket, so that sums of times and tokens do not wrap.
 const maxTokens = 1 << 62
 
+// maxWindows is how many limits may have a window: each has a map, of which the kernel takes 64 with
+// those of the rest of the policy.
+const maxWindows = 56
+
 func (s *state) addLimits(c *compiler) error {
+	windows := 0
 	for i := range c.m.Limits {
+		if c.m.Limits[i].Window != 0 {
+			windows++
+		}
+		if windows > maxWindows {
+			return Wrong(c.m.Limits[i].Pos, "count calls together, or leave windows out", "more than %d limits with a window", maxWindows)
+		}
 		l := limit{Limit: &c.m.Limits[i]}
 		var err error
 		if l.calls, err = c.names.calls(l.Calls); err != nil {

@@ -12,11 +12,15 @@ import (
 const maxNesting = 16
 
 // calls are the numbers of calls and groups, each once.
-func (d *decider) calls(names []policy.Name) []uint32 {
+func (d *decider) calls(names []policy.Name) []uint32 { return d.merged(names, maxNesting) }
+
+// merged is calls of names that groups may hold so deep: each once, or groups that hold one another
+// many times over would become longer with each.
+func (d *decider) merged(names []policy.Name, depth int) []uint32 {
 	var all []uint32
 	seen := map[uint32]bool{}
 	for _, n := range names {
-		for _, nr := range d.named(n, maxNesting) {
+		for _, nr := range d.named(n, depth) {
 			if !seen[nr] {
 				seen[nr] = true
 				all = append(all, nr)
@@ -43,9 +47,7 @@ func (d *decider) named(n policy.Name, depth int) []uint32 {
 	case depth == 0:
 		d.fail(n.Pos, "groups are nested more than %d deep", maxNesting)
 	case own != nil:
-		for _, m := range own.Calls {
-			all = append(all, d.named(m, depth-1)...)
-		}
+		all = d.merged(own.Calls, depth-1)
 	case isGroup:
 		for _, m := range members {
 			nr, _ := syscalls.Number(m)

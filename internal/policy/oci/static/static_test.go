@@ -1,6 +1,7 @@
 package static
 
 import (
+	"fmt"
 	"math/rand"
 	"strings"
 	"testing"
@@ -232,5 +233,25 @@ func TestDecideErrors(t *testing.T) {
 		if _, err := Decide(m); err == nil || err.Error() != want {
 			t.Errorf("%v; expected %s", err, want)
 		}
+	}
+}
+
+// TestGroupsOfGroups: groups that hold others many times over are as long as the calls in them.
+func TestGroupsOfGroups(t *testing.T) {
+	m := &policy.Model{Rules: []policy.Rule{{Action: policy.Action{Kind: policy.Allow}, Calls: []policy.Name{{Text: "@g0"}}}}}
+	for i := 0; i < maxNesting-2; i++ {
+		g := policy.Group{Name: fmt.Sprint("@g", i)}
+		for j := 0; j < 50; j++ {
+			g.Calls = append(g.Calls, policy.Name{Text: fmt.Sprint("@g", i+1)})
+		}
+		m.Groups = append(m.Groups, g)
+	}
+	m.Groups = append(m.Groups, policy.Group{Name: fmt.Sprint("@g", maxNesting-2), Calls: []policy.Name{{Text: "read"}}})
+	d := &decider{model: m, names: map[string][]uint32{}}
+	if all := d.named(policy.Name{Text: "@g10"}, maxNesting); len(all) != 1 || d.err != nil {
+		t.Fatalf("%d calls in @g10, %v", len(all), d.err)
+	}
+	if _, err := Decide(m); err != nil {
+		t.Error(err)
 	}
 }
