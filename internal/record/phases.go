@@ -72,17 +72,42 @@ func (r *Recorder) transitions() map[uint32]bool {
 	for _, one := range r.runs {
 		ready := ^uint64(0) // where the first call of setup stands
 		for _, p := range one.processes {
-			for nr, s := range p.spans() {
+			spans := p.spans()
+			for nr, s := range spans {
 				if prepares[nr] {
 					ready = min(ready, s.first)
 				}
 			}
-			if nr, ok := p.transition(prepares, waits, serves, ready); ok {
+			last, from := lastOf(spans, prepares), waits
+			if last == 0 {
+				last, from = ready, serves
+			}
+			nr, ok := firstBehind(spans, from, last)
+			if main, found := p.mainTransition(spans, prepares, waits); found && (!ok || accepts(nr)) {
+				nr, ok = main, true
+			}
+			if ok {
 				ends[nr] = true
 			}
 		}
 	}
 	return ends
+}
+
+// accepts tells calls that a process makes when its first client comes, which may be late.
+func accepts(nr uint32) bool { return callsOf("accept accept4")[nr] }
+
+// mainTransition is that of a process's first thread by itself, if no other thread makes the
+// call before. There are programs of which all threads wait before some have set up everything:
+// their first thread hands that to others, and waits for signals.
+func (p *process) mainTransition(all map[uint32]span, prepares, waits map[uint32]bool) (uint32, bool) {
+	spans := map[uint32]span{}
+	for nr, s := range p.threads[0].calls {
+		spans[nr] = *s
+	}
+	last := lastOf(spans, prepares)
+	nr, ok := firstBehind(spans, waits, last)
+	return nr, ok && last > 0 && all[nr].first == spans[nr].first
 }
 
 // spans are those of all threads together.
@@ -100,20 +125,21 @@ func (p *process) spans() map[uint32]span {
 	return all
 }
 
-func (p *process) transition(prepares, waits, serves map[uint32]bool, ready uint64) (uint32, bool) {
-	spans := p.spans()
-	last := uint64(0)
+// lastOf is where the last of some calls stands; 0 if there was none.
+func lastOf(spans map[uint32]span, calls map[uint32]bool) (last uint64) {
 	for nr, s := range spans {
-		if prepares[nr] {
+		if calls[nr] {
 			last = max(last, s.last)
 		}
 	}
-	if last == 0 {
-		last, waits = ready, serves
-	}
+	return last
+}
+
+// firstBehind is the first of some calls that was not made up to a place.
+func firstBehind(spans map[uint32]span, calls map[uint32]bool, last uint64) (uint32, bool) {
 	found, at := uint32(0), ^uint64(0)
 	for nr, s := range spans {
-		if waits[nr] && s.first > last && s.first < at {
+		if calls[nr] && s.first > last && s.first < at {
 			found, at = nr, s.first
 		}
 	}
