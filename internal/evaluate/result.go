@@ -163,23 +163,13 @@ func common(a, b calls) calls {
 	return both
 }
 
-// flow counts the edges of a recorded flow. What has a name in it can come first, and can
-// follow each.
+// flow counts the edges of a recorded flow.
 func (r *Result) flow(recorder *record.Recorder) error {
 	m, err := recorder.Policy(record.Options{Mode: record.Flow})
 	if err != nil || len(m.Flows) == 0 {
 		return err
 	}
-	edges, kinds := map[[2]string]bool{}, calls{}
-	for _, e := range m.Flows[0].Edges {
-		for _, from := range e.From {
-			for _, to := range e.To {
-				edges[[2]string{from.Text, to.Text}] = true
-				kinds[to.Text] = true
-			}
-		}
-	}
-	r.Edges, r.Possible = len(edges), (len(kinds)+1)*len(kinds)
+	r.Edges, r.Possible = load.Edges(m)
 	return nil
 }
 

@@ -14,7 +14,7 @@ const apacheConf = `ServerName server
 ServerRoot DIR
 DefaultRuntimeDir DIR
 PidFile DIR/pid
-Mutex file:DIR
+MUTEX
 ErrorLog /dev/stderr
 LogLevel notice
 MODULES
@@ -35,8 +35,9 @@ DirectoryIndex index.html
 TypesConfig /dev/null
 AddOutputFilterByType DEFLATE text/plain
 ForceType text/plain
-SSLSessionCache shmcb:DIR/sessions(64000)
+SSLSessionCache SESSIONS
 USER
+EXTRA
 <Directory DIR/www>
   Options +Indexes
   Require all granted
@@ -68,18 +69,44 @@ RewriteRule ^/rewritten$ /index.html
 // apacheModules are those of the configuration.
 const apacheModules = "mpm_event authz_core alias dir mime autoindex filter deflate proxy proxy_http rewrite status ssl socache_shmcb"
 
+// apacheMore are further modules of a varied load.
+const apacheMore = "headers expires env setenvif authn_core authn_file authz_user authz_host auth_basic include substitute cache cache_disk " +
+	"cache_socache reqtimeout unique_id ratelimit info negotiation vhost_alias http2 asis actions log_debug usertrack"
+
+// apacheExtra are further lines of a varied load.
+func (s *session) apacheExtra() string {
+	return s.extra(
+		"KeepAlive Off", "BufferedLogs On", "HostnameLookups On", "UseCanonicalName On", "MaxConnectionsPerChild 20", "ListenBacklog 16",
+		"ScoreBoardFile "+s.file("board"), "CoreDumpDirectory "+s.dir, "TraceEnable Off", "FileETag All", "ExtendedStatus Off", "Timeout 20",
+		"Header set X-A b", "ExpiresActive On", "Protocols h2 h2c http/1.1", "MaxKeepAliveRequests 3", "ReceiveBufferSize 65536", "SendBufferSize 65536",
+		"CacheRoot "+s.file("www/up")+"\nCacheEnable disk /proxied/\nCacheIgnoreNoLastMod On\nCacheQuickHandler off", "CacheEnable socache /list/",
+		"<Location /rewritten>\nSetOutputFilter SUBSTITUTE\nSubstitute s/hello/hello/\n</Location>",
+		"<Location /large>\nSetOutputFilter RATE_LIMIT\nSetEnv rate-limit 40960\n</Location>", "RequestReadTimeout header=5 body=5",
+		"<Location /info>\nSetHandler server-info\n</Location>", "ProxyTimeout 5", "ContentDigest On", "CookieTracking on",
+		"LimitRequestLine 4000", "ServerSignature On", "HttpProtocolOptions Unsafe")
+}
+
+func apachePaths() []string {
+	return []string{"/large", "/", "/list/", "/proxied/index.html", "/proxied/large", "/missing", "/status", "/info", "/rewritten", "/nobody/"}
+}
+
 // startApache starts a server with a website and further modules.
 func startApache(s *session, more string) (plain, secure *web, err error) {
 	ports, err := freePorts(3)
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.varied {
+		more += " " + apacheMore
+	}
 	var modules string
 	for _, m := range strings.Fields(apacheModules + " " + more) {
 		modules += fmt.Sprintf("LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so\n", m, m)
 	}
 	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "SECURE", ports[1], "CLOSED", ports[2], "MODULES", modules,
-		"SENDFILE", s.either("On", "Off"), "MAPPED", s.either("On", "Off"), "USER", ifRoot("User www-data\nGroup www-data"))
+		"SENDFILE", s.either("On", "Off"), "MAPPED", s.either("On", "Off"), "SESSIONS", s.drawn("shmcb:"+s.file("sessions")+"(64000)", "none"),
+		"MUTEX", s.drawn("Mutex file:"+s.dir, "Mutex fcntl:"+s.dir, "Mutex flock:"+s.dir, "Mutex sysvsem", "Mutex posixsem", "Mutex pthread"),
+		"EXTRA", s.apacheExtra(), "USER", ifRoot("User www-data\nGroup www-data"))
 	err = first(
 		s.website, s.certificate,
 		func() error { return s.write("www/private/x", "x") },
@@ -102,16 +129,27 @@ func playApache(s *session) error {
 	steps := append(apacheSteps(s, plain), apacheSteps(s, secure)...)
 	steps = append(steps, step{"garbage", func() error { return garbage(plain.address) }},
 		step{"garbage to TLS", func() error { return garbage(secure.address) }})
+	more := append(plain.crowds(apachePaths()...), s.loss("pid"), s.apacheReload(closed),
+		step{"a crowd by TLS", func() error { return secure.crowd(4, 10, apachePaths()) }},
+		step{"a crowd by TLS", func() error { return secure.crowd(8, 3, apachePaths()) }})
 	return first(
-		func() error { return s.some(steps...) },
+		func() error { return s.rounds(steps, more) },
 		closed,
 		func() error {
 			return s.signal([]syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP}[s.rand.Intn(2)], "resuming normal operations")
 		},
-		func() error { return s.some(steps...) },
+		func() error { return s.rounds(steps, more) },
 		closed,
 		func() error { return s.stop([]syscall.Signal{syscall.SIGTERM, syscall.SIGWINCH}[s.rand.Intn(2)]) },
 	)
+}
+
+// apacheReload is a step of a reload of either kind.
+func (s *session) apacheReload(closed func() error) step {
+	sig := []syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP}[s.rand.Intn(2)]
+	return step{"reload", func() error {
+		return first(closed, func() error { return s.signal(sig, "resuming normal operations") })
+	}}
 }
 
 func apacheSteps(s *session, w *web) []step {

@@ -17,7 +17,7 @@ server.bind = "127.0.0.1"
 server.pid-file = "DIR/pid"
 server.upload-dirs = ( "DIR/tmp" )
 server.max-worker = WORKERS
-server.modules = ( "mod_accesslog", "mod_alias", "mod_redirect", "mod_dirlisting", "mod_proxy", "mod_status", "mod_cgi" )
+server.modules = ( "mod_accesslog", "mod_alias", "mod_redirect", "mod_dirlisting", "mod_proxy", "mod_status", "mod_cgi" MORE )
 server.network-backend = "BACKEND"
 accesslog.filename = "DIR/access.log"
 dir-listing.activate = "enable"
@@ -31,7 +31,22 @@ $HTTP["url"] =~ "^/nobody/" { proxy.server = ( "" => ( ( "host" => "127.0.0.1", 
 $HTTP["url"] =~ "^/cgi/" { cgi.assign = ( "" => "/bin/sh" ) }
 url.redirect = ( "^/old/" => "/list/" )
 USER
+EXTRA
 `
+
+// lighttpdExtra are further lines of a varied load.
+func (s *session) lighttpdExtra() string {
+	return s.extra(
+		`server.max-keep-alive-requests = 3`, `server.stat-cache-engine = "disable"`, `server.max-fds = 256`, `server.max-connections = 64`,
+		`server.max-request-size = 1000`, `server.upload-temp-file-size = 4096`,
+		`server.listen-backlog = 8`, `server.core-files = "disable"`, `server.kbytes-per-second = 40000`, `server.tag = "x"`,
+		`server.range-requests = "disable"`, `server.follow-symlink = "disable"`, `server.error-handler-404 = "/index.html"`,
+		`server.stream-response-body = 2`, `server.max-read-idle = 2`, `server.defer-accept = 1`, `server.chunkqueue-chunk-sz = 2048`)
+}
+
+func lighttpdPaths() []string {
+	return []string{"/large", "/", "/list/", "/proxied/index.html", "/proxied/large", "/missing", "/status", "/old/x", "/nobody/"}
+}
 
 // startLighttpd starts a server with a website.
 func startLighttpd(s *session, workers string) (*web, error) {
@@ -40,7 +55,9 @@ func startLighttpd(s *session, workers string) (*web, error) {
 		return nil, err
 	}
 	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "CLOSED", ports[1], "WORKERS", workers,
-		"BACKEND", s.either("sendfile", "writev"), "STREAM", s.either("0", "1", "2"), "USER", ifRoot("server.username = \"www-data\"\nserver.groupname = \"www-data\""))
+		"BACKEND", s.either("sendfile", "writev"), "STREAM", s.either("0", "1", "2"),
+		"MORE", s.drawn("", `, "mod_expire", "mod_setenv", "mod_rewrite", "mod_ssi", "mod_evhost", "mod_userdir", "mod_access", "mod_extforward"`),
+		"EXTRA", s.lighttpdExtra(), "USER", ifRoot("server.username = \"www-data\"\nserver.groupname = \"www-data\""))
 	err = first(
 		s.website,
 		func() error { return s.folder("tmp") },
@@ -55,7 +72,7 @@ func startLighttpd(s *session, workers string) (*web, error) {
 }
 
 func playLighttpd(s *session) error {
-	workers := s.either("0", "0", "2")
+	workers := s.either("0", "0", s.drawn("2", "1", "4"))
 	w, err := startLighttpd(s, workers)
 	if err != nil {
 		return err
@@ -63,6 +80,7 @@ func playLighttpd(s *session) error {
 	defer w.close()
 	steps := lighttpdSteps(s, w)
 	steps = append(steps, step{"garbage", func() error { return garbage(w.address) }})
+	more := append(w.crowds(lighttpdPaths()...), step{"logs", func() error { return s.process.Signal(syscall.SIGHUP) }})
 	reload := func() error { return nil }
 	if workers == "0" { // with workers only their parent reads the configuration anew
 		reload = func() error {
@@ -71,10 +89,10 @@ func playLighttpd(s *session) error {
 		}
 	}
 	return first(
-		func() error { return s.some(steps...) },
+		func() error { return s.rounds(steps, more) },
 		func() error { return s.process.Signal(syscall.SIGHUP) },
 		reload,
-		func() error { return s.some(steps...) },
+		func() error { return s.rounds(steps, more) },
 		func() error { w.close(); return nil },
 		func() error { return s.stop([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[s.rand.Intn(2)]) },
 	)

@@ -85,6 +85,16 @@ func (p Program) Play(seed int64, start Start) error {
 	return p.session(seed, start, p.play)
 }
 
+// Vary plays likewise, and leaves less as it is: configurations are drawn too, requests come
+// at the same time, break off and dawdle, and the program is told to reload more often and
+// otherwise. What it draws is not all in any seed, not in 0 either.
+func (p Program) Vary(seed int64, start Start) error {
+	return p.session(seed, start, func(s *session) error {
+		s.varied, s.whole = true, false
+		return p.play(s)
+	})
+}
+
 // CanIntrude tells whether there is an Intrude for the program.
 func (p Program) CanIntrude() bool { return p.intrude != nil }
 

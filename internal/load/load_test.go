@@ -27,6 +27,8 @@ import (
 var (
 	made     = kit.New()
 	onEngine = flag.String("engine", "agent", "engine that the programs run on")
+	// No guest knows the environment, so it is told.
+	long = flag.Bool("long", kit.Long(), "play ten varied loads where else there is one that is less so")
 )
 
 func TestMain(m *testing.M) {
@@ -61,7 +63,7 @@ func TestKernel(t *testing.T) {
 	if kit.Long() {
 		skip = "^$"
 	}
-	guest.TestIn(t, guest.Suite(made.Dir()), guest.Nobody, "-engine=kernel", made.Flag(), "-test.skip="+skip, "-test.run=^Test(Policies|Refused)$")
+	guest.TestIn(t, guest.Suite(made.Dir()), guest.Nobody, "-engine=kernel", fmt.Sprint("-long=", *long), made.Flag(), "-test.skip="+skip, "-test.run=^Test(Policies|Refused)$")
 }
 
 func needEngine(t *testing.T) {
@@ -87,7 +89,7 @@ func need(t *testing.T, p load.Program) {
 
 // seeds are from the first on: how many depends on the time there is.
 func seeds(from, few, many int64) (all []int64) {
-	if kit.Long() {
+	if *long {
 		few = many
 	}
 	for i := int64(0); i < few; i++ {
@@ -215,7 +217,11 @@ func TestRecorded(t *testing.T) {
 func played(t *testing.T, p load.Program, seed int64, text []byte) {
 	t.Helper()
 	var d denials
-	if err := p.Play(seed, under(t, p.Name, text, &d)); err != nil {
+	play := p.Play
+	if *long {
+		play = p.Vary
+	}
+	if err := play(seed, under(t, p.Name, text, &d)); err != nil {
 		t.Error(err)
 	}
 	if got := d.String(); got != "" {

@@ -2,9 +2,11 @@ package load
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -18,7 +20,8 @@ func named() Program {
 const namedConf = `options { directory "DIR/run"; pid-file "DIR/run/pid"; session-keyfile "DIR/run/session.key"; managed-keys-directory "DIR/run";
   dump-file "DIR/run/dump"; statistics-file "DIR/run/stats"; lock-file none; listen-on port PORT { 127.0.0.1; }; listen-on-v6 { none; };
   recursion RECURSION; forward only; forwarders port CLOSED { 127.0.0.1; }; resolver-query-timeout 400; allow-transfer { any; };
-  dnssec-validation no; empty-zones-enable no; querylog yes; };
+  dnssec-validation no; empty-zones-enable no; querylog yes; OPTIONS };
+MORE
 key "k" { algorithm hmac-sha256; secret "c2VjcmV0c2VjcmV0c2VjcmV0"; };
 controls { inet 127.0.0.1 port CONTROL allow { any; } keys { "k"; }; };
 zone "example" { type primary; file "example.zone"; allow-update { any; }; };
@@ -46,7 +49,14 @@ func playNamed(s *session) error {
 		return err
 	}
 	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "CLOSED", ports[1], "CONTROL", ports[2],
-		"RECURSION", s.either("yes", "no"), "TEXT", strings.Repeat("x", 100+s.rand.Intn(100)))
+		"RECURSION", s.either("yes", "no"),
+		"OPTIONS", s.extra("minimal-responses yes;", "zone-statistics full;", "notify yes;", "ixfr-from-differences yes;", "allow-new-zones yes;", "tcp-clients 10;",
+			"max-cache-size 4m;", "masterfile-format text;", "version none;", "server-id hostname;",
+			"prefetch 0;", "max-journal-size 100k;", "transfer-format one-answer;", "reuseport no;", "memstatistics yes;", "memstatistics-file \""+s.file("run/memory")+"\";",
+			"edns-udp-size 512;", "recursing-file \""+s.file("run/recursing")+"\";", "secroots-file \""+s.file("run/roots")+"\";"),
+		"MORE", s.extra("logging { channel f { file \""+s.file("run/log")+"\" versions 3 size 4k; severity debug; print-time yes; }; category queries { f; }; category client { f; }; };",
+			"statistics-channels { };", "acl local { 127.0.0.1; };"),
+		"TEXT", strings.Repeat("x", 100+s.rand.Intn(100)))
 	args := []string{"-g", "-n", s.either("1", "2"), "-c", s.file("named.conf")}
 	if user := ifRoot("bind"); user != "" {
 		args = append(args, "-u", user)
@@ -64,9 +74,9 @@ func playNamed(s *session) error {
 	}
 	steps := namedSteps(s, "127.0.0.1:"+ports[0])
 	return first(
-		func() error { return s.some(steps...) },
+		func() error { return s.rounds(steps, namedMore(s, "127.0.0.1:"+ports[0])) },
 		func() error { return s.signal(syscall.SIGHUP, "all zones loaded") },
-		func() error { return s.some(steps...) },
+		func() error { return s.rounds(steps, namedMore(s, "127.0.0.1:"+ports[0])) },
 		func() error {
 			if s.rand.Intn(3) == 0 {
 				return first(func() error { return s.rndc("stop") }, s.end)
@@ -101,6 +111,36 @@ func namedSteps(s *session, address string) []step {
 		{"garbage", func() error { _, err := talk("tcp", address, "\x00\x05garba"); return err }},
 		s.rndcs("status"), s.rndcs("stats"), s.rndcs("flush"), s.rndcs("reload"), s.rndcs("dumpdb", "-all"), s.rndcs("freeze", "example").then(s.rndcs("thaw", "example")),
 		s.rndcs("sync"), s.rndcs("querylog"), s.rndcs("reconfig"), s.rndcs("retransfer", "other"),
+	}
+}
+
+// namedMore are further steps of a varied load.
+func namedMore(s *session, address string) []step {
+	n, each := 2+s.rand.Intn(6), 5+s.rand.Intn(30)
+	say := func(words ...string) step {
+		return step{words[0], func() error { _ = s.rndc(words...); return nil }} // not all are for this configuration
+	}
+	zone := fmt.Sprint("z", s.rand.Intn(1000))
+	return []step{
+		{"crowd", func() error {
+			return together(n, func(i int) error {
+				for k := 0; k < each; k++ {
+					name := fmt.Sprintf("h%d.%s", k, []string{"example", "static.example", "elsewhere"}[(i+k)%3])
+					if err := dns([]string{"udp", "tcp"}[i%2], address, question(0, name, uint16(1+k%28))); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+						return err
+					}
+				}
+				return nil
+			})
+		}},
+		{"crowd of updates", func() error {
+			return together(3, func(i int) error { return dns("tcp", address, update(fmt.Sprintf("u%d.example", i))) })
+		}},
+		say("zonestatus", "example"), say("notify", "example"), say("refresh", "other"), say("trace"), say("notrace"), say("recursing"), say("secroots"), say("tsig-list"),
+		say("flushname", "www.example"), say("flushtree", "example"), say("dumpdb", "-zones"), say("validation", "check"), say("managed-keys", "status"),
+		say("addzone", zone, "{ type primary; file \"static.zone\"; };"), say("showzone", "example"), say("delzone", zone), say("nta", "-d"), say("scan"),
+		say("serve-stale", "status"), say("modzone", zone, "{ type primary; file \"example.zone\"; };"), say("sync", "-clean"), say("sign", "example"), say("loadkeys", "example"),
+		say("reload", "static.example"),
 	}
 }
 

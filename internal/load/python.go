@@ -30,15 +30,43 @@ func startPython(s *session) (*web, string, error) {
 	return newWeb(s, "http", "127.0.0.1:"+ports[0]), ports[1], err
 }
 
+//go:embed drawn.py
+var drawnPy string
+
+// playDrawn runs a program that draws what it does from a seed, and then serves once.
+func playDrawn(s *session) error {
+	ports, err := freePorts(1)
+	if err != nil {
+		return err
+	}
+	return first(
+		func() error { return s.write("drawn.py", drawnPy) },
+		func() error {
+			return s.run(s.either("-B", "-u", "-O", "-I", "-s"), "drawn.py", fmt.Sprint(s.rand.Int63()), ports[0])
+		},
+		func() error { return s.await("serving") },
+		func() error {
+			_, err := talk("tcp", "127.0.0.1:"+ports[0], "GET / HTTP/1.0\r\n\r\n")
+			return err
+		},
+		func() error { return s.await("done") },
+		s.end,
+	)
+}
+
 func playPython(s *session) error {
+	if s.varied && s.rand.Intn(3) > 0 {
+		return playDrawn(s)
+	}
 	w, closed, err := startPython(s)
 	if err != nil {
 		return err
 	}
 	defer w.close()
+	more := w.crowds("/list", "/hash?text=a", "/store?text=b", "/pool?n=9", "/zip?text=c", "/missing", "/fail")
 	return first(
-		func() error { return s.some(pythonSteps(s, w, closed)...) },
-		func() error { return s.some(pythonSteps(s, w, closed)...) },
+		func() error { return s.rounds(pythonSteps(s, w, closed), more) },
+		func() error { return s.rounds(pythonSteps(s, w, closed), more) },
 		func() error { w.close(); return nil },
 		func() error { return s.stop([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[s.rand.Intn(2)]) },
 	)

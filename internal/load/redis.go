@@ -36,7 +36,12 @@ func startRedis(s *session, args ...string) (*redisClient, error) {
 }
 
 func playRedis(s *session) error {
-	c, err := startRedis(s, "--appendonly", s.either("yes", "no"), "--io-threads", s.either("1", "2"))
+	args := []string{"--appendonly", s.either("yes", "no"), "--io-threads", s.either("1", "2")}
+	args = append(args, strings.Fields(s.extra("--appendfsync always", "--io-threads-do-reads yes", "--lazyfree-lazy-user-del yes",
+		"--maxmemory-policy allkeys-lfu", "--rdbcompression no", "--tcp-keepalive 1", "--timeout 60", "--hz 50", "--maxclients 100", "--databases 2",
+		"--aof-use-rdb-preamble no", "--tcp-backlog 16", "--loglevel verbose", "--latency-tracking no", "--notify-keyspace-events KEA", "--rdbchecksum no",
+		"--crash-memcheck-enabled no", "--disable-thp no", "--oom-score-adj yes", "--jemalloc-bg-thread no", "--set-proc-title no"))...)
+	c, err := startRedis(s, args...)
 	if err != nil {
 		return err
 	}
@@ -46,7 +51,7 @@ func playRedis(s *session) error {
 		return err
 	}
 	for round := 0; round < 2; round++ {
-		if err := s.some(redisSteps(s, c, closed[0])...); err != nil {
+		if err := s.rounds(redisSteps(s, c, closed[0]), redisMore(s, c)); err != nil {
 			return err
 		}
 	}
@@ -85,6 +90,48 @@ func redisSteps(s *session, c *redisClient, closed string) []step {
 		{"BGREWRITEAOF", func() error { return first(c.saved, c.want("+Background", "BGREWRITEAOF").do, c.saved) }},
 		{"garbage", func() error { _, err := talk("unix", s.file("sock"), "*1\r\n$99999999999\r\n"); return err }},
 	}
+}
+
+// redisMore are further steps of a varied load.
+func redisMore(s *session, c *redisClient) []step {
+	key, clients := fmt.Sprint("m", s.rand.Intn(100)), 2+s.rand.Intn(6)
+	any := func(words ...string) step {
+		return step{words[0], func() error { _, err := c.ask(words...); return err }}
+	}
+	return []step{
+		{"a crowd", func() error { return together(clients, func(i int) error { return redisCrowd(s, c, i) }) }},
+		{"MULTI", func() error { return inTurn(any("MULTI"), any("INCR", "n"), any("GET", "n"), any("EXEC")) }},
+		any("LPUSH", "q", "1"), any("BLPOP", "q", "0.01"), any("SADD", "s1", "a", "b"), any("ZADD", "z", "1", "a"), any("XADD", "x", "*", "f", "v"),
+		any("XREAD", "COUNT", "2", "STREAMS", "x", "0"), any("PFADD", "hll", "a"), any("GEOADD", "g", "13", "38", "p"), any("SETRANGE", key, "100000", "x"),
+		any("PUBLISH", "ch", "m"), any("SCAN", "0"), any("OBJECT", "ENCODING", "n"), any("MEMORY", "DOCTOR"), any("MEMORY", "PURGE"),
+		any("LATENCY", "DOCTOR"), any("SLOWLOG", "GET"), any("CONFIG", "GET", "*"), any("CONFIG", "RESETSTAT"), any("CONFIG", "REWRITE"), any("FLUSHDB", "ASYNC"),
+		any("UNLINK", key), any("RENAME", "n", "n2"), any("COPY", "n2", "n"), any("DUMP", "n"), any("SORT", "l"), any("TIME"), any("WAIT", "0", "1"), any("FLUSHALL"),
+		any("FUNCTION", "LIST"), any("SCRIPT", "FLUSH"), any("ACL", "WHOAMI"), any("ACL", "LOG"), any("CLIENT", "NO-EVICT", "on"), any("DEBUG", "RELOAD"), any("DEBUG", "OBJECT", "n"),
+		any("DEBUG", "JMAP"), any("COMMAND", "COUNT"), any("LOLWUT"), any("CONFIG", "SET", "save", "1 1"), any("EVAL", "return redis.call('TIME')", "0"),
+		{"appendonly", func() error {
+			return first(c.saved, c.want("+OK", "CONFIG", "SET", "appendonly", s.either("yes", "no")).do, c.saved)
+		}},
+	}
+}
+
+// redisCrowd is one of some clients that set and get at the same time, and the last of which
+// listens to what is published.
+func redisCrowd(s *session, at *redisClient, i int) error {
+	c, err := dialRedis(at.RemoteAddr().Network(), at.RemoteAddr().String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for k := 0; k < 50; k++ {
+		if _, err := c.ask("SET", fmt.Sprint("c", i, "-", k%7), strings.Repeat("y", k*k)); err != nil {
+			return err
+		}
+		if _, err := c.ask("GET", fmt.Sprint("c", k%3, "-", k%7)); err != nil {
+			return err
+		}
+	}
+	_, err = c.ask("SUBSCRIBE", "ch")
+	return err
 }
 
 // intrudeRedis has the server execute itself again, as who can call execve would another

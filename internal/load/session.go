@@ -19,6 +19,7 @@ type session struct {
 	start     Start
 	rand      *rand.Rand
 	whole     bool // nothing is left out
+	varied    bool // what else is fixed is drawn
 
 	process Process
 	out     *os.File
@@ -187,7 +188,7 @@ func (s *session) few(n int, steps ...step) error {
 	if s.whole {
 		n = len(steps)
 	}
-	return inTurn(steps[:n]...)
+	return inTurn(steps[:min(n, len(steps))]...)
 }
 
 // inTurn makes steps one after the other.

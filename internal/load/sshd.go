@@ -29,6 +29,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin yes
 LogLevel VERBOSE
 Subsystem sftp internal-sftp
+EXTRA
 FORCE
 `
 
@@ -62,7 +63,11 @@ func startSSHD(s *session, force string) (*sshClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "FORCE", force)
+	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "FORCE", force,
+		"EXTRA", s.extra("Compression no", "MaxStartups 3:30:10", "LoginGraceTime 20", "ClientAliveInterval 1", "Banner "+s.file("host.pub"), "RekeyLimit 32k", "UseDNS yes",
+			"AllowTcpForwarding no", "MaxSessions 2", "PrintMotd no", "TCPKeepAlive no", "IPQoS lowdelay throughput", "Ciphers aes128-ctr", "Ciphers chacha20-poly1305@openssh.com",
+			"KexAlgorithms diffie-hellman-group14-sha256", "MACs hmac-sha2-512", "X11Forwarding yes", "PermitUserEnvironment yes", "PubkeyAcceptedAlgorithms ssh-ed25519",
+			"DisableForwarding yes", "ExposeAuthInfo yes", "StreamLocalBindUnlink yes", "LogLevel DEBUG2"))
 	c := &sshClient{s, ports[0], me.Username}
 	return c, first(
 		func() error { return s.keys("host", "mine", "other") },
@@ -133,12 +138,31 @@ func sshdSteps(s *session, c *sshClient) []step {
 		return steps
 	}
 	at := s.file("files/")
+	if s.varied {
+		steps = append(steps, c.sftpMore(at)...)
+	}
 	return append(steps,
 		c.transfer("ls "+s.dir, "pwd"),
 		c.transfer("put "+s.file("up")+" "+at+"/a", "get "+at+"/a "+s.file("down"), "chmod 600 "+at+"/a", "ls -l "+at, "rm "+at+"/a"),
 		c.transfer("mkdir "+at+"/d", "put "+s.file("up")+" "+at+"/d/b", "rename "+at+"/d/b "+at+"/d/c", "ln -s c "+at+"/d/l", "rm "+at+"/d/*", "rmdir "+at+"/d"),
 		c.transfer("df "+at, "-rm "+at+"/none", "-get /nonexistent"),
 	)
+}
+
+// sftpMore are further steps of a varied load.
+func (c *sshClient) sftpMore(at string) []step {
+	up := c.s.file("up")
+	return []step{
+		c.transfer("mkdir "+at+"/e", "put -p "+up+" "+at+"/e/a", "-put -a "+up+" "+at+"/e/a", "-reput "+up+" "+at+"/e/a", "get -p "+at+"/e/a "+c.s.file("down2"), "-reget "+at+"/e/a "+c.s.file("down2"),
+			"-chown 0 "+at+"/e/a", "-chgrp 0 "+at+"/e/a", "ln "+at+"/e/a "+at+"/e/h", "ln -s a "+at+"/e/s", "ls -lat "+at+"/e", "-df -h", "-rm "+at+"/e/*", "rmdir "+at+"/e"),
+		c.transfer("-put -f "+up+" "+at+"/f", "-ls -1 /proc/self", "-cd /etc", "-get passwd "+c.s.file("p"), "-lls", "-chmod 777 "+at+"/f", "-version", "-symlink /etc/passwd "+at+"/l", "-rm "+at+"/f", "-rm "+at+"/l"),
+		{"at the same time", func() error {
+			return together(3, func(i int) error {
+				name := fmt.Sprint(at, "/t", i)
+				return c.transfer("put "+up+" "+name, "ls "+at, "rm "+name).do()
+			})
+		}},
+	}
 }
 
 // sshdRefusals are who does not get in.

@@ -1,0 +1,199 @@
+package load
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// drawn is the first of some words, or any of them where the load is varied.
+func (s *session) drawn(words ...string) string {
+	if !s.varied {
+		return words[0]
+	}
+	return s.either(words...)
+}
+
+// extra is some of the lines where the load is varied, else nothing.
+func (s *session) extra(lines ...string) (text string) {
+	for _, line := range lines {
+		if s.varied && s.rand.Intn(3) == 0 {
+			text += line + "\n"
+		}
+	}
+	return text
+}
+
+// rounds makes some of the steps, several times where the load is varied, with those of more
+// among them.
+func (s *session) rounds(steps, more []step) error {
+	n := 1
+	if s.varied {
+		n, steps = 1+s.rand.Intn(2), append(append([]step(nil), steps...), more...)
+	}
+	for ; n > 0; n-- {
+		if err := s.some(steps...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// together does the same in n goroutines, each with its number.
+func together(n int, do func(i int) error) error {
+	all := make([]error, n)
+	var each sync.WaitGroup
+	for i := 0; i < n; i++ {
+		each.Add(1)
+		go func(i int) { defer each.Done(); all[i] = do(i) }(i)
+	}
+	each.Wait()
+	for _, err := range all {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// crowds are steps of requests that come together, break off and dawdle, for what is at the paths.
+func (w *web) crowds(paths ...string) []step {
+	n, each := 2+w.s.rand.Intn(8), 3+w.s.rand.Intn(20)
+	return []step{
+		{"crowd", func() error { return w.crowd(n, each, paths) }},
+		{"break off", func() error { return w.breakOff(paths) }},
+		{"dawdle", func() error { return w.dawdle(paths[0]) }},
+		{"one after the other", func() error { return w.pipeline(n, paths) }},
+		w.any("OPTIONS", "/"), w.any("TRACE", "/"), w.any("FROB", "/index.html"), w.any("DELETE", "/none"),
+		w.any("GET", "/"+strings.Repeat("long/", 200+w.s.rand.Intn(3000))),
+		w.any("GET", "/large", "Range: bytes=0-10,20-30,-5"), w.any("GET", "/large", "Range: bytes=99999999-"),
+		w.any("GET", "/index.html", "X-Large: "+strings.Repeat("x", 100+w.s.rand.Intn(20000))),
+		w.any("GET", "/index.html", "Authorization: Basic YTpi"), w.any("GET", "/../../etc/passwd"),
+	}
+}
+
+// any is a step of a request with any answer, or none.
+func (w *web) any(method, path string, headers ...string) step {
+	return step{method, func() error { _, _ = w.ask(0, method, path, "", headers...); return nil }}
+}
+
+// crowd makes requests by n clients at the same time. Who serves may close connections
+// meanwhile, and refuse more than it can take.
+func (w *web) crowd(n, each int, paths []string) error {
+	return together(n, func(i int) error {
+		for k := 0; k < each; k++ {
+			_, _ = w.ask(0, "GET", paths[(i+k)%len(paths)], "")
+		}
+		return nil
+	})
+}
+
+// raw opens a connection for what is no request, or half of one; not where there is TLS.
+func (w *web) raw(do func(net.Conn) error) error {
+	network := "tcp"
+	if strings.HasPrefix(w.address, "/") {
+		network = "unix"
+	}
+	c, err := net.DialTimeout(network, w.address, patience)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(haste)); err != nil {
+		return err
+	}
+	_ = do(c) // the server may have had enough
+	return nil
+}
+
+// breakOff asks, and is gone before the answer is whole, with and without a reset.
+func (w *web) breakOff(paths []string) error {
+	for i, path := range paths {
+		if err := w.raw(func(c net.Conn) error {
+			if tcp, ok := c.(*net.TCPConn); ok && i%2 == 0 {
+				_ = tcp.SetLinger(0)
+			}
+			_, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: server\r\n\r\n", path)
+			if err == nil && i%3 != 0 {
+				_, err = io.ReadFull(c, make([]byte, 100))
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dawdle sends a request by parts, with a body by chunks.
+func (w *web) dawdle(path string) error {
+	return w.raw(func(c net.Conn) error {
+		for _, part := range []string{
+			"POST ", path, " HTTP/1.1\r\nHost: ser", "ver\r\nExpect: 100-continue\r\nTransfer-Encoding: chun", "ked\r\nConnection: close\r\n\r\n",
+			"5\r\nhel", "lo\r\n", "0\r\n\r\n",
+		} {
+			if _, err := io.WriteString(c, part); err != nil {
+				return err
+			}
+		}
+		_, err := io.Copy(io.Discard, c)
+		return err
+	})
+}
+
+// pipeline sends all requests before it reads an answer.
+func (w *web) pipeline(n int, paths []string) error {
+	return w.raw(func(c net.Conn) error {
+		text := ""
+		for i := 0; i < n; i++ {
+			text += fmt.Sprintf("GET %s HTTP/1.1\r\nHost: server\r\n\r\n", paths[i%len(paths)])
+		}
+		if _, err := io.WriteString(c, text+"GET / HTTP/1.0\r\n\r\n"); err != nil {
+			return err
+		}
+		_, err := io.Copy(io.Discard, bufio.NewReader(c))
+		return err
+	})
+}
+
+// child is a process that the one of a file with a number has made.
+func (s *session) child(pidFile string) (int, error) {
+	text, err := os.ReadFile(s.file(pidFile))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, err
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, err
+	}
+	all := strings.Fields(string(children))
+	if len(all) == 0 {
+		return 0, fmt.Errorf("process %d: expected children", pid)
+	}
+	return strconv.Atoi(all[s.rand.Intn(len(all))])
+}
+
+// loss is a step in which a child of the server dies, and whoever looks after it makes another.
+func (s *session) loss(pidFile string) step {
+	return step{"a loss", func() error {
+		pid, err := s.child(pidFile)
+		if err != nil {
+			return err
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
+			return err
+		}
+		return nil
+	}}
+}
