@@ -49,6 +49,8 @@
  *   them, but to readlink them. With an entry /proc or /dev, relative names that begin
  *   like these are refused too, for they cannot be told from those. An instance of proc
  *   that is mounted elsewhere has no such protection.
+ * - Device nodes are not made where write restricts: who makes one below a directory of
+ *   its own reads and writes a whole disk by it.
  * - What gives names another meaning is refused with EPERM: chroot, mounts, setns into
  *   another mount namespace, handles. So are calls newer than this filter, with ENOSYS.
  *
@@ -398,6 +400,16 @@ static __always_inline long opening(const struct seccomp_data *ctx, __u32 lists)
 	return open_how(ctx, lists);
 }
 
+#define S_IFMT 0170000
+#define S_IFBLK 0060000
+#define S_IFCHR 0020000
+
+/* of_device tells modes of device nodes. */
+static __always_inline bool of_device(__u64 mode)
+{
+	return (mode & S_IFMT) == S_IFBLK || (mode & S_IFMT) == S_IFCHR;
+}
+
 SEC("seccomp/paths")
 long paths(const struct seccomp_data *ctx)
 {
@@ -426,6 +438,8 @@ long paths(const struct seccomp_data *ctx)
 		return one(ctx, lists, READ, args[3], 0, args[4]);
 	if (IS(chdir))
 		return one(ctx, lists, relative ? READ | WRITE : READ, AT_FDCWD, 0, args[0]);
+	if ((lists & WRITE) && ((IS(mknod) && of_device(args[1])) || (IS(mknodat) && of_device(args[2]))))
+		PORTCULLIS_DENY(EACCES); /* a device */
 	if (IS(creat) || IS(rmdir) || IS(unlink) || IS(mkdir) || IS(mknod) || IS(truncate) || IS(chmod) || IS(chown) ||
 	    IS(lchown) || IS(utime) || IS(utimes) || IS(setxattr) || IS(lsetxattr) || IS(removexattr) || IS(lremovexattr))
 		return one(ctx, lists, WRITE, AT_FDCWD, 0, args[0]);
