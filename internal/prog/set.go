@@ -235,7 +235,7 @@ func (s *setting) boolean(item string) (uint64, error) {
 
 func (s *setting) signed(v Var, item string) (uint64, error) {
 	x, err := strconv.ParseInt(item, 0, 64)
-	if err == nil && (x<<(64-8*v.Size))>>(64-8*v.Size) == x {
+	if err == nil && plain(item) && (x<<(64-8*v.Size))>>(64-8*v.Size) == x {
 		return uint64(x), nil
 	}
 	if nr, ok := s.lookup(v, item); ok {
@@ -247,7 +247,7 @@ func (s *setting) signed(v Var, item string) (uint64, error) {
 func (s *setting) unsigned(v Var, item string) (uint64, error) {
 	top := ^uint64(0) >> (64 - 8*v.Size)
 	x, err := strconv.ParseUint(item, 0, 64)
-	if err == nil && x <= top {
+	if err == nil && plain(item) && x <= top {
 		return x, nil
 	}
 	if nr, ok := s.lookup(v, item); ok {
@@ -255,6 +255,9 @@ func (s *setting) unsigned(v Var, item string) (uint64, error) {
 	}
 	return 0, s.notInt(item, "0", fmt.Sprint(top))
 }
+
+// plain tells numbers without underscores between their digits, which are Go's alone.
+func plain(number string) bool { return !strings.Contains(number, "_") }
 
 // lookup resolves a name where the variable is wide enough for its number.
 func (s *setting) lookup(v Var, item string) (uint64, bool) {
@@ -310,7 +313,7 @@ func (s *setting) callSet(data []byte) error {
 func (s *setting) setCall(data []byte, item string) error {
 	name := strings.TrimLeft(item, "+-")
 	nr, err := strconv.ParseUint(name, 0, 32)
-	if err != nil {
+	if err != nil || !plain(name) {
 		n, ok := uint32(0), false
 		if s.resolve != nil {
 			n, ok = s.resolve(name)
