@@ -19,6 +19,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -156,7 +157,16 @@ func readFile(name string) ([]byte, error) {
 	case info.Size() > maxObject:
 		return nil, fmt.Errorf("%d bytes: expected a filter of at most %d", info.Size(), maxObject)
 	}
-	return os.ReadFile(name)
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxObject+1)) // what it says of its size may not be so
+	if err == nil && len(data) > maxObject {
+		err = fmt.Errorf("more than %d bytes: expected a filter of at most that", maxObject)
+	}
+	return data, err
 }
 
 // kindOf names what is no regular file.
