@@ -49,7 +49,7 @@ func emitted(m *Model, dispatch func(*compiler)) (*compiler, error) {
 	}
 	c.b.Func("policy")
 	c.begin()
-	for len(c.bodies) > 0 && c.b.Len() <= maxInsns {
+	for len(c.bodies) > 0 && c.b.Len() <= maxInsns { // what is longer is refused
 		next := c.bodies[0]
 		c.bodies = c.bodies[1:]
 		next()
@@ -64,7 +64,7 @@ func emitted(m *Model, dispatch func(*compiler)) (*compiler, error) {
 // finish puts the program together.
 func (c *compiler) finish() (*prog.Program, error) {
 	if c.b.Len() > maxInsns {
-		return nil, Wrong(c.m.Pos, "make it simpler", "the policy becomes %d instructions: expected at most %d", c.b.Len(), maxInsns)
+		return nil, Wrong(c.m.Pos, "make it simpler", "the policy becomes more than %d instructions", maxInsns)
 	}
 	p, err := c.b.Program()
 	if err != nil {

@@ -57,6 +57,7 @@ func TestBounds(t *testing.T) {
 		"rules":  {"version: 1\nrules:\n" + strings.Repeat("  - allow: read\n", maxItems+1), "entries, expected at most"},
 		"values": {"version: 1\nlinks: trusted\nrules:\n  - {allow: openat, if: {path: [" + strings.Repeat("/a, ", maxPatterns+1) + "]}}\n", "a list of 257 entries"},
 		"work":   {"version: 1\nrules:\n" + strings.Repeat("  - {deny: \"@system-service\", if: {arg0: [1, 2, 3, 4]}}\n", 3000), "more than 65536 tests"},
+		"length": {"version: 1\nlinks: trusted\nrules:\n" + strings.Repeat("  - {deny: [openat, open, stat, mkdir], if: {path: ["+strings.Repeat("/"+strings.Repeat("a", 100)+", ", 200)+"/b]}}\n", 20), "becomes more than 32768 instructions: make it simpler"},
 		"apart":  {"version: 1\nserialize:\n" + strings.Repeat("  - {first: rename, second: chmod}\n", maxStates+1), "257 serializations: expected at most 256"},
 		"edges":  {"version: 1\nflow:\n" + strings.Repeat("  - edges: ["+strings.Repeat("{from: start, to: dup}, ", 2049)+"]\n", 2), "flows of 4098 edges"},
 		"long":   {"version: 1\nname: " + strings.Repeat("a", 5000), "expected a name, found 5000 bytes"},
