@@ -35,6 +35,7 @@ var subjects = []struct {
 	{"launch", launch},
 	{"many", many},
 	{"verify", verifyAndSplit},
+	{"policies", readyPolicies},
 	{"record", recording},
 }
 
@@ -51,6 +52,7 @@ Measures the subjects, all without one, and holds them against their bars:
   launch   what a filter adds to the start of a program
   many     1,000 processes under one supervisor
   verify   how long filters take to be proved, split and compiled
+  policies how long ready policies take to become programs
   record   requests per second of nginx while it is recorded, against not
 
 A subject whose tools are missing is skipped with the line that installs them;
