@@ -48,22 +48,20 @@ func TestFlow(t *testing.T) {
 		t.Skipf("needs %s: a duration, such as 1h", flowEnv)
 	}
 	needEngine(t)
-	var all []*flowing
 	for _, name := range flowServers {
-		p, _ := load.Named(name)
-		need(t, p)
-		f := &flowing{Program: p}
-		f.learn(t, time.Now().Add(length/time.Duration(len(flowServers))))
-		all = append(all, f)
-	}
-	end := time.Now().Add(length)
-	for seed := int64(drawn); time.Now().Before(end); seed++ {
-		for _, f := range all {
-			f.play(t, seed)
-		}
-	}
-	for _, f := range all {
-		f.report(t)
+		name := name
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of a load is waiting
+			p, _ := load.Named(name)
+			need(t, p)
+			f := &flowing{Program: p}
+			f.learn(t, time.Now().Add(length))
+			end := time.Now().Add(length)
+			for seed := int64(drawn); time.Now().Before(end); seed++ {
+				f.play(t, seed)
+			}
+			f.report(t)
+		})
 	}
 }
 
@@ -73,7 +71,7 @@ func (f *flowing) learn(t *testing.T, end time.Time) {
 	var m *policy.Model
 	for seed := int64(learnt); time.Now().Before(end) && seed-int64(news) < settled; seed++ {
 		if err := f.Learn(r, seed); err != nil {
-			t.Logf("recording %s: %v", f.Name, err) // what it did nevertheless counts
+			t.Logf("recording %s: %.300v", f.Name, err) // what it did nevertheless counts
 		}
 		var err error
 		if m, err = r.Policy(record.Options{Mode: record.Flow, Name: f.Name}); err != nil {
@@ -110,7 +108,7 @@ func (f *flowing) play(t *testing.T, seed int64) {
 	f.plays++
 	if err := f.Vary(seed, start); err != nil {
 		f.odd++ // answers are the other tests' business, and servers are killed here
-		t.Logf("%v", err)
+		t.Logf("%.300v", err)
 	}
 }
 
