@@ -25,12 +25,17 @@ func newMachine(name string) (*machine, error) {
 	if !ok {
 		return nil, fmt.Errorf("expected a policy of that name")
 	}
+	return machineOf(name, text)
+}
+
+// machineOf takes the text of a policy.
+func machineOf(name string, text []byte) (*machine, error) {
 	model, err := policy.Load(name+".yaml", text, nil)
 	if err != nil {
 		return nil, err
 	}
-	if len(model.Phases) == 0 {
-		return nil, fmt.Errorf("policy %s: expected phases", name)
+	if err := evaluable(name, model); err != nil {
+		return nil, err
 	}
 	m := &machine{model: model, first: model.Phases[0].Name, ways: map[string]map[string]string{}}
 	for _, p := range model.Phases {
@@ -44,11 +49,26 @@ func newMachine(name string) (*machine, error) {
 				if way.If != nil {
 					call = thread
 				}
-				m.ways[p.Name][call] = way.To
+				if m.ways[p.Name][call] == "" { // the first one is taken
+					m.ways[p.Name][call] = way.To
+				}
 			}
 		}
 	}
 	return m, nil
+}
+
+// evaluable refuses policies of which the calls of rules and phases are not all there is.
+func evaluable(name string, m *policy.Model) error {
+	switch {
+	case len(m.Phases) == 0:
+		return fmt.Errorf("policy %s: expected phases", name)
+	case m.Default.Permits() || m.Unknown.Permits():
+		return fmt.Errorf("policy %s: expected that what it does not name is refused", name)
+	case len(m.Programs)+len(m.Order)+len(m.Flows)+len(m.Limits) > 0:
+		return fmt.Errorf("policy %s: expected no state but phases", name)
+	}
+	return nil
 }
 
 // thread stands for a clone that makes a thread. While calls are observed libraries have
@@ -71,6 +91,11 @@ func (m *machine) next(phase string, c event.Call) (string, bool) {
 	}
 	to, ok := m.ways[phase][c.Name]
 	return to, ok
+}
+
+// leaves tells whether a call may lead out of a phase, which makes it one of the phase.
+func (m *machine) leaves(phase, call string) bool {
+	return m.ways[phase][call] != "" || (call == "clone" || call == "clone3") && m.ways[phase][thread] != ""
 }
 
 // transitions says which calls lead out of the phases.
@@ -131,7 +156,7 @@ func (m *machine) inPhase(name string) calls {
 		}
 		only, out := m.expand(p.Allow), m.expand(p.Deny)
 		for call := range left {
-			if out[call] || len(p.Allow) > 0 && !only[call] && m.ways[name][call] == "" {
+			if !m.leaves(name, call) && (out[call] || len(p.Allow) > 0 && !only[call]) {
 				delete(left, call)
 			}
 		}

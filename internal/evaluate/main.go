@@ -18,6 +18,15 @@ func servers() []string {
 	return []string{"nginx", "apache2", "lighttpd", "redis", "memcached", "named"}
 }
 
+func known(name string) bool {
+	for _, s := range servers() {
+		if s == name {
+			return true
+		}
+	}
+	return false
+}
+
 const usage = `usage: evaluate [--runs N] [--json] [SERVER]...
 
 Plays the loads of servers with all of their calls observed, follows the phases of the
@@ -65,7 +74,7 @@ func measure(runs int, names []string) (all []Result, err error) {
 	}
 	for _, name := range names {
 		p, ok := load.Named(name)
-		if !ok {
+		if !ok || !known(name) {
 			return nil, fmt.Errorf("%s: expected a server, one of %v", name, servers())
 		}
 		r, err := evaluate(p, runs)
