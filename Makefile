@@ -8,6 +8,7 @@ LIVES    ?= 1000000
 DRAWS    ?= 2000
 GUSTS    ?= 12000
 INSTALLS ?= 100000
+FLOW     ?= 1h
 TOOLS    := .cache/tools
 
 .PHONY: build test generate lint bench bench-kernel evaluate fuzz soak selftests kernel clean
@@ -56,14 +57,17 @@ fuzz:
 
 # What wins a race once in millions of attempts; what leaks a little, by many lives; what
 # a kernel takes once in thousands of programs, and filters that begin and end by the
-# hundred thousand; what a kernel that checks itself has to say about the suites; and those
-# that race, over and over: what fails once in a hundred runs.
+# hundred thousand; what policies, ready and recorded ones, refuse of varied loads of their
+# programs, and flows of six servers in FLOW; what a kernel that checks itself has to say about
+# the suites; and those that race, over and over: what fails once in a hundred runs.
 soak:
 	PORTCULLIS_ATTEMPTS=$(ATTEMPTS) $(GO) test -v -run '^Test(PinnedReads|Kernel)$$' -timeout 48h ./internal/attack
 	PORTCULLIS_LIVES=$(LIVES) $(GO) test -v -run TestShortLives -timeout 4h ./internal/conformance
 	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
 	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
 	PORTCULLIS_INSTALLS=$(INSTALLS) $(GO) test -v -run TestSoakInstalls -timeout 25h ./internal/engine/kernel
+	PORTCULLIS_LONG=1 $(GO) test -v -run '^Test(Policies|Refused|Recorded|AsNobody)$$' -timeout 4h ./internal/load
+	PORTCULLIS_FLOW=$(FLOW) $(GO) test -v -run '^TestFlow$$' -parallel 6 -timeout 25h ./internal/load
 	linux/build --debug
 	PORTCULLIS_WIDE=1 PORTCULLIS_GUEST_DEBUG=1 $(GO) test -v -p 1 -run '^Test(Patch|NoAttach|Storms|Kernel)$$' -timeout 24h ./internal/engine/kernel ./internal/conformance ./internal/attack ./filters
 	PORTCULLIS_LONG=1 $(GO) test -count=$(SOAK) -p 1 -failfast -timeout 24h ./filters ./internal/attack ./internal/conformance ./internal/engine/...

@@ -16,10 +16,10 @@ import (
 // Recording comes first, and takes at most as long again.
 const flowEnv = "PORTCULLIS_FLOW"
 
-// Seeds of the loads that are recorded and of those that are then played.
+// Seeds of the first loads that are recorded and that are then played.
 const (
-	learnt = 1
-	drawn  = 1_000_000
+	first int64 = 1
+	drawn int64 = 1_000_000
 )
 
 // settled is how many runs in a row have to teach nothing new for a recording to end.
@@ -57,7 +57,7 @@ func TestFlow(t *testing.T) {
 			f := &flowing{Program: p}
 			f.learn(t, time.Now().Add(length))
 			end := time.Now().Add(length)
-			for seed := int64(drawn); time.Now().Before(end); seed++ {
+			for seed := drawn; time.Now().Before(end); seed++ {
 				f.play(t, seed)
 			}
 			f.report(t)
@@ -67,23 +67,31 @@ func TestFlow(t *testing.T) {
 
 // learn records runs until they teach nothing new, or the time is over.
 func (f *flowing) learn(t *testing.T, end time.Time) {
+	r, m := learnUntil(t, f.Program, record.Flow, end)
+	f.runs, f.policy = r.Runs(), policy.Write(m)
+	f.edges, f.possible = load.Edges(m)
+}
+
+// learnUntil records varied runs until they teach nothing new to a policy of a mode, or the
+// time is over.
+func learnUntil(t *testing.T, p load.Program, mode record.Mode, end time.Time) (*record.Recorder, *policy.Model) {
+	t.Helper()
 	r, known, news := record.New(), 0, 0
 	var m *policy.Model
-	for seed := int64(learnt); time.Now().Before(end) && seed-int64(news) < settled; seed++ {
-		if err := f.Learn(r, seed); err != nil {
-			t.Logf("recording %s: %.300v", f.Name, err) // what it did nevertheless counts
+	for seed := first; seed == first || time.Now().Before(end) && r.Runs()-news < settled; seed++ {
+		if err := p.Learn(r, seed); err != nil {
+			t.Logf("recording %s: %.300v", p.Name, err) // what it did nevertheless counts
 		}
 		var err error
-		if m, err = r.Policy(record.Options{Mode: record.Flow, Name: f.Name}); err != nil {
+		if m, err = r.Policy(record.Options{Mode: mode, Name: p.Name}); err != nil {
 			t.Fatal(err)
 		}
-		f.runs, f.policy = r.Runs(), policy.Write(m)
-		if size := words(f.policy); size > known {
-			known, news = size, int(seed)
+		if size := words(policy.Write(m)); size > known {
+			known, news = size, r.Runs()
 		}
 	}
-	f.edges, f.possible = load.Edges(m)
-	t.Logf("%s: %d runs recorded, the last that taught something was the %dth", f.Name, f.runs, news)
+	t.Logf("%s: %d runs recorded, of which the last that taught something was number %d", p.Name, r.Runs(), news)
+	return r, m
 }
 
 // words is how much a policy says: its words but for comments, in whatever order.

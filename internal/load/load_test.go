@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"portcullis"
 	"portcullis/internal/engine"
@@ -63,7 +64,11 @@ func TestKernel(t *testing.T) {
 	if kit.Long() {
 		skip = "^$"
 	}
-	guest.TestIn(t, guest.Suite(made.Dir()), guest.Nobody, "-engine=kernel", fmt.Sprint("-long=", *long), made.Flag(), "-test.skip="+skip, "-test.run=^Test(Policies|Refused)$")
+	machine := guest.Suite(made.Dir())
+	if *long {
+		machine.Timeout = 12 * time.Hour
+	}
+	guest.TestIn(t, machine, guest.Nobody, "-engine=kernel", fmt.Sprint("-long=", *long), made.Flag(), "-test.skip="+skip, "-test.run=^Test(Policies|Refused)$")
 }
 
 func needEngine(t *testing.T) {
@@ -196,10 +201,7 @@ func TestRecorded(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p, _ := load.Named(c.name)
 			need(t, p)
-			r, err := p.Record(append(seeds(1, 2, 5), 0)...)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := learnt(t, p)
 			m, err := r.Policy(record.Options{Mode: c.mode, Name: c.name})
 			if err != nil {
 				t.Fatal(err)
@@ -212,6 +214,24 @@ func TestRecorded(t *testing.T) {
 		})
 	}
 }
+
+// learnt is what a program was seen to do: in two runs and one that leaves nothing out, or in
+// varied ones until they teach nothing new.
+func learnt(t *testing.T, p load.Program) *record.Recorder {
+	t.Helper()
+	if *long {
+		r, _ := learnUntil(t, p, record.Allowlist, time.Now().Add(patience))
+		return r
+	}
+	r, err := p.Record(1, 2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// patience is how long a program is recorded.
+const patience = 5 * time.Minute
 
 // played plays a load under a policy, which denies nothing of it.
 func played(t *testing.T, p load.Program, seed int64, text []byte) {
