@@ -37,23 +37,17 @@ func slotBits() map[uint32]uint32 {
 // enter is the program that counts calls.
 //
 // R6 is its context and then the call's slot, R7 the task and then what by_number says, R8 the
-// task's value, R9 the number. The kernel asks it about the calls of everybody, so it begins
-// with a test that is cheaper than a search for the task's value and true of most others.
-func enter(l layout, watched []record.Watched) asm.Instructions {
+// task's value, R9 the number. The kernel asks it about the calls of everybody: most of them have no
+// value in live and no memory at all, which is found without a function. What
+// is not needed for most calls comes behind what is.
+func enter(l layout, watched []record.Watched, live uint32) asm.Instructions {
 	is := asm.Instructions{
 		asm.Mov.Reg(asm.R6, asm.R1),
 		asm.FnGetCurrentTaskBtf.Call(),
 		asm.Mov.Reg(asm.R7, asm.R0),
-		asm.LoadMem(asm.R1, asm.R7, l.storage, asm.DWord),
-		asm.JEq.Imm(asm.R1, 0, "stranger"),
 	}
-	is = append(is, storage(asm.R7, 0)...)
-	is = append(is, asm.JNE.Imm(asm.R0, 0, "tracked"))
-	is = append(is, introduce(l)...)
+	is = append(is, found(asm.R7, l, live, "stranger")...)
 	is = append(is,
-		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
-		asm.Return(),
-		asm.Mov.Reg(asm.R8, asm.R0).WithSymbol("tracked"),
 		asm.LoadMem(asm.R1, asm.R8, taskPending, asm.Word),
 		asm.JNE.Imm(asm.R1, 0, "out"),
 		asm.LoadMem(asm.R9, asm.R6, 8, asm.DWord),
@@ -62,27 +56,62 @@ func enter(l layout, watched []record.Watched) asm.Instructions {
 		asm.And.Imm(asm.R1, 2), // TS_COMPAT
 		asm.JNE.Imm(asm.R1, 0, "foreign"),
 		asm.LoadMem(asm.R1, asm.R7, l.comm, asm.DWord),
-		asm.StoreMem(asm.RFP, -24, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R8, taskComm, asm.DWord),
+		asm.JNE.Reg(asm.R1, asm.R2, "renamed"),
 		asm.LoadMem(asm.R1, asm.R7, l.comm+8, asm.DWord),
-		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
-		asm.StoreMem(asm.RFP, -8, asm.R9, asm.Word),
+		asm.LoadMem(asm.R2, asm.R8, taskComm+8, asm.DWord),
+		asm.JNE.Reg(asm.R1, asm.R2, "renamed"),
+		asm.LoadMem(asm.R1, asm.R8, taskID, asm.Word),
+		asm.JEq.Imm(asm.R1, 0, "renamed"),
 	)
-	is = append(is, lookup(mapCalls, -8)...)
-	is = append(is,
-		asm.JEq.Imm(asm.R0, 0, "out"),
-		asm.LoadMem(asm.R7, asm.R0, 0, asm.Word),
-		asm.Mov.Reg(asm.R1, asm.R7),
-		asm.And.Imm(asm.R1, bitSkipped),
-		asm.JNE.Imm(asm.R1, 0, "out"),
-	)
-	is = append(is, named()...)
+	is = append(is, known()...)
 	is = append(is, keyed(watched)...)
 	is = append(is, counted()...)
 	is = append(is, stepped()...)
 	is = append(is, asm.Ja.Label("out"))
+	is = append(is, introduce(l)...)
+	is = append(is,
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
+		asm.Return(),
+	)
+	is = append(is, renamed(l)...)
 	foreign := addTotal(totalForeign, "out")
 	foreign[0] = foreign[0].WithSymbol("foreign")
 	return append(append(is, foreign...), asm.Ja.Label("out"))
+}
+
+// known emits that a call without arguments that tell much is counted, if it has its slot. R3 is
+// which of the task's calls it is, R4 how its key begins, R5 what of by_number is the slot.
+func known() asm.Instructions {
+	is := asm.Instructions{asm.StoreMem(asm.RFP, -8, asm.R9, asm.Word).WithSymbol("named")}
+	is = append(is, lookup(mapCalls, -8)...)
+	return append(is,
+		asm.JEq.Imm(asm.R0, 0, "out"),
+		asm.LoadMem(asm.R7, asm.R0, 0, asm.Word),
+		asm.JSet.Imm(asm.R7, bitSkipped, "out"),
+		asm.LoadMem(asm.R4, asm.R8, taskID, asm.Word),
+		asm.Mov.Reg(asm.R1, asm.R9),
+		asm.LSh.Imm(asm.R1, 32),
+		asm.Or.Reg(asm.R4, asm.R1),
+		asm.LoadMem(asm.R3, asm.R8, taskCalls, asm.DWord),
+		asm.Add.Imm(asm.R3, 1),
+		asm.StoreMem(asm.R8, taskCalls, asm.R3, asm.DWord),
+		asm.Mov.Reg(asm.R5, asm.R7),
+		asm.RSh.Imm(asm.R5, bitsSlot),
+		asm.JGT.Imm(asm.R7, 1<<bitsChoice-1, "watched"),
+		asm.And.Imm(asm.R5, slots-1),
+		asm.Mov.Reg(asm.R2, asm.R5),
+		asm.Mul.Imm(asm.R2, slotSize),
+		asm.Add.Reg(asm.R2, asm.R8),
+		asm.LoadMem(asm.R1, asm.R2, taskSlots, asm.DWord),
+		asm.JNE.Reg(asm.R1, asm.R4, "watched"),
+		asm.LoadMem(asm.R1, asm.R2, taskSlots+slotCall, asm.DWord),
+		asm.Add.Imm(asm.R1, 1),
+		asm.StoreMem(asm.R2, taskSlots+slotCall, asm.R1, asm.DWord),
+		asm.StoreMem(asm.R2, taskSlots+slotLast, asm.R3, asm.DWord),
+		asm.JSet.Imm(asm.R7, bitFlow, "counted"),
+		asm.Ja.Label("out"),
+	)
 }
 
 // introduce emits that who makes getpid with the cookie as an argument is this process.
@@ -106,21 +135,14 @@ func introduce(l layout) asm.Instructions {
 	)
 }
 
-// named emits that the task's value has its name of now, and a number for it.
-func named() asm.Instructions {
+// renamed emits that the task's value has its name of now, and a number for it, and a jump to
+// where it had another.
+func renamed(l layout) asm.Instructions {
 	is := asm.Instructions{
-		asm.LoadMem(asm.R1, asm.RFP, -24, asm.DWord),
-		asm.LoadMem(asm.R2, asm.R8, taskComm, asm.DWord),
-		asm.JNE.Reg(asm.R1, asm.R2, "renamed"),
-		asm.LoadMem(asm.R1, asm.RFP, -16, asm.DWord),
-		asm.LoadMem(asm.R2, asm.R8, taskComm+8, asm.DWord),
-		asm.JNE.Reg(asm.R1, asm.R2, "renamed"),
-		asm.LoadMem(asm.R1, asm.R8, taskID, asm.Word),
-		asm.JNE.Imm(asm.R1, 0, "named"),
-		asm.LoadMem(asm.R1, asm.RFP, -24, asm.DWord).WithSymbol("renamed"),
+		asm.LoadMem(asm.R1, asm.R7, l.comm, asm.DWord).WithSymbol("renamed"),
 		asm.StoreMem(asm.R8, taskComm, asm.R1, asm.DWord),
 		asm.StoreMem(asm.RFP, -48, asm.R1, asm.DWord),
-		asm.LoadMem(asm.R1, asm.RFP, -16, asm.DWord),
+		asm.LoadMem(asm.R1, asm.R7, l.comm+8, asm.DWord),
 		asm.StoreMem(asm.R8, taskComm+8, asm.R1, asm.DWord),
 		asm.StoreMem(asm.RFP, -40, asm.R1, asm.DWord),
 		asm.LoadMem(asm.R1, asm.R8, taskSerial, asm.DWord),
@@ -133,24 +155,18 @@ func named() asm.Instructions {
 		asm.StoreMem(asm.RFP, -28, asm.R1, asm.Word),
 	)
 	is = append(is, store(mapNames, -28, -56, "kept")...)
-	return append(is, asm.LoadMem(asm.R1, asm.R8, taskID, asm.Word).WithSymbol("named"))
+	return append(is, asm.Ja.Label("named"))
 }
 
 // keyed emits the key of counts, at -48 of the frame: the name's number, the call's, and up to
 // two arguments as far as they tell much. At -88 is which of the task's calls it is. R6 is the
-// slot then.
+// slot then. The key begins by one store, as it is loaded at once.
 func keyed(watched []record.Watched) asm.Instructions {
 	is := asm.Instructions{
-		asm.StoreMem(asm.RFP, -48, asm.R1, asm.Word),
-		asm.StoreMem(asm.RFP, -44, asm.R9, asm.Word),
+		asm.StoreMem(asm.RFP, -48, asm.R4, asm.DWord).WithSymbol("watched"),
 		asm.StoreImm(asm.RFP, -40, 0, asm.DWord),
 		asm.StoreImm(asm.RFP, -32, 0, asm.DWord),
-		asm.LoadMem(asm.R1, asm.R8, taskCalls, asm.DWord),
-		asm.Add.Imm(asm.R1, 1),
-		asm.StoreMem(asm.R8, taskCalls, asm.R1, asm.DWord),
-		asm.StoreMem(asm.RFP, -88, asm.R1, asm.DWord),
-		asm.Mov.Reg(asm.R5, asm.R7),
-		asm.RSh.Imm(asm.R5, bitsSlot),
+		asm.StoreMem(asm.RFP, -88, asm.R3, asm.DWord),
 		asm.Mov.Reg(asm.R2, asm.R7),
 		asm.RSh.Imm(asm.R2, bitsChoice),
 		asm.JEq.Imm(asm.R2, 0, "slot"),

@@ -39,14 +39,17 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // New loads the programs and attaches them. Errors are of type *Error.
-func New() (*Observer, error) {
+func New() (*Observer, error) { return observing(most) }
+
+// observing has as many tasks keep their memory in live, a power of 2.
+func observing(live uint32) (*Observer, error) {
 	l, err := kernelLayout()
 	if err != nil {
 		return nil, &Error{"reading the kernel's types", err}
 	}
 	watched := record.Watch()
 	o := &Observer{}
-	if o.collection, err = ebpf.NewCollection(spec(l, watched)); err != nil {
+	if o.collection, err = ebpf.NewCollection(spec(l, watched, live)); err != nil {
 		return nil, &Error{"loading", err}
 	}
 	if err = o.describe(watched); err == nil {
@@ -59,11 +62,11 @@ func New() (*Observer, error) {
 }
 
 // spec is the programs, by the tracepoints that they belong to, and their maps.
-func spec(l layout, watched []record.Watched) *ebpf.CollectionSpec {
-	s := &ebpf.CollectionSpec{Maps: maps(), Programs: map[string]*ebpf.ProgramSpec{}}
+func spec(l layout, watched []record.Watched, live uint32) *ebpf.CollectionSpec {
+	s := &ebpf.CollectionSpec{Maps: maps(live), Programs: map[string]*ebpf.ProgramSpec{}}
 	for point, is := range map[string]asm.Instructions{
-		"sys_enter": enter(l, watched), "sched_process_fork": forked(l), "sched_process_exec": executed(),
-		"sched_process_exit": exited(),
+		"sys_enter": enter(l, watched, live), "sched_process_fork": forked(l, live),
+		"sched_process_exec": executed(l, live), "sched_process_exit": exited(l, live),
 	} {
 		s.Programs[point] = &ebpf.ProgramSpec{
 			Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: point, Instructions: is, License: "Dual BSD/GPL",

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"portcullis/internal/abi/syscalls"
@@ -15,13 +16,23 @@ import (
 )
 
 // observer is an Observer, for users who may have one.
-func observer(t *testing.T) *Observer {
+func observer(t *testing.T) *Observer { return observerOf(t, most) }
+
+// each runs a test with Observers that keep the memory of most tasks, and of one, in live.
+func each(t *testing.T, test func(*testing.T, *Observer)) {
+	for name, live := range map[string]uint32{"many": most, "one": 1} {
+		live := live
+		t.Run(name, func(t *testing.T) { test(t, observerOf(t, live)) })
+	}
+}
+
+func observerOf(t *testing.T, live uint32) *Observer {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to load programs into the kernel")
 	}
-	o, err := New()
-	if errors.Is(err, os.ErrPermission) {
+	o, err := observing(live)
+	if errors.Is(err, syscall.EPERM) { // EACCES says that the kernel's verifier refuses a program
 		t.Skipf("needs CAP_BPF and CAP_PERFMON: %v", err)
 	}
 	if err != nil {
@@ -81,8 +92,9 @@ func task(all *record.Observation, serial uint64) record.Task {
 
 // TestTree follows a command to what it starts, and to nothing else. The second of two
 // commands starts from nothing.
-func TestTree(t *testing.T) {
-	o := observer(t)
+func TestTree(t *testing.T) { each(t, tree) }
+
+func tree(t *testing.T, o *Observer) {
 	for i := 0; i < 2; i++ {
 		all := observed(t, o, "/bin/sh", "-c", "(cat /dev/null); mkdir /dev/null/no; exit 0")
 		reads, cat := count(all, "cat", "read")
@@ -154,8 +166,10 @@ func python(t *testing.T, o *Observer, program string) *record.Observation {
 
 // TestThreads follows a thread that executes another program: it takes the number of its
 // process's first, which is followed no longer then.
-func TestThreads(t *testing.T) {
-	all := python(t, observer(t), `import os, threading, time
+func TestThreads(t *testing.T) { each(t, threads) }
+
+func threads(t *testing.T, o *Observer) {
+	all := python(t, o, `import os, threading, time
 t = threading.Thread(target=lambda: os.execv("/bin/cat", ["cat", "/dev/null"]))
 t.start(); t.join()`)
 	n, cat := count(all, "cat", "read")
@@ -167,7 +181,9 @@ t.start(); t.join()`)
 
 // TestCounts counts calls exactly that take each other's slot, of a thread that ends and of a
 // process that is killed while its slots are in use.
-func TestCounts(t *testing.T) {
+func TestCounts(t *testing.T) { each(t, counts) }
+
+func counts(t *testing.T, o *Observer) {
 	if a, b := slotOf("getuid"), slotOf("getresuid"); a != b {
 		t.Fatalf("getuid has slot %d and getresuid slot %d: expected calls of one slot", a, b)
 	}
@@ -182,7 +198,7 @@ def calls(name):
 t = threading.Thread(target=calls, args=(b"thread",)); t.start(); t.join()
 if os.fork(): os.wait()
 else: calls(b"killed"); os.kill(os.getpid(), signal.SIGKILL)`
-	all := python(t, observer(t), program)
+	all := python(t, o, program)
 	for _, name := range []string{"thread", "killed"} {
 		for call, want := range map[string]uint64{"getuid": 1500, "getresuid": 1000, "fcntl": 2000} {
 			if n, _ := count(all, name, call); n != want {

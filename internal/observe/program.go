@@ -15,6 +15,7 @@ const (
 	mapConfig = "config"
 	mapTotals = "totals"
 	mapCalls  = "by_number"
+	mapLive   = "live"
 	mapTasks  = "tasks"
 	mapNames  = "names"
 	mapBirths = "births"
@@ -35,7 +36,10 @@ const (
 // noPrealloc has maps take memory as they need it.
 const noPrealloc = 1
 
-func maps() map[string]*ebpf.MapSpec {
+// most is how many tasks have their memory in live, a power of 2.
+const most = 1 << 10
+
+func maps(live uint32) map[string]*ebpf.MapSpec {
 	hash := func(key, value, most uint32) *ebpf.MapSpec {
 		return &ebpf.MapSpec{Type: ebpf.Hash, KeySize: key, ValueSize: value, MaxEntries: most, Flags: noPrealloc}
 	}
@@ -44,12 +48,13 @@ func maps() map[string]*ebpf.MapSpec {
 	}
 	return map[string]*ebpf.MapSpec{
 		mapConfig: array(16, 1), mapTotals: array(totalsSize, 1), mapCalls: array(4, numbers),
-		mapTasks: tasks(), mapNames: hash(4, 24, maxNames), mapBirths: hash(8, 24, maxNames),
+		mapLive: array(taskSize, live), mapTasks: tasks(), mapNames: hash(4, 24, maxNames), mapBirths: hash(8, 24, maxNames),
 		mapCounts: hash(keySize, countSize, maxCounts), mapSteps: hash(8, 8, maxSteps),
 	}
 }
 
-// tasks is memory of each task, which the kernel frees with it.
+// tasks is memory of each task, which the kernel frees with it. As it takes long to be found, it is
+// for those alone that find their place in live taken.
 func tasks() *ebpf.MapSpec {
 	word := &btf.Int{Name: "word", Size: 8}
 	index := &btf.Int{Name: "index", Size: 4}
@@ -78,7 +83,8 @@ const (
 )
 
 // A task's value: its name, the number of that name, its last call of a flow, the task's own
-// number, whether it has not executed the command yet, how many calls it has made, and slots.
+// number, whether it has not executed the command yet, how many calls it has made, whose it is
+// in live (the address of the task), and slots.
 const (
 	taskComm    = 0
 	taskID      = 16
@@ -86,7 +92,8 @@ const (
 	taskSerial  = 24
 	taskPending = 32
 	taskCalls   = 40
-	taskSlots   = 48
+	taskOwner   = 48
+	taskSlots   = 56
 	taskSize    = taskSlots + slots*slotSize
 )
 
@@ -186,6 +193,54 @@ func storage(task asm.Register, flag int32) asm.Instructions {
 		asm.Mov.Imm(asm.R4, flag),
 		asm.FnTaskStorageGet.Call(),
 	}
+}
+
+// place emits R0 = the element of live where the value of the task may be whose number is in R1.
+func place(live uint32) asm.Instructions {
+	return append(asm.Instructions{
+		asm.And.Imm(asm.R1, int32(live-1)),
+		asm.StoreMem(asm.RFP, -8, asm.R1, asm.Word),
+	}, lookup(mapLive, -8)...)
+}
+
+// found emits R8 = a task's value; a jump to stranger if it has none.
+func found(task asm.Register, l layout, live uint32, stranger string) asm.Instructions {
+	is := append(asm.Instructions{asm.LoadMem(asm.R1, task, l.pid, asm.Word)}, place(live)...)
+	is = append(is,
+		asm.JEq.Imm(asm.R0, 0, stranger),
+		asm.LoadMem(asm.R1, asm.R0, taskOwner, asm.DWord),
+		asm.JEq.Reg(asm.R1, task, "found"),
+		asm.LoadMem(asm.R1, task, l.storage, asm.DWord),
+		asm.JEq.Imm(asm.R1, 0, stranger),
+	)
+	is = append(is, storage(task, 0)...)
+	is = append(is, asm.JEq.Imm(asm.R0, 0, stranger))
+	return append(is, asm.Mov.Reg(asm.R8, asm.R0).WithSymbol("found"))
+}
+
+// claimed emits R0 = the value of a new task: its place in live, or else memory that is made for
+// it; 0 if there is none. The next instruction is claimed.
+func claimed(task asm.Register, l layout, live uint32) asm.Instructions {
+	is := append(asm.Instructions{asm.LoadMem(asm.R1, task, l.pid, asm.Word)}, place(live)...)
+	is = append(is,
+		asm.JEq.Imm(asm.R0, 0, "make"),
+		asm.Mov.Reg(asm.R1, asm.R0),
+		asm.Mov.Imm(asm.R0, 0),
+		exchange(asm.R1, taskOwner, task),
+		asm.JNE.Imm(asm.R0, 0, "make"),
+		asm.Mov.Reg(asm.R0, asm.R1),
+		asm.Ja.Label("claimed"),
+	)
+	made := storage(task, create)
+	made[0] = made[0].WithSymbol("make")
+	return append(is, made...)
+}
+
+// exchange is an atomic store of src where there is R0, which is then what was there: BPF_CMPXCHG.
+func exchange(dst asm.Register, offset int16, src asm.Register) asm.Instruction {
+	in := fetchAdd(dst, offset, src)
+	in.Constant = 0xf1
+	return in
 }
 
 // create is BPF_LOCAL_STORAGE_GET_F_CREATE.
