@@ -97,7 +97,7 @@ func (s *session) await(text string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("it ended without saying %q", text)
+	return fmt.Errorf("it ended (%v) without saying %q", s.end(), text)
 }
 
 // signal sends a signal, and waits until the program says a text.
