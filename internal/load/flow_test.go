@@ -72,13 +72,13 @@ func (f *flowing) learn(t *testing.T, end time.Time) {
 	f.edges, f.possible = load.Edges(m)
 }
 
-// learnUntil records varied runs until they teach nothing new to a policy of a mode, or the
-// time is over.
+// learnUntil records varied runs, at least as many as have to teach nothing new in a row, until
+// that many teach nothing new to a policy of a mode or the time is over.
 func learnUntil(t *testing.T, p load.Program, mode record.Mode, end time.Time) (*record.Recorder, *policy.Model) {
 	t.Helper()
 	r, known, news := record.New(), 0, 0
 	var m *policy.Model
-	for seed := first; seed == first || time.Now().Before(end) && r.Runs()-news < settled; seed++ {
+	for seed := first; r.Runs() < settled || time.Now().Before(end) && r.Runs()-news < settled; seed++ {
 		if err := p.Learn(r, seed); err != nil {
 			t.Logf("recording %s: %.300v", p.Name, err) // what it did nevertheless counts
 		}

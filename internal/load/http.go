@@ -15,6 +15,9 @@ import (
 // patience is how long a request may take; it is for what has come to a halt.
 const patience = 5 * time.Minute
 
+// shortPatience is how long one may take where not all come to an end.
+const shortPatience = 20 * time.Second
+
 // haste is how long one may take whose answer does not matter.
 const haste = time.Second
 
@@ -35,9 +38,13 @@ func newWeb(s *session, scheme, address string) *web {
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}
 	t := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: s.rand.Intn(2) == 0}
+	wait := patience
+	if s.varied { // children die, and take requests with them
+		wait = shortPatience
+	}
 	t.ForceAttemptHTTP2 = s.drawn("1", "2") == "2" // where the server has it
 	return &web{s: s, base: scheme + "://server", address: address, client: &http.Client{
-		Transport: t, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: t, Timeout: wait, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
