@@ -42,6 +42,11 @@ func (o *Observer) Take() (*record.Observation, error) {
 	}
 	// Who has not ended has counts that nobody has written down.
 	all.Lost, all.Foreign = t.Lost+t.Serial-t.Ended, t.Foreign
+	missed, err := o.misses()
+	if err != nil {
+		return nil, &Error{"reading what was missed", err}
+	}
+	all.Lost, o.missed = all.Lost+missed-o.missed, missed
 	names := map[uint32]namesValue{}
 	times := map[uint64][]moment{}
 	add := func(k countsKey, v countsValue) {
@@ -52,7 +57,7 @@ func (o *Observer) Take() (*record.Observation, error) {
 		})
 		times[n.Serial] = append(times[n.Serial], moment{v.First, v.Time})
 	}
-	err := errors.Join(
+	err = errors.Join(
 		take(o, mapNames, func(id uint32, n namesValue) { names[id] = n }),
 		take(o, mapBirths, func(serial uint64, b birthsValue) {
 			all.Tasks = append(all.Tasks, record.Task{Serial: serial, Parent: b.Parent, Pid: int(b.Tgid), Tid: int(b.Tid), Time: b.Time})
@@ -63,6 +68,20 @@ func (o *Observer) Take() (*record.Observation, error) {
 	)
 	settle(all.Calls, times)
 	return all, err
+}
+
+// misses is how often the kernel did not run a program, as it was interrupted in it by another
+// task. Nobody knows whose call that was.
+func (o *Observer) misses() (n uint64, err error) {
+	for _, p := range o.collection.Programs {
+		info, err := p.Info()
+		if err != nil {
+			return 0, err
+		}
+		missed, _ := info.RecursionMisses() // told since Linux 5.12
+		n += missed
+	}
+	return n, nil
 }
 
 // moment is when which of a task's calls was made.
