@@ -5,7 +5,7 @@ package absint
 type ids struct {
 	pairs [64]struct{ old, cur uint32 }
 	n     int
-	// byNumber has the copies of the call's number be told from other numbers.
+	// byNumber has what is made of the call's number be told from other numbers.
 	byNumber bool
 }
 
@@ -83,8 +83,8 @@ func (r *Reg) covers(cur *Reg, m *ids) bool {
 		return false
 	case r.Bits.Mask == 0 && r.Bits != cur.Bits:
 		return false
-	case m.byNumber && r.isNumber() && !cur.isNumber():
-		// A test of r parts the calls, one of cur does not.
+	case m.byNumber && !r.partsLike(cur):
+		// A test of r parts the calls, one of cur does not, or elsewhere.
 		return false
 	case !r.Scalar.Covers(&cur.Scalar):
 		return false
@@ -101,7 +101,7 @@ func (sl *Slot) covers(frame *Frame, i int, m *ids) bool {
 	switch {
 	case same && !sl.Reg.covers(&cur.Reg, m):
 		return false
-	case !same && sl.Bytes[0] == Spill && (!sl.anyNumber() || m.byNumber && sl.Reg.isNumber()):
+	case !same && sl.Bytes[0] == Spill && (!sl.anyNumber() || m.byNumber && sl.Reg.parts()):
 		return false
 	}
 	for b, k := range sl.Bytes {

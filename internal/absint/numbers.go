@@ -123,6 +123,13 @@ func (r *Reg) isNumberPlus() bool {
 	return f.Size == 4 && f.Off == abi.OffNr && f.Mask == math.MaxUint32 && f.Right|f.Left|f.Sign == 0 && r.Kind == Number
 }
 
+// parts tells whether a test of r parts the calls by their number.
+func (r *Reg) parts() bool { return r.isNumberPlus() }
+
+// partsLike tells whether the calls that a test of r parts are parted by one of cur
+// in the same way.
+func (r *Reg) partsLike(cur *Reg) bool { return !r.parts() || cur.parts() && r.Field == cur.Field }
+
 // passing is the numbers nr for which "nr op k" holds, where that takes a few
 // intervals. A number is zero-extended, whatever the width of the comparison.
 func passing(op uint8, w Width, k uint64) (few, bool) {
