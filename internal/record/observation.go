@@ -77,7 +77,6 @@ type Counted struct {
 // Observe learns from a run.
 func (r *Recorder) Observe(o *Observation) {
 	r.Begin()
-	r.exact = true
 	r.lost += o.Lost
 	r.foreign += o.Foreign
 	threads := r.observeTasks(o.Tasks)

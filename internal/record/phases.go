@@ -36,13 +36,13 @@ func (r *Recorder) phases(named []string) ([]policy.Phase, error) {
 	if err != nil {
 		return nil, err
 	}
-	if named == nil {
+	if len(named) == 0 {
 		if ends = r.transitions(); len(ends) == 0 {
 			return nil, fmt.Errorf("no process was seen to wait for the first time after a call that sets up a service (%s): "+
 				"name the call that ends the initialization with --transition, or use --mode allowlist", shortened(setup))
 		}
 	}
-	s := &stages{ends: ends, of: map[uint32]map[uint32]bool{start: {}}}
+	s := &stages{ends: ends, of: map[uint32]map[uint32]bool{start: {}}, ended: map[*process]ending{}}
 	for _, one := range r.runs {
 		s.run(one)
 	}
@@ -154,6 +154,15 @@ const start = ^uint32(0)
 type stages struct {
 	ends map[uint32]bool
 	of   map[uint32]map[uint32]bool
+	// ended are the transitions that were found: each fork of a process asks for its, and both may be
+	// many.
+	ended map[*process]ending
+}
+
+// ending is the transition of a process that begins at the start, and where it stands.
+type ending struct {
+	nr uint32
+	at uint64
 }
 
 // run goes through a run as the policy will: a process begins in the phase in which its
@@ -195,40 +204,48 @@ func (s *stages) run(r *run) {
 
 // at is the phase of a process that begins in a phase, when a call had been made.
 func (s *stages) at(p *process, phase uint32, index uint64) uint32 {
-	if end, at := s.end(p); phase == start && index > at {
-		return end
+	if end := s.end(p); phase == start && index > end.at {
+		return end.nr
 	}
 	return phase
 }
 
-// end is the transition of a process that begins at the start, and where it stands.
-func (s *stages) end(p *process) (uint32, uint64) {
-	end, at := start, ^uint64(0)
+func (s *stages) end(p *process) ending {
+	end, ok := s.ended[p]
+	if !ok {
+		end = s.find(p)
+		s.ended[p] = end
+	}
+	return end
+}
+
+func (s *stages) find(p *process) ending {
+	end := ending{start, ^uint64(0)}
 	for _, t := range p.threads {
 		for nr, one := range t.calls {
-			if s.ends[nr] && one.first < at {
-				end, at = nr, one.first
+			if s.ends[nr] && one.first < end.at {
+				end = ending{nr, one.first}
 			}
 		}
 	}
-	return end, at
+	return end
 }
 
 // process adds the calls of a process. Those of threads that did not make the transition
 // count as made on both sides of it: nothing orders them another time.
 func (s *stages) process(p *process, phase uint32) {
-	end, at := s.end(p)
+	end := s.end(p)
 	if phase != start {
-		end, at = phase, 0
+		end = ending{phase, 0}
 	}
 	for _, t := range p.threads {
-		crosses := at != 0 && at != ^uint64(0) && (t.calls[end] == nil || t.calls[end].first != at)
+		crosses := end.at != 0 && end.at != ^uint64(0) && (t.calls[end.nr] == nil || t.calls[end.nr].first != end.at)
 		for nr, one := range t.calls {
-			if one.first <= at || crosses {
+			if one.first <= end.at || crosses {
 				s.add(start, nr)
 			}
-			if one.last > at || crosses {
-				s.add(end, nr)
+			if one.last > end.at || crosses {
+				s.add(end.nr, nr)
 			}
 		}
 	}

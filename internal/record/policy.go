@@ -37,7 +37,7 @@ type Options struct {
 	Title string
 	// By says how it was observed, in a line of its own; "" says nothing.
 	By string
-	// Transitions are the calls that end the initialization; nil has them found.
+	// Transitions are the calls that end the initialization; with none, they are found.
 	Transitions []string
 }
 

@@ -38,8 +38,6 @@ type Recorder struct {
 	// that have no name on x86-64.
 	lost, denied, foreign uint64
 	threads, forks, spans int
-	// exact tells that runs were counted, with who is whose child.
-	exact bool
 	// crowded tells that there were more threads, or forks, than can be told apart, or calls
 	// of them.
 	crowded bool

@@ -1,0 +1,36 @@
+package record
+
+import (
+	"strings"
+	"testing"
+
+	"portcullis/internal/abi/syscalls"
+)
+
+// TestForksOfMany finds the phases of a process that had many threads, each of which forked often.
+// It does not end in time if a process's transition is looked for at each fork.
+func TestForksOfMany(t *testing.T) {
+	const threads, kinds = 1 << 15, 16
+	r := New()
+	e := parse(t, []string{"1", "x", "bind"})
+	r.Add(&e)
+	e = parse(t, []string{"1", "x", "listen"})
+	for i := 1; i <= threads; i++ {
+		e.Tid = i
+		for _, call := range syscalls.All()[:kinds] {
+			e.Call.Nr = int32(call.Nr)
+			r.Add(&e)
+		}
+		for j := 0; j < maxForks/threads; j++ {
+			e.Call.Nr = forkCall
+			r.Add(&e)
+		}
+	}
+	for _, line := range []string{"1 x getpid", "70000 x getppid"} {
+		e = parse(t, strings.Fields(line))
+		r.Add(&e)
+	}
+	if text := made(t, r, Options{Mode: Phases, Transitions: []string{}}); !strings.Contains(text, "deny: [bind]") {
+		t.Errorf("got\n%s", text)
+	}
+}
