@@ -112,7 +112,7 @@ func (n name) replaced(instead map[string]string) name {
 	for i := 1; i <= len(n.text); i++ {
 		if i == len(n.text) || n.text[i] == '/' {
 			if front, ok := instead[n.form.String()+n.text[:i]]; ok {
-				return name{n.form, front, true}
+				return name{form: n.form, text: front, glob: true}
 			}
 		}
 	}

@@ -27,6 +27,8 @@ type socketEnd struct {
 	text string
 	addr netip.Addr
 	port uint16
+	// cut tells that the text takes more than was seen, as a policy cannot hold all of it.
+	cut bool
 	// length is that of what a policy cannot name.
 	length int
 }
@@ -59,11 +61,8 @@ func (r *Recorder) address(e *event.Event, n *namer, raw []byte) {
 		t = &tally{by: map[string]bool{}}
 		r.names.ends[end] = t
 	}
-	comm := short(e.Comm)
-	t.add(len(r.runs), comm)
-	list := &r.names.lists[n.use]
-	list.tally.add(len(r.runs), comm)
-	list.calls[uint32(e.Call.Nr)] = true
+	t.add(len(r.runs), short(e.Comm))
+	r.names.lists[n.use].calls[uint32(e.Call.Nr)] = true
 }
 
 // endOf reads a socket address of at least two bytes. One that the kernel will refuse is
@@ -98,7 +97,7 @@ func unixEnd(u use, raw []byte, pid, tid int) socketEnd {
 		return socketEnd{use: u, kind: unixAny}
 	}
 	text, glob := plainText(text)
-	n := name{absolute, text, glob}
+	n := name{form: absolute, text: text, glob: glob}
 	if !abstract && !glob {
 		if n = spell(text, false, pid, tid); n.form != absolute {
 			return socketEnd{use: u, kind: unixAny}
@@ -106,13 +105,14 @@ func unixEnd(u use, raw []byte, pid, tid int) socketEnd {
 	} else if abstract && !glob {
 		n = n.general(pid, tid)
 	}
+	cut := glob || n.glob && n.text == "" // as those are that the kernel gives out
 	if abstract {
 		n.text = "@" + n.text
 	}
 	if n.glob {
 		n.text += "*"
 	}
-	return socketEnd{use: u, kind: unixName, text: strings.Clone("unix:" + n.text)}
+	return socketEnd{use: u, kind: unixName, text: strings.Clone("unix:" + n.text), cut: cut}
 }
 
 // plainText is a text up to the first character that has a meaning in a list of addresses.
@@ -141,6 +141,8 @@ func endItems(ends []socketEnd) []string {
 		switch e.kind {
 		case unixName:
 			items[e.text] = true
+		case unixAny:
+			items["unix:*"] = true
 		case noFamily:
 			items["none"] = true
 		case inet:
@@ -234,7 +236,11 @@ func common(addrs []netip.Addr) string {
 }
 
 // lengthTest holds for addresses of other families, which policies know by their length.
-func lengthTest(n *namer, lengths map[int]bool) policy.Condition {
+func lengthTest(n *namer, ends []socketEnd) policy.Condition {
+	lengths := map[int]bool{}
+	for _, e := range ends {
+		lengths[e.length] = true
+	}
 	t := policy.Condition{Arg: n.length}
 	var all []int
 	for l := range lengths {
@@ -245,4 +251,37 @@ func lengthTest(n *namer, lengths map[int]bool) policy.Condition {
 		t.Values = append(t.Values, policy.Value{Number: uint64(l)})
 	}
 	return t
+}
+
+// endGroup is how closely a policy can say addresses. Those of a group have a rule.
+type endGroup uint8
+
+// The groups.
+const (
+	exactly endGroup = iota
+	byFront
+	anyUnix
+	byLength
+)
+
+func (e *socketEnd) group() endGroup {
+	switch {
+	case e.kind == otherFamily:
+		return byLength
+	case e.kind == unixAny:
+		return anyUnix
+	case e.cut:
+		return byFront
+	}
+	return exactly
+}
+
+// note says what the rule lets through beside what was seen.
+func (g endGroup) note() string {
+	return [...]string{
+		"",
+		"\nWIDE: all Unix sockets with names that begin like one of which a policy can say no more",
+		"\nWIDE: any Unix socket, for there was one whose name is relative or leads elsewhere",
+		"\nWIDE: what a policy cannot name, such as netlink's, is known by the length of its address alone",
+	}[g]
 }

@@ -55,7 +55,10 @@ func sortedEntries(all map[name]*entry) []entry {
 		if a.text != b.text {
 			return a.text < b.text
 		}
-		return a.glob && !b.glob
+		if a.glob != b.glob {
+			return a.glob
+		}
+		return !a.cut && b.cut
 	})
 	return dropCovered(list)
 }
@@ -67,6 +70,7 @@ func dropCovered(list []entry) []entry {
 	for _, e := range list {
 		if n := len(kept); n > 0 && kept[n-1].covers(e.name) {
 			kept[n-1].names += e.names
+			kept[n-1].cut = kept[n-1].cut || e.cut && e.text == kept[n-1].text
 			kept[n-1].tally.join(&e.tally)
 			continue
 		}
@@ -86,7 +90,7 @@ func (n name) covers(other name) bool {
 func (n name) under(tops map[string]bool) name {
 	for i := 1; i < len(n.text); i++ {
 		if n.text[i] == '/' && tops[n.form.String()+n.text[:i]] {
-			return name{n.form, n.text[:i+1], true}
+			return name{form: n.form, text: n.text[:i+1], glob: true}
 		}
 	}
 	return n

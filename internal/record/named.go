@@ -17,7 +17,6 @@ const (
 
 // nameList is what is known of the names for one use.
 type nameList struct {
-	tally
 	of    map[name]*tally
 	calls map[uint32]bool
 }
@@ -45,7 +44,7 @@ type absence struct {
 func newNameLists() *nameLists {
 	l := &nameLists{namers: namers(), ends: map[socketEnd]*tally{}, absent: map[absence]bool{}, commands: newCommands()}
 	for i := range l.lists {
-		l.lists[i] = nameList{tally: newTally(), of: map[name]*tally{}, calls: map[uint32]bool{}}
+		l.lists[i] = nameList{of: map[name]*tally{}, calls: map[uint32]bool{}}
 	}
 	return l
 }
@@ -115,9 +114,7 @@ func (r *Recorder) path(e *event.Event, n *namer, index int, raw string) {
 		t = &tally{by: map[string]bool{}}
 		list.of[key] = t
 	}
-	comm := short(e.Comm)
-	t.add(len(r.runs), comm)
-	list.tally.add(len(r.runs), comm)
+	t.add(len(r.runs), short(e.Comm))
 	list.calls[uint32(e.Call.Nr)] = true
 }
 

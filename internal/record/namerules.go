@@ -77,40 +77,39 @@ func (r *Recorder) absentRules() []policy.Rule {
 	return all
 }
 
-// endRules are the rules for the addresses of a call.
+// endRules are the rules for the addresses of a call: those that are said as they were, and those
+// that let through more.
 func (r *Recorder) endRules(u use, nr uint32) []policy.Rule {
-	n, list := r.names.namers[nr], &r.names.lists[u]
-	var ends []socketEnd
-	lengths, every := map[int]bool{}, false
-	for e := range r.names.ends {
-		if e.use != u {
-			continue
-		}
-		ends = append(ends, e)
-		every = every || e.kind == unixAny
-		if e.kind == otherFamily {
-			lengths[e.length] = true
-		}
-	}
+	n := r.names.namers[nr]
 	arg := n.names[n.read[0].Index]
-	rule := func(c policy.Condition, note string) policy.Rule {
-		return policy.Rule{
-			Comment: r.comment(u.title(), &list.tally) + note,
-			Action:  policy.Action{Kind: policy.Allow}, Calls: names([]uint32{nr}), If: &c,
+	of := map[endGroup][]socketEnd{}
+	for e := range r.names.ends {
+		if e.use == u {
+			of[e.group()] = append(of[e.group()], e)
 		}
 	}
 	var all []policy.Rule
-	if items := endItems(ends); len(items) > 0 {
-		all = append(all, rule(policy.Condition{Subject: policy.Address, Arg: arg, Values: textValues(items)}, ""))
-	}
-	if every {
-		all = append(all, rule(policy.Condition{Subject: policy.Address, Arg: arg, Values: textValues([]string{"unix:*"})},
-			"\nWIDE: any Unix socket, for there was one whose name is relative or leads elsewhere"))
-	}
-	if len(lengths) > 0 {
-		all = append(all, rule(lengthTest(n, lengths), "\nWIDE: what a policy cannot name, such as netlink's, is known by the length of its address alone"))
+	for g := exactly; g <= byLength; g++ {
+		if len(of[g]) == 0 {
+			continue
+		}
+		c := policy.Condition{Subject: policy.Address, Arg: arg, Values: textValues(endItems(of[g]))}
+		if g == byLength {
+			c = lengthTest(n, of[g])
+		}
+		all = append(all, policy.Rule{
+			Comment: r.endComment(u, g, of[g]), Action: policy.Action{Kind: policy.Allow}, Calls: names([]uint32{nr}), If: &c,
+		})
 	}
 	return all
+}
+
+func (r *Recorder) endComment(u use, g endGroup, ends []socketEnd) string {
+	all := newTally()
+	for _, e := range ends {
+		all.join(r.names.ends[e])
+	}
+	return r.comment(u.title(), &all) + g.note()
 }
 
 func textValues(items []string) []policy.Value {

@@ -66,6 +66,27 @@ func (g *bunch) count(f form) (n int) {
 	return n
 }
 
+// cut tells whether there is a name of which only the beginning can be said.
+func (g *bunch) cut() bool {
+	for i := range g.entries {
+		if g.entries[i].cut {
+			return true
+		}
+	}
+	return false
+}
+
+// all tells whether relative names of a form are not told from each other: there are many, or
+// one of which not even the first character can be said.
+func (g *bunch) all(f form) bool {
+	for i := range g.entries {
+		if e := &g.entries[i]; e.form == f && e.text == "" {
+			return true
+		}
+	}
+	return g.count(f) > mostRelative
+}
+
 // condition is what has to hold of an argument of a call; nil where the bunch has nothing
 // for it.
 func (g *bunch) condition(n *namer, index int) *policy.Condition {
@@ -76,7 +97,7 @@ func (g *bunch) condition(n *namer, index int) *policy.Condition {
 	if texts := g.texts(); len(texts) > 0 {
 		any = append(any, policy.Condition{Subject: policy.Text, Arg: n.names[index], Values: texts})
 	}
-	if dir := n.dirs[index]; dir != "" && g.count(below) > mostRelative {
+	if dir := n.dirs[index]; dir != "" && g.all(below) {
 		any = append(any, policy.Condition{Op: policy.All, Sub: []policy.Condition{
 			{Arg: dir, Compare: policy.IsNot, Values: []policy.Value{{Text: "AT_FDCWD"}}},
 			{Op: policy.Not, Sub: []policy.Condition{{Subject: policy.Text, Arg: n.names[index], Values: []policy.Value{{Text: "/*"}}}}},
@@ -105,7 +126,7 @@ func (g *bunch) paths() []policy.Value {
 			all = append(all, policy.Value{Text: "=" + e.text})
 		}
 	}
-	if g.count(here) > mostRelative {
+	if g.all(here) {
 		all = append(all, policy.Value{Text: "./"})
 	}
 	return all
@@ -128,7 +149,7 @@ func (g *bunch) texts() []policy.Value {
 			}
 		case e.form == odd && many:
 			texts[oddFront(e.text)+"*"] = true
-		case e.form == odd, e.form == linked && e.glob, (e.form == here || e.form == below) && g.count(e.form) <= mostRelative:
+		case e.form == odd, e.form == linked && e.glob, (e.form == here || e.form == below) && !g.all(e.form):
 			texts[text] = true
 		}
 	}
@@ -154,24 +175,25 @@ func oddFront(text string) string {
 // no better. asked is the condition.
 func (g *bunch) notes(asked string) []string {
 	var all []string
-	note := func(f form, more int, text string) {
-		if g.count(f) > more {
+	note := func(holds bool, text string) {
+		if holds {
 			all = append(all, text)
 		}
 	}
-	note(here, mostRelative, "all that is below the working directory: more than a few names were used there")
-	if g.count(here) > 0 && g.count(here) <= mostRelative || g.count(below) > 0 && g.count(below) <= mostRelative {
+	note(g.count(here) > mostRelative, "all that is below the working directory: more than a few names were used there")
+	if g.count(here) > 0 && !g.all(here) || g.count(below) > 0 && !g.all(below) {
 		all = append(all, "relative names are compared as they are written, whatever directory they are below")
 	}
 	if strings.Contains(asked, "AT_FDCWD") {
-		note(below, mostRelative, "WIDE: any relative name below a directory that is open")
+		note(g.all(below), "WIDE: any relative name below a directory that is open")
 	}
-	note(ofProcess, 0, "WIDE: whatever a process's directory in /proc leads to, as its number is another each time")
+	note(g.count(ofProcess) > 0, "WIDE: whatever a process's directory in /proc leads to, as its number is another each time")
 	if n := g.count(odd); n > mostOdd {
 		all = append(all, "WIDE: names that begin like those with .., of which there were too many to be listed")
 	} else if n > 0 {
 		all = append(all, "names with .. and the like are compared as they are written, wherever that leads")
 	}
+	note(g.cut(), "WIDE: all names that begin like one which a policy cannot hold, as it is too long or has characters that are not printed")
 	return all
 }
 

@@ -130,7 +130,8 @@ func parse(t *testing.T, w []string) event.Event {
 	return e
 }
 
-// recorded are the records of the names in a line: a word behind a quotation mark is a path,
+// recorded are the records of the names in a line: a word behind a quotation mark is a path, with
+// escapes as in Go,
 // behind an @ an address in hexadecimal, behind a parenthesis arguments with commas in between, behind
 // a bracket arguments of which the end is not known.
 func recorded(t *testing.T, e *event.Event, w []string) (all []event.Event) {
@@ -139,7 +140,7 @@ func recorded(t *testing.T, e *event.Event, w []string) (all []event.Event) {
 		n := event.Event{Kind: event.KindRecord, Insn: -1, Pid: e.Pid, Tid: e.Tid, Comm: e.Comm, Call: e.Call}
 		switch word[0] {
 		case '"':
-			n.Map, text = probe.Paths, append([]byte(word[1:]), 0)
+			n.Map, text = probe.Paths, append([]byte(unquoted(t, word[1:])), 0)
 		case '@':
 			var err error
 			n.Map = probe.Addresses
@@ -156,6 +157,15 @@ func recorded(t *testing.T, e *event.Event, w []string) (all []event.Event) {
 		all = append(all, n)
 	}
 	return all
+}
+
+// unquoted is a name with what a backslash stands for in Go.
+func unquoted(t *testing.T, word string) string {
+	text, err := strconv.Unquote(`"` + word + `"`)
+	if err != nil {
+		t.Fatalf("%s: %v", word, err)
+	}
+	return text
 }
 
 // data is what a record holds.

@@ -34,6 +34,8 @@ type name struct {
 	form form
 	text string
 	glob bool
+	// cut tells that the glob is for want of a better word: a policy cannot hold what follows.
+	cut bool
 }
 
 // mostText is how long a text of a policy may be, with a * at its end.
@@ -42,8 +44,11 @@ const mostText = 255
 // spell is the name for a path as a call had it. What will be another one the next time is
 // left out of it: versions, numbers of processes, random letters.
 func spell(raw string, open bool, pid, tid int) name {
-	text, glob := printable(raw)
-	n := name{formOf(text, open), text, glob}
+	text, cut := printable(raw)
+	n := name{form: formOf(text, open), text: text, glob: cut, cut: cut}
+	if cut { // something follows: so it is neither the empty name nor one with a slash at its end
+		n.form = formOf(text+"x", open)
+	}
 	switch n.form {
 	case none, linked:
 		return n
@@ -126,7 +131,7 @@ func (n name) general(pid, tid int) name {
 	for _, component := range strings.SplitAfter(n.text, "/") {
 		bare := strings.TrimSuffix(component, "/")
 		if keep, ok := varies(path.Base(n.text[:at]), bare, pid, tid); ok {
-			return name{n.form, n.text[:at] + keep, true}
+			return name{form: n.form, text: n.text[:at] + keep, glob: true}
 		}
 		at += len(component)
 	}

@@ -39,6 +39,9 @@ func TestSpell(t *testing.T) {
 		{"tmp_obj_AbC1eF", "here tmp*"},
 		{"/a\x01b", "/a*"},
 		{"/\x01", "odd /*"},
+		{"\xe9t\xe9", "here *"},
+		{"t\xe9", "here t*"},
+		{"/srv/\xe9t\xe9", "/srv/*"},
 		{"/x/a*b", "odd /x/a*b"},
 		{"/x/.\x01", "odd /x/.*"},
 	} {
