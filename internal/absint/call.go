@@ -9,6 +9,9 @@ import (
 func (m *Machine) jump(s *State, in prog.Insn) (jumped *State, end bool) {
 	switch {
 	case in.Op == prog.OpExitInsn:
+		if others := m.partExit(s); others != nil {
+			return others, false
+		}
 		return nil, s.leave()
 	case in.Op == prog.OpCallInsn && in.Src == prog.PseudoCall:
 		m.enter(s, s.PC+1+int(in.Imm))
@@ -219,6 +222,9 @@ func (m *Machine) branch(s *State, in prog.Insn) (jumped *State, end bool) {
 		return m.branchPointer(s, op, w, &a, &b, there, here)
 	}
 	if jump, on, ok := s.byNumber(in, op, w); ok {
+		return m.branchByNumber(s, jump, on, there, here), false
+	}
+	if jump, on, ok := m.byTable(s, in, op, w); ok {
 		return m.branchByNumber(s, jump, on, there, here), false
 	}
 	a1, b1, may := Refine(op, w, a.Scalar, b.Scalar)

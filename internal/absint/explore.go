@@ -9,7 +9,8 @@ import (
 // Visitor sees the states of an exploration.
 type Visitor interface {
 	// Visit is called with the state before each instruction. An error ends
-	// the exploration.
+	// the exploration, but for Enough, which ends the path: what is covered by a
+	// state on it is not visited either.
 	Visit(*State) error
 	// Fork is called after a conditional jump of which both sides are possible,
 	// with the sources its operands depend on.
@@ -18,6 +19,12 @@ type Visitor interface {
 	// the verdict.
 	Exit(*State)
 }
+
+// Enough says that nothing that follows can matter.
+type Enough struct{}
+
+// Error says so.
+func (Enough) Error() string { return "nothing that follows can matter" }
 
 // Limits bound an exploration.
 type Limits struct {
@@ -127,7 +134,9 @@ func (x *explorer) path(p pending) error {
 		if err := x.count(s); err != nil {
 			return err
 		}
-		if err := x.v.Visit(s); err != nil {
+		if err := x.v.Visit(s); err == error(Enough{}) {
+			break
+		} else if err != nil {
 			return err
 		}
 		pc, from := s.PC, x.m.operands(s)

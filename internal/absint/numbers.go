@@ -124,11 +124,16 @@ func (r *Reg) isNumberPlus() bool {
 }
 
 // parts tells whether a test of r parts the calls by their number.
-func (r *Reg) parts() bool { return r.isNumberPlus() }
+func (r *Reg) parts() bool { return r.Table != 0 || r.isNumberPlus() }
 
 // partsLike tells whether the calls that a test of r parts are parted by one of cur
 // in the same way.
-func (r *Reg) partsLike(cur *Reg) bool { return !r.parts() || cur.parts() && r.Field == cur.Field }
+func (r *Reg) partsLike(cur *Reg) bool {
+	return (r.Table == 0 || r.Table == cur.Table) && (!r.isNumberPlus() || cur.isNumberPlus() && r.Field == cur.Field)
+}
+
+// ByNumber tells whether r is known exactly for each number of the calls.
+func (r *Reg) ByNumber() bool { return r.Table != 0 }
 
 // passing is the numbers nr for which "nr op k" holds, where that takes a few
 // intervals. A number is zero-extended, whatever the width of the comparison.
@@ -153,11 +158,11 @@ func passing(op uint8, w Width, k uint64) (few, bool) {
 	return few{}, false
 }
 
-// holds is "nr op k" for one number.
-func holds(op uint8, w Width, nr uint32, k uint64) bool {
-	a, sa, sk := uint64(nr), int64(nr), int64(k)
+// holds is "a op k", op as Positive leaves it.
+func holds(op uint8, w Width, a, k uint64) bool {
+	sa, sk := int64(a), int64(k)
 	if w == W32 {
-		k, sa, sk = uint64(uint32(k)), int64(int32(nr)), int64(int32(k))
+		a, k, sa, sk = uint64(uint32(a)), uint64(uint32(k)), int64(int32(a)), int64(int32(k))
 	}
 	switch op {
 	case prog.OpJeq:
@@ -251,7 +256,7 @@ func (s *State) byNumber(in prog.Insn, op uint8, w Width) (jump, on Numbers, ok 
 	}
 	op, negated := Positive(op)
 	if v, single := nr.Const(); single && !nr.Field.Summed() {
-		if holds(op, w, uint32(v), k) != negated {
+		if holds(op, w, v, k) != negated {
 			return s.Nr, nil, true
 		}
 		return nil, s.Nr, true
@@ -286,7 +291,7 @@ func (s *State) numberTest(in prog.Insn, op uint8) (nr *Reg, with uint8, k uint6
 }
 
 // keep leaves s with the calls n, in every copy of the number.
-func (s *State) keep(n Numbers) {
+func (m *Machine) keep(s *State, n Numbers) {
 	if s.Nr.Same(n) {
 		return
 	}
@@ -296,6 +301,7 @@ func (s *State) keep(n Numbers) {
 		if r.isNumber() {
 			r.Scalar = hull
 		}
+		m.settle(r, n)
 	})
 }
 
@@ -308,9 +314,9 @@ func (m *Machine) branchByNumber(s *State, jump, on Numbers, there, here int) (j
 		s.PC = here
 	default:
 		jumped = m.clone(s)
-		jumped.keep(jump)
+		m.keep(jumped, jump)
 		jumped.PC = there
-		s.keep(on)
+		m.keep(s, on)
 		s.PC = here
 	}
 	return jumped

@@ -49,7 +49,7 @@ func TestCutByTests(t *testing.T) {
 				s := set[r.Intn(len(set))]
 				nr = [...]uint32{s.Min, s.Max, s.Min - 1, s.Max + 1}[r.Intn(4)]
 			}
-			has, want := set.contains(nr), holds(op, w, nr, k)
+			has, want := set.contains(nr), holds(op, w, uint64(nr), k)
 			if in.contains(nr) != (has && want) || out.contains(nr) != (has && !want) {
 				t.Fatalf("%v cut by op %#x w %d k %#x: %v, %v, wrong about %#x", set, op, w, k, in, out, nr)
 			}

@@ -45,6 +45,8 @@ type Reg struct {
 	Origin Origin
 	// Frame is the call depth whose stack a Stack pointer is into; 0 is the entry.
 	Frame uint8
+	// Table, if not 0, is the machine's table of what Scalar is by the call's number.
+	Table int32
 	// Field says which part of the context a Number is.
 	Field Field
 	// Map is the index of the map of a MapHandle or Value.

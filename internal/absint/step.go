@@ -33,6 +33,7 @@ type Machine struct {
 	gone func(*prog.Map, Scalar) bool
 	// dropped are states whose memory can be used again.
 	dropped []*State
+	tables  tables
 	x       explorer
 }
 
@@ -67,12 +68,16 @@ func (m *Machine) Step(s *State) (jumped *State, end bool) {
 	f := s.Top()
 	switch in.Class() {
 	case prog.ClassALU, prog.ClassALU64:
-		m.alu(f, in)
+		m.arithmetic(s, in)
 	case prog.ClassLD:
 		f.Regs[in.Dst] = m.immediate(s.PC)
 		s.PC++
 	case prog.ClassLDX:
+		made, byNumber := m.recipe(s, in)
 		f.Regs[in.Dst] = m.load(s, in)
+		if byNumber {
+			m.tabulate(s, &f.Regs[in.Dst], made)
+		}
 	case prog.ClassST:
 		m.store(s, in, number(Const(uint64(int64(in.Imm)))))
 	case prog.ClassSTX:
@@ -113,6 +118,17 @@ func source(f *Frame, in prog.Insn) Reg {
 		return f.Regs[in.Src]
 	}
 	return number(Const(uint64(int64(in.Imm))))
+}
+
+// arithmetic is alu in the running frame, and what comes of it by number. A copy has
+// what it is a copy of.
+func (m *Machine) arithmetic(s *State, in prog.Insn) {
+	f := s.Top()
+	made, byNumber := m.recipe(s, in)
+	m.alu(f, in)
+	if dst := &f.Regs[in.Dst]; byNumber && !(in.Op&prog.OpMask == prog.OpMov && dst.parts()) {
+		m.tabulate(s, dst, made)
+	}
 }
 
 func (m *Machine) alu(f *Frame, in prog.Insn) {
@@ -156,6 +172,7 @@ func swap(in prog.Insn, a Scalar) Scalar {
 func displace(op uint8, w Width, dst, src Reg) Reg {
 	from := dst.Origin | src.Origin
 	dst.Origin, src.Origin = from, from
+	dst.Table, src.Table = 0, 0
 	switch {
 	case w != W64 || dst.IsPointer() && src.IsPointer():
 	case op == prog.OpAdd && src.IsPointer():
@@ -276,7 +293,11 @@ func (m *Machine) loadValue(base *Reg, in prog.Insn) Scalar {
 	}
 	var b [8]byte
 	copy(b[:], spec.Contents[at:at+int64(n)])
-	return Const(binary.LittleEndian.Uint64(b[:]))
+	v := Const(binary.LittleEndian.Uint64(b[:]))
+	if in.Op&prog.ModeMask == prog.ModeMemSX {
+		v = v.SignExtend(n)
+	}
+	return v
 }
 
 func (m *Machine) store(s *State, in prog.Insn, v Reg) {
