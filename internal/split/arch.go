@@ -36,8 +36,9 @@ type splitter struct {
 }
 
 // splitArch explores all calls at once, told apart by the program's own tests of
-// their number. What it makes of the number in other ways, such as arithmetic,
-// is found out by exploring smaller and smaller parts.
+// their number, and of what it makes of real ones. What it makes of greater numbers,
+// and of numbers and arguments together, is found out by exploring smaller and
+// smaller parts.
 func splitArch(v *verify.Verified, arch abi.Arch) []Range {
 	s := &splitter{v: v, arch: arch, left: visitBudget, follower: newFollower(v), probes: 1}
 	all, ok := s.explore(0, ^uint32(0))

@@ -38,6 +38,9 @@ func (s *summary) divisible() bool {
 	return s.byNr && (s.pure || s.trace != nil || s.action != nil)
 }
 
+// settled tells whether s is a leaf that nothing can make dearer.
+func (s *summary) settled() bool { return s.trace != nil && s.pins }
+
 // leaf is the decision s amounts to.
 func (s *summary) leaf() Leaf {
 	switch {
@@ -64,6 +67,8 @@ type collector struct {
 	nr   absint.Numbers // of the state visited last
 	// mayTrace is what the proof says of v.
 	mayTrace bool
+	// pinned tells that some calls may pin.
+	pinned bool
 }
 
 func newCollector(v *verify.Verified, calls absint.Numbers) *collector {
@@ -90,7 +95,24 @@ func (c *collector) Visit(s *absint.State) error {
 			c.call(s, sig)
 		}
 	}
+	if c.settled(s) {
+		return absint.Enough{}
+	}
 	return nil
+}
+
+// settled tells whether nothing can change the leaves of the calls of s any more, or
+// nothing that follows s: they are traced and may pin, or have touched state in a
+// program that never takes a tracer.
+//
+// What parts such calls by number was passed on the way: it is on the path that
+// settled them.
+func (c *collector) settled(s *absint.State) bool {
+	if s.Touched && !c.mayTrace {
+		return true
+	}
+	in := c.p.Insns[s.PC]
+	return c.pinned && (absint.IsBranch(in) || in.Op == prog.OpCallInsn) && c.all(s.Nr, (*summary).settled)
 }
 
 // dependsOnNr notes that something was left open which a part of the calls might
@@ -104,7 +126,7 @@ func (c *collector) dependsOnNr(from absint.Origin) {
 // access notes what touches a map that is not frozen.
 func (c *collector) access(s *absint.State, n uint8, does string) {
 	r := &s.Top().Regs[n]
-	if _, known := r.Const(); !known {
+	if _, known := r.Const(); !known && !r.ByNumber() {
 		c.dependsOnNr(r.Origin)
 	}
 	if !c.shared(r) {
@@ -139,6 +161,7 @@ func first(c *collector, of func(*summary) **Reason, why func() *Reason) {
 func (c *collector) call(s *absint.State, sig *helper.Signature) {
 	c.touch(s, func() *Reason { return c.reason(s.PC, "calls %s", sig.Name) })
 	if sig.Effect&helper.Pins != 0 {
+		c.pinned = true
 		c.each(c.nr, func(x *summary) { x.pins = true })
 	}
 	if text := traceOnly(sig); text != "" {

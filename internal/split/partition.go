@@ -44,6 +44,21 @@ func (p *partition) each(calls absint.Numbers, f func(*summary)) {
 	}
 }
 
+// all tells whether f holds for the summary of every call of calls; nil is all of p's.
+func (p partition) all(calls absint.Numbers, f func(*summary) bool) bool {
+	if calls == nil {
+		calls = absint.NumbersBetween(0, ^uint32(0))
+	}
+	for _, r := range calls {
+		for i := p.at(r.Min); i < len(p) && p[i].from <= r.Max; i++ {
+			if !f(&p[i].summary) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // at is the index of the first cell that ends at nr or later.
 func (p partition) at(nr uint32) int {
 	return sort.Search(len(p), func(i int) bool { return p[i].to >= nr })
