@@ -31,6 +31,9 @@ func structure(p *prog.Program) ([]absint.Func, error) {
 	return funcs, nil
 }
 
+// MaxMaps bounds the maps of a program, as the kernel's MAX_USED_MAPS does.
+const MaxMaps = 64
+
 // maxValue bounds a map value, so that offsets into it never wrap.
 const maxValue = 1 << 28
 
@@ -41,6 +44,12 @@ func mapSpecs(p *prog.Program) *Error {
 			name = p.Maps[i].Name
 		}
 		return &Error{Program: p.Name, Insn: -1, Reason: "map " + name + ": " + fmt.Sprintf(format, args...)}
+	}
+	if len(p.Maps) > MaxMaps {
+		return &Error{
+			Program: p.Name, Insn: -1, Reason: fmt.Sprintf("a program with %d maps: expected at most %d", len(p.Maps), MaxMaps),
+			Remedy: "keep in one map what has the same type, or go on in another program by a tail call",
+		}
 	}
 	for i, m := range p.Maps {
 		switch {

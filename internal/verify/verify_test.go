@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"portcullis/internal/absint/bpfasm"
@@ -66,6 +67,30 @@ func TestBudgetIsAnOption(t *testing.T) {
 	v, err := verify.Program(p, verify.Options{Budget: 1000})
 	if err != nil || v.Visited() != 202 {
 		t.Errorf("found %v, expected 202 visits", err)
+	}
+}
+
+// What no engine runs is refused here.
+func TestMapsAreBounded(t *testing.T) {
+	const remedy = "; keep in one map what has the same type, or go on in another program by a tail call"
+	for n, want := range map[int]string{verify.MaxMaps: "", verify.MaxMaps + 1: "p: a program with 65 maps: expected at most 64" + remedy} {
+		p := assemble(t, "r0 = 0\nexit\n")
+		for i := 0; i < n; i++ {
+			p.Maps = append(p.Maps, &prog.Map{Name: fmt.Sprintf("m%d", i), Type: prog.Hash, KeySize: 4, ValueSize: 8, MaxEntries: 1, SpinLock: -1})
+		}
+		p.Name = "p"
+		got := ""
+		_, err := verify.Program(p, verify.Options{})
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%d maps: found %q, expected %q", n, got, want)
+		}
+		var refused *verify.Error
+		if want != "" && !errors.As(err, &refused) {
+			t.Errorf("%d maps: found %T, expected a *verify.Error", n, err)
+		}
 	}
 }
 
