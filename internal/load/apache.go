@@ -129,7 +129,7 @@ func playApache(s *session) error {
 	steps := append(apacheSteps(s, plain), apacheSteps(s, secure)...)
 	steps = append(steps, step{"garbage", func() error { return garbage(plain.address) }},
 		step{"garbage to TLS", func() error { return garbage(secure.address) }})
-	more := append(plain.crowds(apachePaths()...), s.loss("pid"), s.apacheReload(closed),
+	more := append(plain.crowds(apachePaths()...), s.loss(), s.apacheReload(closed),
 		step{"a crowd by TLS", func() error { return secure.crowd(4, 10, apachePaths()) }},
 		step{"a crowd by TLS", func() error { return secure.crowd(8, 3, apachePaths()) }})
 	return first(

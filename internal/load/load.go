@@ -24,9 +24,10 @@ type Command struct {
 	Output *os.File
 }
 
-// Process is a command that was started. Wait gives its end, as exec.Cmd does, and returns
-// when nothing is left of it.
+// Process is a command that was started, as the first of a process group with its number. Wait gives
+// its end, as exec.Cmd does, and returns when nothing is left of it.
 type Process interface {
+	Pid() int
 	Signal(os.Signal) error
 	Wait() error
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	"portcullis/internal/kit"
 )
@@ -85,11 +86,11 @@ func playNginx(s *session) error {
 	steps = append(steps, step{"garbage", func() error { return garbage(plain.address) }},
 		step{"garbage to TLS", func() error { return garbage(secure.address) }},
 		step{"logs", func() error { return s.signal(syscall.SIGUSR1, "reopening logs") }})
-	more := append(plain.crowds(nginxPaths()...), s.loss("pid"),
+	more := append(plain.crowds(nginxPaths()...), s.loss(),
 		step{"a crowd by TLS", func() error { return secure.crowd(4, 10, nginxPaths()) }},
 		plain.any("GET", "/by/x"), step{"a bad configuration", func() error { return badNginx(s, configure) }},
 		step{"reload under load", func() error {
-			return first(func() error { return s.process.Signal(syscall.SIGHUP) }, func() error { return plain.crowd(4, 20, nginxPaths()) })
+			return s.signalAmid(syscall.SIGHUP, "reconfiguring", func() error { return plain.crowd(4, 20, nginxPaths()) })
 		}})
 	return first(
 		func() error { return s.rounds(steps, more) },
@@ -156,10 +157,13 @@ func (w *web) put(path, text string) error {
 
 // until asks until another server answers, for who was told to reload goes on for a while.
 func (w *web) until(path, text string) error {
-	for {
+	for end := time.Now().Add(patience); ; {
 		got, err := w.ask(200, "GET", path, "")
 		if err != nil || got == text {
 			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("GET %s: expected %q within %v, found %.200q", path, text, patience, got)
 		}
 	}
 }

@@ -1,14 +1,12 @@
 package load
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
-	"io"
 	"math/rand"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -22,16 +20,9 @@ type session struct {
 	varied    bool // what else is fixed is drawn
 
 	process Process
-	out     *os.File
-	lines   chan string
-	drained chan struct{}
-
-	mu   sync.Mutex
-	said []string
+	pipe    *os.File // the end that output reads
+	output  *output
 }
-
-// maxLines is how many lines wait for await, and how many are kept for a message.
-const maxLines = 1000
 
 // grace is how long what has failed has to end.
 const grace = 10 * time.Second
@@ -51,61 +42,69 @@ func (s *session) run(args ...string) error {
 		return err
 	}
 	defer w.Close()
-	s.process, err = s.start(Command{Path: s.path, Args: args, Dir: s.dir, Env: s.environment(), Output: w})
+	p, err := s.start(Command{Path: s.path, Args: args, Dir: s.dir, Env: s.environment(), Output: w})
 	if err != nil {
 		r.Close()
 		return err
 	}
-	s.out, s.lines, s.drained = r, make(chan string, maxLines), make(chan struct{})
-	go s.read(r)
+	s.process, s.pipe, s.output = p, r, &output{ended: make(chan struct{})}
+	go s.output.read(r)
 	return nil
 }
 
-// read takes the output to its end. Lines that nobody waits for are dropped, where there
-// are too many.
-func (s *session) read(r io.Reader) {
-	defer close(s.drained)
-	defer close(s.lines)
-	for lines := bufio.NewScanner(r); lines.Scan(); {
-		s.note(lines.Text())
-		select {
-		case s.lines <- lines.Text():
-		default:
-		}
-	}
-}
-
-func (s *session) note(line string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.said) < maxLines {
-		s.said = append(s.said, line)
-	}
-}
-
-// log is what the program said, for a message.
+// log is what the program said last, for a message.
 func (s *session) log() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Join(s.said[max(0, len(s.said)-40):], "\n")
+	if s.output == nil {
+		return ""
+	}
+	return s.output.last(40)
 }
 
 // await reads what the program says up to a text.
-func (s *session) await(text string) error {
-	for line := range s.lines {
-		if strings.Contains(line, text) {
-			return nil
-		}
+func (s *session) await(text string) error { return s.hear(s.output.want(text)) }
+
+// hear waits until the program says what is wanted.
+func (s *session) hear(w *wanted) error {
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case <-w.said:
+		return nil
+	case <-s.output.ended:
+	case <-limit.C:
+		return fmt.Errorf("expected it to say %q within %v", w.text, patience)
 	}
-	return fmt.Errorf("it ended (%v) without saying %q", s.end(), text)
+	select {
+	case <-w.said: // as the last it said
+		return nil
+	default:
+		return &silentError{w.text, s.end()}
+	}
+}
+
+// silentError is a program that has ended without saying a text.
+type silentError struct {
+	text string
+	end  error
+}
+
+func (e *silentError) Error() string {
+	return fmt.Sprintf("it ended (%v): expected it to say %q before", e.end, e.text)
 }
 
 // signal sends a signal, and waits until the program says a text.
 func (s *session) signal(sig os.Signal, text string) error {
-	if err := s.process.Signal(sig); err != nil {
-		return err
-	}
-	return s.await(text)
+	return s.signalAmid(sig, text, func() error { return nil })
+}
+
+// signalAmid sends a signal, goes on with something else, and then waits for the text.
+func (s *session) signalAmid(sig os.Signal, text string, amid func() error) error {
+	answer := s.output.expect(text)
+	return first(
+		func() error { return s.process.Signal(sig) },
+		amid,
+		func() error { return s.hear(answer) },
+	)
 }
 
 // stop ends the program by a signal, which it has to take as a reason to finish in order.
@@ -117,26 +116,75 @@ func (s *session) stop(sig os.Signal) error {
 }
 
 // end waits for the program's end.
-func (s *session) end() error {
-	err := s.process.Wait()
+func (s *session) end() error { return s.endWithin(patience) }
+
+// endWithin waits for the program's end for a while, and then kills it.
+func (s *session) endWithin(limit time.Duration) error {
+	p, ended := s.process, make(chan error, 1)
 	s.process = nil
-	<-s.drained
+	go func() { ended <- p.Wait() }()
+	err, came := within(ended, limit)
+	if !came {
+		err = fmt.Errorf("expected it to end within %v: killed", limit)
+		s.kill(p, ended)
+	}
+	return s.drain(err)
+}
+
+// kill ends a program with what it has started: a server that is killed alone leaves its
+// workers behind, for which Wait waits too. While Wait waits, somebody of the group is left,
+// and the number is nobody else's.
+func (s *session) kill(p Process, ended <-chan error) {
+	_ = syscall.Kill(-p.Pid(), syscall.SIGKILL)
+	within(ended, grace) // who has left the group as well is not waited for
+}
+
+// drain takes the rest of what was said by a program that has ended with an error, or nil.
+func (s *session) drain(err error) error {
+	if _, came := within(s.output.ended, grace); !came && err == nil {
+		err = errors.New("expected nobody to be left who could write to its output")
+	}
+	s.pipe.Close() // which ends the reading
+	return err
+}
+
+// within waits for something for a while at most, and tells whether it came.
+func within[T any](c <-chan T, limit time.Duration) (v T, came bool) {
+	over := time.NewTimer(limit)
+	defer over.Stop()
+	select {
+	case v = <-c:
+		return v, true
+	case <-over.C:
+		return v, false
+	}
+}
+
+// anyStatus is an error unless the program has ended, in whatever way.
+func anyStatus(err error) error {
+	if errors.As(err, new(*exec.ExitError)) {
+		return nil
+	}
+	return err
+}
+
+// byItself is an error unless the program has ended by itself, with whatever status.
+func byItself(err error) error {
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.Exited() {
+		return nil
+	}
 	return err
 }
 
 // close ends what a failed load has left.
 func (s *session) close() {
-	if s.process != nil {
-		// It may have ended by itself; what it then says is of no use. A server that is
-		// killed leaves its workers behind, so it is asked first.
-		_ = s.process.Signal(syscall.SIGTERM)
-		kill := time.AfterFunc(grace, func() { _ = s.process.Signal(syscall.SIGKILL) })
-		_ = s.process.Wait()
-		kill.Stop()
+	if s.process == nil {
+		return
 	}
-	if s.out != nil {
-		s.out.Close()
-	}
+	// It may have ended by itself; what it then says is of no use. A server that is
+	// asked takes its workers with it.
+	_ = s.process.Signal(syscall.SIGTERM)
+	_ = s.endWithin(grace)
 }
 
 // file is the path of something in the directory.

@@ -2,6 +2,8 @@ package load
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -163,37 +164,57 @@ func (w *web) pipeline(n int, paths []string) error {
 	})
 }
 
-// child is a process that the one of a file with a number has made.
-func (s *session) child(pidFile string) (int, error) {
-	text, err := os.ReadFile(s.file(pidFile))
-	if err != nil {
-		return 0, err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return 0, err
-	}
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+// child is the number of a process that the server has made, any of them.
+func (s *session) child() (int, error) {
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", s.process.Pid()))
 	if err != nil {
 		return 0, err
 	}
 	all := strings.Fields(string(children))
 	if len(all) == 0 {
-		return 0, fmt.Errorf("process %d: expected children", pid)
+		return 0, fmt.Errorf("process %d: expected children", s.process.Pid())
 	}
 	return strconv.Atoi(all[s.rand.Intn(len(all))])
 }
 
-// loss is a step in which a child of the server dies, and whoever looks after it makes another.
-func (s *session) loss(pidFile string) step {
+// loss is a step in which a child of the server dies, and who looks after it makes another.
+func (s *session) loss() step {
 	return step{"a loss", func() error {
-		pid, err := s.child(pidFile)
+		pid, err := s.child()
 		if err != nil {
 			return err
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
-			return err
-		}
-		return nil
+		return killChild(pid, s.process.Pid())
 	}}
+}
+
+// killChild kills a process if it is the child of a parent. By now another may have its number,
+// so it is held (by a pidfd, from Go 1.23 on) before it is looked at.
+func killChild(pid, parent int) error {
+	held, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = held.Release() }()
+	if now, err := parentOf(pid); err != nil || now != parent {
+		return nil // it is gone, as it was to be
+	}
+	if err := held.Kill(); !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// parentOf is the number of a process' parent: the second word behind the name in brackets, which
+// may have any in it (proc_pid_stat(5)).
+func parentOf(pid int) (int, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	words := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(words) < 2 {
+		return 0, fmt.Errorf("/proc/%d/stat: expected a state and a parent behind the name, found %q", pid, stat)
+	}
+	return strconv.Atoi(words[1])
 }
