@@ -27,7 +27,9 @@ type nameLists struct {
 	lists  [uses]nameList
 	ends   map[socketEnd]*tally // addresses
 	// absent are calls that were made without a name where one may be, by their arguments.
-	absent      map[absence]bool
+	absent map[absence]bool
+	// nodes are the names of devices that were made, which are among those of lists too.
+	nodes       map[node]map[name]*tally
 	commands    commands
 	kept, bytes int
 	crowded     bool
@@ -42,7 +44,7 @@ type absence struct {
 }
 
 func newNameLists() *nameLists {
-	l := &nameLists{namers: namers(), ends: map[socketEnd]*tally{}, absent: map[absence]bool{}, commands: newCommands()}
+	l := &nameLists{namers: namers(), ends: map[socketEnd]*tally{}, absent: map[absence]bool{}, nodes: map[node]map[name]*tally{}, commands: newCommands()}
 	for i := range l.lists {
 		l.lists[i] = nameList{of: map[name]*tally{}, calls: map[uint32]bool{}}
 	}
@@ -105,17 +107,31 @@ func (r *Recorder) path(e *event.Event, n *namer, index int, raw string) {
 	if n.use == executes {
 		r.names.commands.begin(e.Tid, key)
 	}
-	t := list.of[key]
+	if !r.keep(list.of, key, e) {
+		return
+	}
+	list.calls[uint32(e.Call.Nr)] = true
+	if made, ok := n.node(&e.Call.Args); ok {
+		if r.names.nodes[made] == nil {
+			r.names.nodes[made] = map[name]*tally{}
+		}
+		r.keep(r.names.nodes[made], key, e)
+	}
+}
+
+// keep notes a name in a list, if there is room for it.
+func (r *Recorder) keep(of map[name]*tally, key name, e *event.Event) bool {
+	t := of[key]
 	if t == nil {
 		if !r.names.room(len(key.text)) {
-			return
+			return false
 		}
 		key.text = strings.Clone(key.text)
 		t = &tally{by: map[string]bool{}}
-		list.of[key] = t
+		of[key] = t
 	}
 	t.add(len(r.runs), short(e.Comm))
-	list.calls[uint32(e.Call.Nr)] = true
+	return true
 }
 
 // without notes that a call had no name.

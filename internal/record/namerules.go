@@ -29,6 +29,8 @@ func (r *Recorder) nameRules(whole int) (rules []policy.Rule, done map[uint32]bo
 			}
 		case u == executes:
 			rules = append(rules, r.executeRules(calls, whole)...)
+		case u == devices:
+			rules = append(rules, r.nodeRules(calls, whole)...)
 		case u == looks:
 			rules = append(rules, r.pathRules(u, r.known(), calls, whole)...)
 		default:
@@ -41,7 +43,7 @@ func (r *Recorder) nameRules(whole int) (rules []policy.Rule, done map[uint32]bo
 // known are all names: what is read, changed or executed may be looked at too.
 func (r *Recorder) known() map[name]*tally {
 	all := map[name]*tally{}
-	for _, u := range []use{looks, executes, reads, enters, changes} {
+	for _, u := range []use{looks, executes, reads, enters, changes, devices} {
 		for n, t := range r.names.lists[u].of {
 			if all[n] == nil {
 				joined := newTally()

@@ -14,6 +14,7 @@ type bunch struct {
 	tally
 	names int
 	argv  [][]policy.Value // what programs are executed with; nil for anything
+	node  *node            // which device is made; nil for none
 }
 
 func bunchOf(entries []entry) bunch {
@@ -193,6 +194,7 @@ func (g *bunch) notes(asked string) []string {
 	} else if n > 0 {
 		all = append(all, "names with .. and the like are compared as they are written, wherever that leads")
 	}
+	note(g.node != nil && g.node.any, "WIDE: any device of this type, as there were too many to be listed")
 	note(g.cut(), "WIDE: all names that begin like one which a policy cannot hold, as it is too long or has characters that are not printed")
 	return all
 }
@@ -283,6 +285,9 @@ func (r *Recorder) nameCondition(u use, nr uint32, g *bunch) *policy.Condition {
 			return nil
 		}
 		all = append(all, *c)
+	}
+	if g.node != nil {
+		all = append(all, g.node.conditions(nr, n)...)
 	}
 	if g.argv != nil {
 		all = append(all, policy.Condition{Subject: policy.Arguments, Arg: "argv", Argv: g.argv})

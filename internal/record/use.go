@@ -17,6 +17,7 @@ const (
 	enters
 	changes
 	governs
+	devices
 	connects
 	binds
 	sends
@@ -32,6 +33,7 @@ const (
 	entering  = "chdir"
 	governing = "chroot pivot_root mount umount2 swapon swapoff acct quotactl open_tree open_tree_attr move_mount mount_setattr fspick"
 	opening   = "open openat"
+	making    = "mknod mknodat"
 )
 
 // Flags of opening, and a descriptor that stands for the working directory.
@@ -46,7 +48,7 @@ const (
 func (u use) title() string {
 	return [...]string{
 		"programs executed", "files read", "files looked at", "directories entered", "files changed",
-		"places mounted, or taken for the root", "addresses connected to", "addresses bound", "addresses sent to",
+		"places mounted, or taken for the root", "device nodes made", "addresses connected to", "addresses bound", "addresses sent to",
 	}[u]
 }
 
@@ -60,6 +62,8 @@ type namer struct {
 	// and dirAt their registers.
 	dirs  [6]string
 	dirAt [6]int
+	// modeAt and devAt are the registers of what is made, for calls that make nodes; 0 for others.
+	modeAt, devAt int
 	// length is the name of the argument with an address's length, if it has one.
 	length string
 }
@@ -78,6 +82,9 @@ func namers() map[uint32]*namer {
 func newNamer(nr uint32, read []probe.Named) *namer {
 	n := &namer{use: useOf(nr), opens: callsOf(opening)[nr], read: read}
 	arguments := symbol.Arguments(nr)
+	if callsOf(making)[nr] {
+		n.modeAt, n.devAt = arguments[len(arguments)-2].Index, arguments[len(arguments)-1].Index
+	}
 	for _, r := range read {
 		n.names[r.Index] = arguments[r.Index].Name
 		if r.Length >= 0 {
@@ -107,6 +114,9 @@ func useOf(nr uint32) use {
 
 // of is what a call does, by its flags where they tell.
 func (n *namer) of(args *[6]uint64) use {
+	if _, ok := n.node(args); ok {
+		return devices
+	}
 	if !n.opens {
 		return n.use
 	}
