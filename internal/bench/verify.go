@@ -4,8 +4,10 @@ package main
 
 import (
 	"math/rand"
+	"path"
 	"time"
 
+	"portcullis/filters"
 	"portcullis/internal/abi"
 	"portcullis/internal/bench/tables"
 	"portcullis/internal/prefilter"
@@ -17,7 +19,8 @@ import (
 // verifyAndSplit times the way of two filters from instructions to a program
 // for the kernel: one of 4,000 instructions, a chain of comparisons of the
 // number and of arguments with arithmetic between them, as an allow-list with
-// argument rules compiles to; and one of 400 rules as a C compiler emits it.
+// argument rules compiles to; and one of 400 rules as a C compiler emits it. Then
+// that of each built-in filter, as it is without settings.
 func verifyAndSplit(l *lab) error {
 	ruled, err := l.program("internal/bench/testdata/filters/rules400.o", "rules400")
 	if err != nil {
@@ -41,6 +44,28 @@ func verifyAndSplit(l *lab) error {
 	l.prefilterRow("400 rules: prefilter", rules)
 	if rules.refused == nil {
 		l.Row("400 rules: all three", millis(median(sums(rules.verify, rules.split, rules.prefilter))).AtMost(20))
+	}
+	return l.builtIn()
+}
+
+// builtIn times the way of each built-in filter. A proof that follows paths of files
+// through memory takes longer than the rest together: paths has no bar.
+func (l *lab) builtIn() error {
+	for _, name := range filters.Names() {
+		p, err := l.program(path.Join("filters", name, name+".o"), name)
+		if err != nil {
+			return err
+		}
+		s, err := l.prepare(p)
+		if err != nil {
+			return err
+		}
+		all := millis(median(sums(s.verify, s.split, s.prefilter)))
+		if name != "paths" {
+			all = all.AtMost(20)
+		}
+		l.Row("built-in "+name+": all three", all, tables.Value(median(s.verify), 1, "ms verify"),
+			tables.Value(median(s.split), 1, "ms split"), tables.Value(median(s.prefilter), 1, "ms prefilter"))
 	}
 	return nil
 }

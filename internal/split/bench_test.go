@@ -5,11 +5,41 @@ import (
 	"strings"
 	"testing"
 
+	"portcullis/filters"
 	"portcullis/internal/abi"
 	"portcullis/internal/absint/bpfasm"
+	"portcullis/internal/object"
+	"portcullis/internal/prefilter"
 	"portcullis/internal/split"
 	"portcullis/internal/verify"
 )
+
+// Each built-in filter, from instructions to the program for the kernel.
+func BenchmarkBuiltIn(b *testing.B) {
+	for _, name := range filters.Names() {
+		data, _ := filters.Object(name)
+		ps, err := object.Read(name, data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range ps {
+			if p.Name != name {
+				continue // what its tail calls go on in
+			}
+			b.Run(name, func(b *testing.B) {
+				for i := 0; i < b.N; i++ {
+					v, err := verify.Program(p, verify.Options{})
+					if err != nil {
+						b.Fatal(err)
+					}
+					if _, err := prefilter.Build([]*split.Tree{split.Split(v)}, prefilter.Options{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
 
 // A list of 200 calls, every fourth of which is counted.
 func BenchmarkSplit(b *testing.B) {
