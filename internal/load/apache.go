@@ -181,7 +181,10 @@ func intrudeApache(s *session) (bool, error) {
 		return false, err
 	}
 	defer plain.close()
-	got, _ := plain.ask(200, "GET", "/cgi/hello", "")
+	got, err := plain.ask(200, "GET", "/cgi/hello", "")
+	if err != nil && !cannot(err) {
+		return false, err
+	}
 	plain.close()
 	return strings.Contains(got, "from a shell"), s.stop(syscall.SIGTERM)
 }

@@ -1,10 +1,13 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"math/rand"
 	"net"
+	"os/exec"
 	"strings"
+	"time"
 )
 
 func git() Program {
@@ -45,10 +48,11 @@ func (s *session) gits(dir string, lines ...string) step {
 // fails is a step of a git that has to fail.
 func (s *session) fails(dir, line string) step {
 	return step{line, func() error {
-		if s.git(dir, strings.Fields(line)...) == nil {
-			return fmt.Errorf("expected a failure")
+		err := s.git(dir, strings.Fields(line)...)
+		if err == nil {
+			return errors.New("expected a failure")
 		}
-		return nil
+		return byItself(err)
 	}}
 }
 
@@ -101,7 +105,9 @@ func gitHooks(s *session) error {
 func (s *session) tries(dir string, lines ...string) step {
 	return step{lines[0], func() error {
 		for _, l := range lines {
-			_ = s.git(dir, strings.Fields(l)...)
+			if err := anyStatus(s.git(dir, strings.Fields(l)...)); err != nil {
+				return err
+			}
 		}
 		return nil
 	}}
@@ -155,8 +161,7 @@ func (s *session) gitCrowd() error {
 	}
 	return together(len(each), func(i int) error {
 		defer each[i].close()
-		_ = each[i].git("work", strings.Fields(lines[i])...)
-		return nil
+		return anyStatus(each[i].git("work", strings.Fields(lines[i])...))
 	})
 }
 
@@ -224,12 +229,24 @@ func intrudeGit(s *session) (bool, error) {
 	came := make(chan bool, 1)
 	go func() {
 		c, err := l.Accept()
-		if err == nil {
+		if err == nil { // who is hung up on before it has asked may die of that
+			_ = c.SetDeadline(time.Now().Add(patience))
+			_, _ = c.Read(make([]byte, maxLine))
 			c.Close()
 		}
 		came <- err == nil
 	}()
-	_ = s.git(".", "ls-remote", "git://"+l.Addr().String()+"/x") // nobody answers either way
+	err = s.git(".", "ls-remote", "git://"+l.Addr().String()+"/x")
 	l.Close()
-	return <-came, nil
+	return <-came, gaveUp(err)
+}
+
+// gaveUp is an error unless a git has ended by itself, because nobody answers. One that does not come as
+// far as that has not tried.
+func gaveUp(err error) error {
+	const fatal = 128
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == fatal {
+		return nil
+	}
+	return fmt.Errorf("expected git to end with status %d, found %v", fatal, err)
 }

@@ -48,40 +48,81 @@ func newWeb(s *session, scheme, address string) *web {
 	}}
 }
 
-// serverError is an answer by which a server says that it cannot.
-type serverError string
+// maxAnswer is how much is taken of an answer, in bytes: none of a load is as long.
+const maxAnswer = 16 << 20
 
-func (e serverError) Error() string { return string(e) }
+// statusError is an answer that was not to be expected.
+type statusError struct {
+	request     string
+	want, found int
+	text        string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s: expected status %d, found %d: %.200s", e.request, e.want, e.found, e.text)
+}
 
 // close ends connections that were kept: an orderly end of a server waits for them.
 func (w *web) close() { w.client.CloseIdleConnections() }
 
-// ask makes a request, whose answer has to have a status, 0 for any. Headers are "Key: value".
-func (w *web) ask(status int, method, path, body string, headers ...string) (string, error) {
-	req, err := http.NewRequest(method, w.base+path, strings.NewReader(body))
+// send makes a request. Headers are "Key: value".
+func (w *web) send(ctx context.Context, method, path, body string, headers ...string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, w.base+path, strings.NewReader(body))
 	if err != nil {
-		return "", err
-	}
-	if status == 0 { // nobody waits for it
-		soon, cancel := context.WithTimeout(context.Background(), haste)
-		defer cancel()
-		req = req.WithContext(soon)
+		return nil, err
 	}
 	for _, h := range headers {
 		key, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(key, value)
 	}
-	resp, err := w.client.Do(req)
+	return w.client.Do(req)
+}
+
+// ask makes a request, whose answer has to have a status; another is a *statusError.
+func (w *web) ask(status int, method, path, body string, headers ...string) (string, error) {
+	resp, err := w.send(context.Background(), method, path, body, headers...)
 	if err != nil {
 		return "", err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && status != 0 && resp.StatusCode != status && resp.StatusCode >= 500 {
-		return string(text), serverError(fmt.Sprintf("%s %s: expected status %d, found %d: %.200s", method, path, status, resp.StatusCode, text))
+	text, err := readAnswer(resp.Body)
+	if err == nil && resp.StatusCode != status {
+		err = &statusError{method + " " + path, status, resp.StatusCode, text}
 	}
-	if err == nil && status != 0 && resp.StatusCode != status {
-		err = fmt.Errorf("%s %s: expected status %d, found %d: %.200s", method, path, status, resp.StatusCode, text)
+	return text, err
+}
+
+// hurry makes a request that may have any answer, for which nobody waits long: that it comes
+// whole does not matter, but without the beginning of one there is an error.
+func (w *web) hurry(method, path string, headers ...string) error {
+	soon, cancel := context.WithTimeout(context.Background(), haste)
+	defer cancel()
+	resp, err := w.send(soon, method, path, "", headers...)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, _ = readAnswer(resp.Body)
+	return nil
+}
+
+// alive is an error unless the server answers, whatever it says.
+func (w *web) alive(path string) error {
+	resp, err := w.send(context.Background(), "HEAD", path, "")
+	if err != nil && isReset(err) {
+		return nil // it has lost a child
+	}
+	if err != nil {
+		return fmt.Errorf("expected the server to go on: %w", err)
+	}
+	return resp.Body.Close()
+}
+
+// readAnswer is all there is to an answer, which has to have an end.
+func readAnswer(r io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxAnswer+1))
+	if err == nil && len(text) > maxAnswer {
+		err = fmt.Errorf("expected at most %d bytes of an answer, found more", maxAnswer)
 	}
 	return string(text), err
 }
@@ -90,7 +131,7 @@ func (w *web) ask(status int, method, path, body string, headers ...string) (str
 func (w *web) want(status int, text, method, path, body string, headers ...string) step {
 	return step{method + " " + path, func() error {
 		got, err := w.ask(status, method, path, body, headers...)
-		if w.s.varied && (err != nil && isReset(err) || errors.As(err, new(serverError))) {
+		if w.s.varied && err != nil && (isReset(err) || cannot(err)) {
 			return nil // it does not want the body, or has lost a child
 		}
 		if err == nil && !strings.Contains(got, text) {
@@ -98,6 +139,12 @@ func (w *web) want(status int, text, method, path, body string, headers ...strin
 		}
 		return err
 	}}
+}
+
+// cannot tells whether a server says that it cannot do what it was asked for.
+func cannot(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && status.found >= 500
 }
 
 // talk sends bytes to an address and no more, and reads up to the end of the answer, whatever
@@ -117,9 +164,9 @@ func talk(network, address, text string) (string, error) {
 	if half, ok := c.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite() // who has closed the other half has answered
 	}
-	answer, err := io.ReadAll(c)
-	if err != nil && len(answer) == 0 && !isReset(err) {
+	answer, err := readAnswer(c)
+	if err != nil && answer == "" && !isReset(err) {
 		return "", err
 	}
-	return string(answer), nil
+	return answer, nil
 }

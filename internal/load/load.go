@@ -2,7 +2,7 @@
 // them: the same one for recording policies, for testing them and for evaluation.
 //
 // What a program is started under is its caller's business, see Start. A load is drawn from
-// a seed: which requests are made, with what, in which order, and how the program is
+// a seed, but for keys: which requests are made, with what, in which order, and how the program is
 // ended. The seed 0 leaves out no kind of request. Nothing outside of the directory is touched.
 package load
 

@@ -2,6 +2,7 @@ package load
 
 import (
 	_ "embed" // for the server that is played
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -103,6 +104,9 @@ func intrudePython(s *session) (bool, error) {
 		return false, err
 	}
 	w.close()
-	text, _ := os.ReadFile(s.file("greeting"))
+	text, err := os.ReadFile(s.file("greeting"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
 	return strings.Contains(string(text), "hello"), s.stop(syscall.SIGTERM)
 }

@@ -2,8 +2,11 @@ package load
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -147,11 +150,11 @@ func intrudeRedis(s *session) (bool, error) {
 	if got, err := c.ask("DEBUG", "CRASH-AND-RECOVER"); err == nil {
 		return false, first(func() error { return refusal(got) }, func() error { return s.stop(syscall.SIGTERM) })
 	}
-	if err := s.await("ready to accept connections at"); err != nil {
-		_ = s.end() // it has given up, which is a failure of its own kind
-		return false, nil
+	err = s.await("ready to accept connections at")
+	if errors.As(err, new(*silentError)) {
+		return false, nil // it has given up, which is a failure of its own kind
 	}
-	return true, s.stop(syscall.SIGTERM)
+	return err == nil, first(func() error { return err }, func() error { return s.stop(syscall.SIGTERM) })
 }
 
 func refusal(answer string) error {
@@ -172,7 +175,7 @@ func dialRedis(network, address string) (*redisClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &redisClient{c, bufio.NewReader(c)}, c.SetDeadline(time.Now().Add(patience))
+	return &redisClient{c, bufio.NewReaderSize(c, 1<<16)}, c.SetDeadline(time.Now().Add(patience))
 }
 
 // want is a step that gives a command, whose answer has to begin with a text.
@@ -199,35 +202,38 @@ func (c *redisClient) ask(words ...string) (string, error) {
 
 // answer is one of RESP: a line, with a body or further answers behind it where it says so.
 func (c *redisClient) answer() (string, error) {
-	line, err := c.answers.ReadString('\n')
+	var text strings.Builder
+	for left := 1; left > 0; left-- {
+		more, err := c.part(&text)
+		if err != nil {
+			return "", err
+		}
+		left += more
+	}
+	return text.String(), nil
+}
+
+// part is a line with its body, behind which there are more parts.
+func (c *redisClient) part(text *strings.Builder) (more int, err error) {
+	line, err := c.answers.ReadSlice('\n') // of which none is as long as the buffer
 	if err != nil {
-		return "", err
+		return 0, err
 	}
-	var n int
-	if _, err := fmt.Sscan(line[1:], &n); err != nil || n < 0 {
-		return line, nil
-	}
-	switch line[0] {
-	case '$':
-		body := make([]byte, n+2)
-		for at := 0; at < len(body); {
-			k, err := c.answers.Read(body[at:])
-			if err != nil {
-				return "", err
-			}
-			at += k
-		}
-		return line + string(body), nil
-	case '*':
-		for ; n > 0; n-- {
-			more, err := c.answer()
-			if err != nil {
-				return "", err
-			}
-			line += more
+	text.Write(line)
+	n, kind := 0, line[0]
+	if kind == '*' || kind == '$' {
+		if n, err = strconv.Atoi(strings.TrimSpace(string(line[1:]))); err != nil {
+			return 0, fmt.Errorf("expected a length, found %.40q", line)
 		}
 	}
-	return line, nil
+	if n > maxAnswer-text.Len() {
+		return 0, fmt.Errorf("expected an answer of at most %d bytes, found %.40q behind %d", maxAnswer, line, text.Len())
+	}
+	if kind == '$' && n >= 0 {
+		_, err = io.CopyN(text, c.answers, int64(n)+int64(len("\r\n")))
+		return 0, err
+	}
+	return max(n, 0), err // -1 is that there is nothing
 }
 
 // saved asks until no child of the server is saving.

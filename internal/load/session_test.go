@@ -70,8 +70,10 @@ func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 // what was waited for answer the next wait.
 func TestStaleLines(t *testing.T) {
 	o := said("ready\nready\nother\n")
-	if !o.want("ready").came() || !o.want("ready").came() || !o.want("other").came() || o.want("ready").came() {
-		t.Error("expected each line to be found once, in order")
+	for i, text := range []string{"ready", "ready", "other", "ready"} {
+		if o.want(text).came() != (i < 3) {
+			t.Errorf("%s: expected each line to be found once, in order", text)
+		}
 	}
 	o.note("ready")
 	w := o.expect("ready")

@@ -35,7 +35,8 @@ func (s *session) folder(name string) error {
 	)
 }
 
-// certificate writes cert.pem, which nobody has to trust, and key.pem.
+// certificate writes cert.pem, which nobody has to trust, and key.pem. They alone are not drawn from
+// the seed: crypto/ecdsa makes no promise to draw the same key again.
 func (s *session) certificate() error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -95,7 +96,10 @@ func (c *sshClient) run(program, key, input string, args ...string) (string, err
 		"-F", "none", port, c.port, "-i", c.s.file(key), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "IdentityAgent=none",
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
 	}, args...)
-	cmd := exec.Command(program, args...)
+	soon, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(soon, program, args...)
+	cmd.WaitDelay = grace
 	cmd.Stdin = strings.NewReader(input)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -125,10 +129,7 @@ func playSSHD(s *session) error {
 		func() error { return s.few(3, steps...) },
 		func() error { return s.signal(syscall.SIGHUP, "Server listening") },
 		func() error { return s.few(1, steps...) },
-		func() error {
-			_ = s.stop(syscall.SIGTERM) // 255 is its status for that
-			return nil
-		},
+		func() error { return byItself(s.stop(syscall.SIGTERM)) }, // 255 is its status for that
 	)
 }
 
@@ -191,7 +192,12 @@ func intrudeSSHD(s *session) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	got, _ := c.run("ssh", "mine", "", c.user+"@127.0.0.1", "echo from a shell")
-	_ = s.stop(syscall.SIGTERM)
+	got, err := c.run("ssh", "mine", "", c.user+"@127.0.0.1", "echo from a shell")
+	if err := first(func() error { return byItself(err) }, func() error { return byItself(s.stop(syscall.SIGTERM)) }); err != nil {
+		return false, err
+	}
+	if !s.output.has("Accepted publickey") { // who does not get in has not tried
+		return false, fmt.Errorf("expected the server to accept the key, found %v", err)
+	}
 	return strings.Contains(got, "from a shell"), nil
 }

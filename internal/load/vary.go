@@ -69,9 +69,9 @@ func (w *web) crowds(paths ...string) []step {
 	n, each := 2+w.s.rand.Intn(8), 3+w.s.rand.Intn(20)
 	return []step{
 		{"crowd", func() error { return w.crowd(n, each, paths) }},
-		{"break off", func() error { return w.breakOff(paths) }},
-		{"dawdle", func() error { return w.dawdle(paths[0]) }},
-		{"one after the other", func() error { return w.pipeline(n, paths) }},
+		w.outlived("break off", func() error { return w.breakOff(paths) }),
+		w.outlived("dawdle", func() error { return w.dawdle(paths[0]) }),
+		w.outlived("one after the other", func() error { return w.pipeline(n, paths) }),
 		w.any("OPTIONS", "/"), w.any("TRACE", "/"), w.any("FROB", "/index.html"), w.any("DELETE", "/none"),
 		w.any("GET", "/"+strings.Repeat("long/", 200+w.s.rand.Intn(3000))),
 		w.any("GET", "/large", "Range: bytes=0-10,20-30,-5"), w.any("GET", "/large", "Range: bytes=99999999-"),
@@ -80,17 +80,28 @@ func (w *web) crowds(paths ...string) []step {
 	}
 }
 
-// any is a step of a request with any answer, or none.
+// any is a step of a request with any answer, or none, which the server outlives.
 func (w *web) any(method, path string, headers ...string) step {
-	return step{method, func() error { _, _ = w.ask(0, method, path, "", headers...); return nil }}
+	return w.outlived(method, func() error { _ = w.hurry(method, path, headers...); return nil })
+}
+
+// outlived is a step behind which the server still answers.
+func (w *web) outlived(name string, do func() error) step {
+	return step{name, func() error { return first(do, func() error { return w.alive("/") }) }}
 }
 
 // crowd makes requests by n clients at the same time. Who serves may close connections
-// meanwhile, and refuse more than it can take.
+// meanwhile, and refuse more than it can take, but not refuse one client everything.
 func (w *web) crowd(n, each int, paths []string) error {
 	return together(n, func(i int) error {
+		answers := 0
 		for k := 0; k < each; k++ {
-			_, _ = w.ask(0, "GET", paths[(i+k)%len(paths)], "")
+			if w.hurry("GET", paths[(i+k)%len(paths)]) == nil {
+				answers++
+			}
+		}
+		if answers == 0 { // in a hurry
+			return w.alive("/")
 		}
 		return nil
 	})
