@@ -66,3 +66,27 @@ func TestLookupsAreSound(t *testing.T) {
 	}
 	t.Logf("%d static leaves, %d others", static, asked)
 }
+
+// A call that is ordered first and then pins says both, whatever others do before it.
+func TestPinsBehindOrder(t *testing.T) {
+	const read = "*(u64 *)(r10 -8) = 0\nr1 = r10\nr1 += -8\nr2 = 8\nr3 = *(u64 *)(r6 +16)\ncall bpf_safe_read_user\nr0 = 0x7fff0000\nexit\n"
+	text := "r6 = r1\nr2 = *(u32 *)(r6 +0)\nif r2 != 1 goto others\n" + read + `others:
+r1 = 110
+r2 = 110
+call bpf_wait_syscall
+r2 = *(u64 *)(r6 +16)
+r0 = 0x7fff0000
+if r2 != 0 goto read
+exit
+read:
+` + read
+	v, err := verify.Program(program(t, text), verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for nr := uint32(0); nr < 3; nr++ {
+		if leaf := split.Split(v).Leaf(abi.ArchX86_64, nr); leaf.Kind != split.Trace || !leaf.Pins {
+			t.Errorf("call %d: found %+v, expected a traced leaf that may pin", nr, leaf)
+		}
+	}
+}
