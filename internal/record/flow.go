@@ -75,9 +75,10 @@ func (r *Recorder) step(t *thread, nr uint32) {
 	if nr == clone3 {
 		nr = clone // which takes its place where it is refused
 	}
-	if t.last == nr {
-		return // it always may
+	for _, last := range t.last {
+		if last != nr { // it always may
+			r.steps[step{last, nr}] = true
+		}
 	}
-	r.steps[step{t.last, nr}] = true
-	t.last = nr
+	t.last = append(t.last[:0], nr)
 }

@@ -114,7 +114,7 @@ func (r *Recorder) observeTasks(tasks []Task) map[uint64]*thread {
 			one.processes = append(one.processes, p)
 		}
 		of[t.Serial], pids[t.Serial] = p, t.Pid
-		threads[t.Serial] = &thread{calls: map[uint32]*span{}, last: start}
+		threads[t.Serial] = &thread{calls: map[uint32]*span{}}
 		p.threads = append(p.threads, threads[t.Serial])
 	}
 	return threads

@@ -8,6 +8,7 @@ import (
 const (
 	clone, forkCall, vfork, clone3 = 56, 57, 58, 435
 	exit, exitGroup                = 60, 231
+	execve                         = 59
 )
 
 // run is the order in which the calls of one run were made.
@@ -24,6 +25,10 @@ type process struct {
 	comm    string // at its first call
 	live    map[int]*thread
 	threads []*thread
+	// earlier is the process of the same number that this one may be, or may have followed.
+	earlier *process
+	// execs is the thread that is not the first and made the last execve.
+	execs *thread
 	// parent is who made it, when it was born, where that is known.
 	known  bool
 	parent *process
@@ -33,8 +38,14 @@ type process struct {
 // thread is one thread.
 type thread struct {
 	calls map[uint32]*span
-	// last is the kind of its last call that a flow is about, start for none.
-	last uint32
+	// last is the kind of its last call that a flow is about, start for none; where it may be
+	// one thread or another, there are several.
+	last []uint32
+	// latest is its last call, comm the name that it had then, begun which of the calls it made that
+	// stand at the beginning of a life, or of a program.
+	latest uint32
+	comm   string
+	begun  uint8
 }
 
 // span is where the first and the last call of one number stand in the run.
@@ -49,22 +60,10 @@ type fork struct {
 
 func (r *run) add(all *Recorder, nr uint32, e *event.Event, comm string) {
 	r.index++
-	p := r.live[e.Pid]
-	t := p.thread(e.Tid)
+	p, t := r.caller(all, nr, e, comm)
 	if t == nil {
-		if all.threads == maxThreads {
-			all.crowded = true
-			return
-		}
-		all.threads++
-		if p == nil {
-			p = &process{first: r.index, comm: comm, live: map[int]*thread{}}
-			r.live[e.Pid] = p
-			r.processes = append(r.processes, p)
-		}
-		t = &thread{calls: map[uint32]*span{}, last: start}
-		p.live[e.Tid] = t
-		p.threads = append(p.threads, t)
+		all.crowded = true
+		return
 	}
 	s := t.calls[nr]
 	if s == nil {
@@ -78,18 +77,12 @@ func (r *run) add(all *Recorder, nr uint32, e *event.Event, comm string) {
 	}
 	s.last = r.index
 	all.step(t, nr)
+	p.note(t, nr, e, comm)
 	r.ends(nr, p, e)
 	switch nr {
 	case clone, forkCall, vfork, clone3:
 		r.fork(all, fork{r.index, p, comm})
 	}
-}
-
-func (p *process) thread(tid int) *thread {
-	if p == nil {
-		return nil
-	}
-	return p.live[tid]
 }
 
 // ends forgets the numbers of what a call ends: they may be given again.

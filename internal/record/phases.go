@@ -79,11 +79,14 @@ func (r *Recorder) transitions() map[uint32]bool {
 				}
 			}
 			last, from := lastOf(spans, prepares), waits
+			if last == 0 && p.earlier != nil {
+				continue // it may have been ready before
+			}
 			if last == 0 {
 				last, from = ready, serves
 			}
 			nr, ok := firstBehind(spans, from, last)
-			if main, found := p.mainTransition(spans, prepares, waits); found && (!ok || accepts(nr)) {
+			if main, found := p.mainTransition(spans, prepares, waits); found && p.earlier == nil && (!ok || accepts(nr)) {
 				nr, ok = main, true
 			}
 			if ok {
@@ -191,6 +194,11 @@ func (s *stages) run(r *run) {
 		} else {
 			for phase := range by[p.comm] {
 				in[p][phase] = true
+			}
+		}
+		if p.earlier != nil {
+			for phase := range in[p.earlier] {
+				in[p][s.at(p.earlier, phase, p.first)] = true
 			}
 		}
 		if len(in[p]) == 0 {

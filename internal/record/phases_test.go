@@ -34,3 +34,23 @@ func TestForksOfMany(t *testing.T) {
 		t.Errorf("got\n%s", text)
 	}
 }
+
+// TestDoubts has a process of many threads take another name again and again, as if others got its
+// number: they are counted, and the policy that needs them is refused.
+func TestDoubts(t *testing.T) {
+	const threads = 1 << 10
+	r := New()
+	e := parse(t, []string{"1", "x", "listen"})
+	for e.Tid = 2; e.Tid < threads; e.Tid++ {
+		r.Add(&e)
+	}
+	e.Tid = 1
+	for i := 0; i < 2*maxThreads; i++ {
+		e.Comm = string([]byte{'a' + byte(i%2)})
+		r.Add(&e)
+	}
+	if n := len(r.runs[0].processes); !r.crowded || n > maxThreads {
+		t.Errorf("%d processes: expected to be told of the crowd", n)
+	}
+	made(t, r, Options{Mode: Allowlist})
+}
