@@ -23,24 +23,10 @@ const maxInsns = 32768
 
 // Compile makes the program of a policy. An error is of type *Error.
 func Compile(m *Model) (*prog.Program, error) {
-	c, err := emitted(m, (*compiler).searchDispatch)
-	if err == nil && c.tabled() {
-		c, err = emitted(m, (*compiler).tableDispatch)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return c.finish()
-}
-
-// emitted is the compiler of a policy that has emitted all of it, with a way from numbers to
-// their classes.
-func emitted(m *Model, dispatch func(*compiler)) (*compiler, error) {
 	c, err := newCompiler(m)
 	if err != nil {
 		return nil, err
 	}
-	c.dispatch = dispatch
 	if err := c.classify(); err != nil {
 		return nil, err
 	}
@@ -58,7 +44,7 @@ func emitted(m *Model, dispatch func(*compiler)) (*compiler, error) {
 	for _, f := range c.functions {
 		f.emit()
 	}
-	return c, nil
+	return c.finish()
 }
 
 // finish puts the program together.
@@ -126,7 +112,6 @@ type compiler struct {
 	rules    []rule
 	state    *state
 	b        asm.Builder
-	dispatch func(*compiler)
 	classes  []asm.Label          // of each number up to the newest
 	unknown  asm.Label            // of numbers without a name
 	known    map[string]asm.Label // of a class, by its key
@@ -177,8 +162,12 @@ func (c *compiler) line(p Pos) prog.Line {
 	return l
 }
 
-// returns is the label of code that answers with an action.
+// returns is the label of code that answers with an action. What is let go on nobody asks the
+// reason of: all rules share that answer, and calls that any of them allows share a class.
 func (c *compiler) returns(a Action, at Pos) asm.Label {
+	if a.Kind == Allow {
+		at = c.m.Pos
+	}
 	return c.answers(verdict{is: a.Verdict(), at: at})
 }
 
@@ -408,7 +397,7 @@ func (c *compiler) begin() {
 	b.If32(prog.OpJne, asm.R1, int32(arch), foreign)
 	newest := len(c.classes) - 2
 	b.If32(prog.OpJgt, regNr, int32(newest), high)
-	c.dispatch(c)
+	c.dispatch()
 	b.Bind(high)
 	b.If32(prog.OpJlt, regNr, x32Bit, c.unknown)
 	b.Bind(foreign)
@@ -432,50 +421,15 @@ func (c *compiler) spans() []span {
 	return all
 }
 
-// searchDispatch emits the way from a number to its class as a search. Who follows the program for
-// all numbers at once, as the splitter does, is told by each of its tests which are left, and goes
-// through the code of a class for its numbers alone.
-func (c *compiler) searchDispatch() { c.search(regNr, c.spans()) }
-
-// maxTabled is how long a program may be that looks numbers up in a table. The splitter goes
-// through all of it for each number.
-const maxTabled = 100
-
-// tabled tells whether what a search has been emitted for is better off with a table: where the
-// search would be most of a short program.
-func (c *compiler) tabled() bool {
-	search := searched(c.spans())
-	_, short := c.table()
-	table := searched(c.longSpans(0)) + tableInsns + searched(short)
-	return !c.looks() && len(short) <= maxTable && table < search && c.b.Len()-search+table <= maxTabled
-}
-
-// longSpan is how many numbers that go the same way are told by their bounds all the same: what the
-// splitter knows of them without the table saves it more than the instructions cost.
-const longSpan = 16
-
-// longSpans are the spans of so many, and what is between them as going to rest.
-func (c *compiler) longSpans(rest asm.Label) []span {
-	var long []span
-	all := append(c.spans(), span{first: uint32(len(c.classes) - 1)})
-	for i, s := range all[:len(all)-1] {
-		if all[i+1].first-s.first < longSpan {
-			s.to = rest
-		}
-		if n := len(long); n == 0 || long[n-1].to != s.to {
-			long = append(long, s)
-		}
-	}
-	return long
-}
-
-// tableDispatch emits the way as a search for long spans, a table of the others, and a search for
-// what that holds.
-func (c *compiler) tableDispatch() {
-	rest := c.b.Label()
-	c.search(regNr, c.longSpans(rest))
-	c.b.Bind(rest)
+// dispatch emits the way from a number to its class: a search, or where that takes more
+// instructions, a table with a search for what it holds.
+func (c *compiler) dispatch() {
+	spans := c.spans()
 	table, short := c.table()
+	if len(short) > maxTable || searched(spans) <= searched(short)+tableInsns {
+		c.search(regNr, spans)
+		return
+	}
 	c.b.Value(asm.R0, table, 0)
 	c.b.Reg(prog.OpAdd, asm.R0, regNr)
 	c.b.Load(prog.SizeB, asm.R0, asm.R0, 0)
