@@ -1,6 +1,10 @@
 package interp
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"portcullis/internal/verify"
+)
 
 // Regions. The one at 0 is empty, so that NULL and small numbers fault.
 const (
@@ -9,8 +13,8 @@ const (
 	regionMaps // the first map's; the others follow in order
 )
 
-// maxMaps is the kernel's MAX_USED_MAPS.
-const maxMaps = 64
+// maxMaps is what a verified program has at most.
+const maxMaps = verify.MaxMaps
 
 // regions is how many regions a machine has room for.
 const regions = regionMaps + maxMaps
