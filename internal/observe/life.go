@@ -42,6 +42,7 @@ func forked(l layout, live uint32) asm.Instructions {
 
 // follow emits that the child is followed, and its birth noted.
 func follow(l layout, live uint32) asm.Instructions {
+	const birth = -16 - birthSize
 	is := addTotal(totalSerial, "out")
 	is[0] = is[0].WithSymbol("follow")
 	is = append(is, asm.Add.Imm(asm.R1, 1), asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord)) // its number
@@ -59,14 +60,15 @@ func follow(l layout, live uint32) asm.Instructions {
 	)
 	is = append(is,
 		asm.FnKtimeGetNs.Call(),
-		asm.StoreMem(asm.RFP, -24, asm.R0, asm.DWord),
-		asm.StoreMem(asm.RFP, -40, asm.R9, asm.DWord),
+		asm.StoreMem(asm.RFP, birth+16, asm.R0, asm.DWord),
+		asm.StoreMem(asm.RFP, birth, asm.R9, asm.DWord),
 		asm.LoadMem(asm.R1, asm.R7, l.tgid, asm.Word),
-		asm.StoreMem(asm.RFP, -32, asm.R1, asm.Word),
+		asm.StoreMem(asm.RFP, birth+8, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, asm.R7, l.pid, asm.Word),
-		asm.StoreMem(asm.RFP, -28, asm.R1, asm.Word),
+		asm.StoreMem(asm.RFP, birth+12, asm.R1, asm.Word),
+		asm.StoreImm(asm.RFP, birth+birthEnded, 0, asm.DWord),
 	)
-	return append(is, store(mapBirths, -16, -40, "born")...)
+	return append(is, store(mapBirths, -16, birth, "born")...)
 }
 
 // executed is the program that follows an execve, with which the command begins. A thread that
@@ -108,16 +110,26 @@ func executed(l layout, live uint32) asm.Instructions {
 }
 
 // exited is the program that follows the end of a thread, which makes no calls any more: its
-// slots are written down, and its place is free.
+// slots are written down, and its place is free. Its birth says that it has ended, unless that
+// was taken already.
 //
 // The registers are those of executed.
 func exited(l layout, live uint32) asm.Instructions {
 	is := asm.Instructions{asm.LoadMem(asm.R6, asm.R1, 0, asm.DWord)}
 	is = append(is, found(asm.R6, l, live, "out")...)
 	is = append(is, emptied()...)
-	is = append(is, asm.StoreImm(asm.R8, taskOwner, 0, asm.DWord))
-	is = append(is, addTotal(totalEnded, "out")...)
-	return append(is, asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return())
+	is = append(is,
+		asm.LoadMem(asm.R1, asm.R8, taskSerial, asm.DWord),
+		asm.StoreMem(asm.RFP, -16, asm.R1, asm.DWord),
+		asm.StoreImm(asm.R8, taskOwner, 0, asm.DWord),
+	)
+	is = append(is, lookup(mapBirths, -16)...)
+	return append(is,
+		asm.JEq.Imm(asm.R0, 0, "out"),
+		asm.StoreImm(asm.R0, birthEnded, 1, asm.DWord),
+		asm.Mov.Imm(asm.R0, 0).WithSymbol("out"),
+		asm.Return(),
+	)
 }
 
 // emptied emits that the slots of the value at R8 are written down and empty.

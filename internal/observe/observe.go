@@ -22,7 +22,7 @@ type Observer struct {
 	collection *ebpf.Collection
 	links      []link.Link
 	tgid       uint32
-	missed     uint64 // up to the last Take
+	taken      sums // up to the last Take
 }
 
 // An Error says what the kernel does not let this user do.

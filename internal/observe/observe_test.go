@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf"
+
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/record"
 )
@@ -244,6 +246,72 @@ func TestAlive(t *testing.T) {
 	in.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
+	}
+	// Its end is of no later run.
+	again := observed(t, o, "/bin/true")
+	if n, _ := count(again, "cat", "read"); n != 0 || len(again.Tasks) != 1 {
+		t.Errorf("cat read %d times, and there are tasks %v: expected true alone", n, again.Tasks)
+	}
+}
+
+// TestAliveForks has a task that was taken for lost make another one in the next run.
+func TestAliveForks(t *testing.T) {
+	o := observer(t)
+	cmd := exec.Command("/bin/sh", "-c", "echo ready; read line; (cat /dev/null); mkdir /dev/null/no; exit 0")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Start(cmd.Start); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := o.Take(); err != nil || all.Lost != 1 {
+		t.Errorf("%d lost (%v), expected the one that waits", all.Lost, err)
+	}
+	in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	again := observed(t, o, "/bin/true")
+	for _, c := range again.Calls {
+		if c.Comm != "true" && c.Comm != "observe.test" {
+			t.Errorf("%+v: expected true's calls alone", c)
+		}
+	}
+	if len(again.Calls) == 0 || len(again.Tasks) != 1 {
+		t.Errorf("%d kinds of calls of tasks %v: expected those of true", len(again.Calls), again.Tasks)
+	}
+}
+
+// TestTakeBuckets reads a map of which more elements are in a bucket than are read at once.
+func TestTakeBuckets(t *testing.T) {
+	observer(t) // for who may
+	const most = 512
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 4, ValueSize: 8, MaxEntries: most})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for i := uint32(0); i < most; i++ {
+		if err := m.Put(i, uint64(i)+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[uint32]uint64{}
+	if err := take(m, 1, func(k uint32, v uint64) { seen[k] = v }); err != nil {
+		t.Fatal(err)
+	}
+	for i := uint32(0); i < most; i++ {
+		if seen[i] != uint64(i)+1 {
+			t.Fatalf("element %d is %d: expected %d", i, seen[i], i+1)
+		}
 	}
 }
 

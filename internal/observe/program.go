@@ -48,7 +48,7 @@ func maps(live uint32) map[string]*ebpf.MapSpec {
 	}
 	return map[string]*ebpf.MapSpec{
 		mapConfig: array(16, 1), mapTotals: array(totalsSize, 1), mapCalls: array(4, numbers),
-		mapLive: array(taskSize, live), mapTasks: tasks(), mapNames: hash(4, 24, maxNames), mapBirths: hash(8, 24, maxNames),
+		mapLive: array(taskSize, live), mapTasks: tasks(), mapNames: hash(4, 24, maxNames), mapBirths: hash(8, birthSize, maxNames),
 		mapCounts: hash(keySize, countSize, maxCounts), mapSteps: hash(8, 8, maxSteps),
 	}
 }
@@ -72,14 +72,20 @@ const (
 	configArmed  = 12
 )
 
-// Offsets in the value of totals.
+// A birth: the number of the parent, the process's and the thread's in the kernel's eyes, the time,
+// and whether the task has ended, and so has written down what it counted.
+const (
+	birthEnded = 24
+	birthSize  = 32
+)
+
+// Offsets in the value of totals, which are of all runs.
 const (
 	totalSerial  = 0 // of the task that was seen last
 	totalID      = 8 // of the name that was seen last
 	totalLost    = 16
 	totalForeign = 24
-	totalEnded   = 32 // tasks that have written down what they counted
-	totalsSize   = 40
+	totalsSize   = 32
 )
 
 // A task's value: its name, the number of that name, its last call of a flow, the task's own

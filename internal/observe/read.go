@@ -3,9 +3,8 @@
 package observe
 
 import (
-	"bytes"
 	"errors"
-	"sort"
+	"syscall"
 
 	"github.com/cilium/ebpf"
 
@@ -22,6 +21,7 @@ type (
 		Parent    uint64
 		Tgid, Tid uint32
 		Time      uint64
+		Ended     uint64
 	}
 	countsKey struct {
 		ID, Nr uint32
@@ -29,45 +29,47 @@ type (
 	}
 	countsValue struct{ Count, Time, First, Last uint64 }
 	stepsKey    struct{ From, To uint32 }
-	totals      struct{ Serial, ID, Lost, Foreign, Ended uint64 }
+	totals      struct{ Serial, ID, Lost, Foreign uint64 }
 )
 
+// sums are what was counted in all runs: the totals, and what was missed.
+type sums struct {
+	totals
+	missed uint64
+}
+
 // Take is what was seen of a command that has ended with all that came of it. The maps are
-// empty then.
+// empty then. Tasks that have not ended have counts that nobody has written down, and are lost;
+// what they do later is of no run, but for the steps of their flows, of which nobody notes whose they are.
 func (o *Observer) Take() (*record.Observation, error) {
-	all := &record.Observation{}
-	var t totals
-	if err := o.collection.Maps[mapTotals].Lookup(uint32(0), &t); err != nil {
-		return nil, &Error{"reading totals", err}
-	}
-	// Who has not ended has counts that nobody has written down.
-	all.Lost, all.Foreign = t.Lost+t.Serial-t.Ended, t.Foreign
-	missed, err := o.misses()
+	now, err := o.sums()
 	if err != nil {
-		return nil, &Error{"reading what was missed", err}
+		return nil, err
 	}
-	all.Lost, o.missed = all.Lost+missed-o.missed, missed
-	names := map[uint32]namesValue{}
-	times := map[uint64][]moment{}
-	add := func(k countsKey, v countsValue) {
-		n := names[k.ID]
-		comm, _, _ := bytes.Cut(n.Comm[:], []byte{0})
-		all.Calls = append(all.Calls, record.Counted{
-			Task: n.Serial, Comm: string(comm), Nr: k.Nr, Args: k.Args, Count: v.Count, First: v.Time, Last: v.Last,
-		})
-		times[n.Serial] = append(times[n.Serial], moment{v.First, v.Time})
-	}
+	all := &record.Observation{Lost: now.Lost - o.taken.Lost + now.missed - o.taken.missed, Foreign: now.Foreign - o.taken.Foreign}
+	w := account{before: o.taken.totals, names: map[uint32]namesValue{}, births: map[uint64]birthsValue{}}
 	err = errors.Join(
-		take(o, mapNames, func(id uint32, n namesValue) { names[id] = n }),
-		take(o, mapBirths, func(serial uint64, b birthsValue) {
-			all.Tasks = append(all.Tasks, record.Task{Serial: serial, Parent: b.Parent, Pid: int(b.Tgid), Tid: int(b.Tid), Time: b.Time})
-		}),
-		take(o, mapCounts, add),
-		take(o, mapSteps, func(k stepsKey, _ uint64) { all.Steps = append(all.Steps, [2]uint32{k.From, k.To}) }),
-		o.collection.Maps[mapTotals].Put(uint32(0), totals{}),
+		read(o, mapNames, func(id uint32, n namesValue) { w.names[id] = n }),
+		read(o, mapBirths, func(serial uint64, b birthsValue) { w.births[serial] = b }),
+		read(o, mapCounts, func(k countsKey, v countsValue) { w.counts = append(w.counts, counter{k, v}) }),
+		read(o, mapSteps, func(k stepsKey, _ uint64) { all.Steps = append(all.Steps, [2]uint32{k.From, k.To}) }),
 	)
-	settle(all.Calls, times)
+	o.taken = now
+	all.Tasks = w.tasks()
+	all.Calls = w.calls()
+	all.Lost += w.lost(all.Tasks, now.Serial)
 	return all, err
+}
+
+// sums are those of now.
+func (o *Observer) sums() (now sums, err error) {
+	if err := o.collection.Maps[mapTotals].Lookup(uint32(0), &now.totals); err != nil {
+		return now, &Error{"reading totals", err}
+	}
+	if now.missed, err = o.misses(); err != nil {
+		return now, &Error{"reading what was missed", err}
+	}
+	return now, nil
 }
 
 // misses is how often the kernel did not run a program, as it was interrupted in it by another
@@ -84,35 +86,20 @@ func (o *Observer) misses() (n uint64, err error) {
 	return n, nil
 }
 
-// moment is when which of a task's calls was made.
-type moment struct{ call, time uint64 }
+// batch is how many elements are read at once, unless more have one hash.
+const batch = 1 << 10
 
-// settle gives a time to last calls, of which it is only known which of their task's calls they
-// were: that of the latest that is known, and a bit more if they came behind it. So what a
-// thread made is in its order.
-func settle(calls []record.Counted, times map[uint64][]moment) {
-	for _, of := range times {
-		sort.Slice(of, func(i, j int) bool { return of[i].call < of[j].call })
+// read reads all elements of a map and removes them.
+func read[K, V any](o *Observer, name string, each func(K, V)) error {
+	if err := take(o.collection.Maps[name], batch, each); err != nil {
+		return &Error{"reading " + name, err}
 	}
-	for i := range calls {
-		c := &calls[i]
-		of := times[c.Task]
-		at := sort.Search(len(of), func(j int) bool { return of[j].call > c.Last }) - 1
-		if at < 0 {
-			c.Last = c.First
-			continue
-		}
-		behind := c.Last > of[at].call
-		if c.Last = of[at].time; behind {
-			c.Last++
-		}
-	}
+	return nil
 }
 
-// take reads all elements of a map and removes them.
-func take[K, V any](o *Observer, name string, each func(K, V)) error {
-	m := o.collection.Maps[name]
-	const batch = 1 << 10
+// take reads so many at once, or more where there are more in one bucket, of which the kernel gives
+// all or none: names are chosen by who is observed, and so may their hashes be.
+func take[K, V any](m *ebpf.Map, batch int, each func(K, V)) error {
 	keys, values := make([]K, batch), make([]V, batch)
 	var at ebpf.MapBatchCursor
 	for {
@@ -123,8 +110,10 @@ func take[K, V any](o *Observer, name string, each func(K, V)) error {
 		switch {
 		case errors.Is(err, ebpf.ErrKeyNotExist):
 			return nil
+		case errors.Is(err, syscall.ENOSPC) && len(keys) < int(m.MaxEntries()):
+			keys, values = make([]K, 2*len(keys)), make([]V, 2*len(values))
 		case err != nil:
-			return &Error{"reading " + name, err}
+			return err
 		}
 	}
 }
