@@ -107,11 +107,18 @@ func (r *Recorder) endRules(u use, nr uint32) []policy.Rule {
 }
 
 func (r *Recorder) endComment(u use, g endGroup, ends []socketEnd) string {
-	all := newTally()
+	all, rare := newTally(), 0
 	for _, e := range ends {
-		all.join(r.names.ends[e])
+		t := r.names.ends[e]
+		if all.join(t); t.runs < len(r.runs) {
+			rare++
+		}
 	}
-	return r.comment(u.title(), &all) + g.note()
+	text := r.comment(u.title(), &all)
+	if rare > 0 {
+		text += fmt.Sprintf("\naddresses that were not seen in all runs: %d", rare)
+	}
+	return text + g.note()
 }
 
 func textValues(items []string) []policy.Value {
