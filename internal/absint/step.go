@@ -38,7 +38,9 @@ type Machine struct {
 }
 
 // NewMachine interprets c for the calls in describes.
-func NewMachine(c *Code, in Input) *Machine { return &Machine{code: c, in: in} }
+func NewMachine(c *Code, in Input) *Machine {
+	return &Machine{code: c, in: in, tables: tables{room: NewRoom()}}
+}
 
 // Reset makes m interpret its program for other calls, in the memory it has.
 func (m *Machine) Reset(in Input) { m.in, m.ids = in, 0 }

@@ -5,7 +5,7 @@ import "portcullis/internal/prog"
 const (
 	// tableSize is how many numbers tables are of: those of real calls and some more.
 	tableSize = 1024
-	// maxTables bounds the tables of one machine, 9 KB each.
+	// maxTables bounds the tables of machines that share a Room, 9 KB each.
 	maxTables = 256
 )
 
@@ -26,7 +26,19 @@ type table struct {
 type tables struct {
 	all  []*table
 	made map[recipe]int32
+	room *Room
 }
+
+// Room is how many more tables some machines may make together: each takes memory,
+// and the time of 1024 steps.
+type Room struct{ left int }
+
+// NewRoom has room for what is made of the number by any filter but a hostile one.
+func NewRoom() *Room { return &Room{left: maxTables} }
+
+// Share has m make tables in a room that other machines use as well. Where it is used
+// up, less is known of what becomes of the number.
+func (m *Machine) Share(r *Room) { m.tables.room = r }
 
 // byNumber is the table of the number itself.
 const byNumber = 1
@@ -137,9 +149,10 @@ func (m *Machine) cook(r recipe) int32 {
 		return i
 	}
 	m.table(byNumber)
-	if len(m.tables.all) == maxTables {
+	if m.tables.room.left == 0 {
 		return 0
 	}
+	m.tables.room.left--
 	t := &table{}
 	m.fill(t, r)
 	if m.tables.made == nil {

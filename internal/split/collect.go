@@ -71,8 +71,15 @@ type collector struct {
 	pinned bool
 }
 
-func newCollector(v *verify.Verified, calls absint.Numbers) *collector {
-	return &collector{v: v, code: v.Code(), p: v.Program(), partition: newPartition(calls), mayTrace: v.MayTrace()}
+// newCollector asks once for what the proof says: of many programs that tail calls go
+// on in, each has to look at all.
+func (f *follower) newCollector(v *verify.Verified, calls absint.Numbers) *collector {
+	may, asked := f.mayTrace[v]
+	if !asked {
+		may = v.MayTrace()
+		f.mayTrace[v] = may
+	}
+	return &collector{v: v, code: v.Code(), p: v.Program(), partition: newPartition(calls), mayTrace: may}
 }
 
 func (c *collector) reason(pc int, format string, args ...any) *Reason {

@@ -2,6 +2,7 @@ package split_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,6 +55,36 @@ func TestDearProgramsAreBounded(t *testing.T) {
 		if took > 3*time.Second {
 			t.Errorf("%s took %v", name, took)
 		}
+	}
+}
+
+// As many programs as tail calls reach, each of which makes of the number what it can,
+// cost what one does.
+func TestDearFamiliesAreBounded(t *testing.T) {
+	texts := []string{"r3 = *(u64 *)(r1 +16)\nr3 &= 127\nr3 += 1\nr2 = map[progs]\ncall bpf_tail_call\nr0 = 0\nexit\n"}
+	for i := 1; i < 120; i++ {
+		var b strings.Builder
+		b.WriteString("r0 = 0x7fff0000\nr7 = *(u32 *)(r1 +0)\nif r7 > 1023 goto out\n")
+		for k := 0; k < 260; k++ {
+			fmt.Fprintf(&b, "r7 *= %d\nr7 ^= 5\n", 3+2*k)
+		}
+		b.WriteString("if r7 == 0 goto out\nr0 = 0x50001\nout:\nexit\n")
+		texts = append(texts, b.String())
+	}
+	v, err := verify.Program(family(t, texts)[0], verify.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := cpuTime(t)
+	split.Split(v).Decisions(abi.ArchX86_64)
+	took := cpuTime(t) - start
+	runtime.ReadMemStats(&after)
+	made := (after.TotalAlloc - before.TotalAlloc) >> 20
+	t.Logf("%v, %d MB", took, made)
+	if took > 5*time.Second || made > 128 {
+		t.Errorf("it took %v and %d MB", took, made)
 	}
 }
 

@@ -67,6 +67,8 @@ type follower struct {
 	// certain tells that no tail call fails for being one too many.
 	certain  bool
 	machines map[*verify.Verified]*absint.Machine
+	room     *absint.Room // of all machines
+	mayTrace map[*verify.Verified]bool
 	// done is what has been explored. Where tail calls go in a circle it may lack
 	// what others in the circle do: a whole exploration has all of it.
 	done   map[*verify.Verified]partition
@@ -75,7 +77,8 @@ type follower struct {
 
 func newFollower(v *verify.Verified) *follower {
 	return &follower{
-		certain: v.CertainTails(), machines: map[*verify.Verified]*absint.Machine{}, done: map[*verify.Verified]partition{},
+		certain: v.CertainTails(), machines: map[*verify.Verified]*absint.Machine{}, room: absint.NewRoom(),
+		mayTrace: map[*verify.Verified]bool{}, done: map[*verify.Verified]partition{},
 	}
 }
 
@@ -101,6 +104,7 @@ func (f *follower) machine(v *verify.Verified) *absint.Machine {
 		return m
 	}
 	m = absint.NewMachine(v.Code(), f.in)
+	m.Share(f.room)
 	f.machines[v] = m
 	if f.certain {
 		m.Gone(func(array *prog.Map, index absint.Scalar) bool {
@@ -117,7 +121,7 @@ func (f *follower) explore(v *verify.Verified, s *absint.State) (partition, erro
 	if calls == nil {
 		calls = f.calls
 	}
-	c := newCollector(v, calls)
+	c := f.newCollector(v, calls)
 	l := f.limits
 	l.Visits = max(l.Visits-f.visits, 2*v.Visited())
 	visits, err := f.machine(v).Explore(s, c, l)

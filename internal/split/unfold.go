@@ -50,8 +50,9 @@ type fact struct {
 // unfold follows the program through the tests it makes of the data of the calls
 // open.
 func unfold(v *verify.Verified, arch abi.Arch, own []Range, open absint.Numbers) []choice {
+	f := newFollower(v)
 	u := &unfolder{
-		follower: newFollower(v), arch: arch, own: own, left: unfoldVisits, collector: newCollector(v, nil),
+		follower: f, arch: arch, own: own, left: unfoldVisits, collector: f.newCollector(v, nil),
 		probes: 2 * int(spans[0].to+1), probesAbove: probes,
 	}
 	return u.together(open)
