@@ -62,7 +62,7 @@ func (d *Decision) equal(o *Decision) bool {
 	case (d.Then == nil) != (o.Then == nil):
 		return false
 	case d.Then == nil:
-		return d.Leaf.Kind == o.Leaf.Kind && d.Leaf.Verdict == o.Leaf.Verdict
+		return d.Leaf.Kind == o.Leaf.Kind && d.Leaf.Verdict == o.Leaf.Verdict && d.Leaf.Pins == o.Leaf.Pins
 	}
 	return d.Test == o.Test && d.Then.equal(o.Then) && d.Else.equal(o.Else)
 }

@@ -90,3 +90,24 @@ read:
 		}
 	}
 }
+
+// A decision that pins for some arguments, and only orders for others, says so.
+func TestPinsByArgument(t *testing.T) {
+	const wait = "r1 = 110\nr2 = 110\ncall bpf_wait_syscall\nr0 = 0x7fff0000\nexit\n"
+	const pin = "*(u64 *)(r10 -8) = 0\nr1 = r10\nr1 += -8\nr2 = 8\nr3 = 16\ncall bpf_safe_read_user\nr0 = 0x7fff0000\nexit\n"
+	const begin = "r2 = *(u64 *)(r1 +16)\nr3 = *(u64 *)(r1 +24)\nr0 = 0x7fff0000\nif r2 != 1 goto more\nexit\nmore:\nif r3 == 1 goto second\n"
+	for i, text := range []string{begin + wait + "second:\n" + pin, begin + pin + "second:\n" + wait} {
+		v, err := verify.Program(program(t, text), verify.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		decision := split.Split(v).Arguments(abi.ArchX86_64, 1)
+		for arg := uint64(0); arg < 3; arg++ {
+			pins := (arg == 1) == (i == 0)
+			leaf := decision.Decide(&abi.SeccompData{Nr: 1, Arch: abi.ArchX86_64, Args: [6]uint64{0, arg}})
+			if leaf.Kind != split.Trace || leaf.Pins != pins {
+				t.Errorf("program %d, argument %d: found %+v, expected a traced leaf, pins %v", i, arg, leaf, pins)
+			}
+		}
+	}
+}
