@@ -33,15 +33,29 @@ func (p *partition) each(calls absint.Numbers, f func(*summary)) {
 			f(&(*p)[i].summary)
 		}
 	}
+	i := 0
 	for _, r := range calls {
-		p.split(r.Min)
-		if r.Max < ^uint32(0) {
-			p.split(r.Max + 1)
-		}
-		for i := p.at(r.Min); i < len(*p) && (*p)[i].from <= r.Max; i++ {
+		i = p.begin(i, r.Min)
+		for ; i < len(*p) && (*p)[i].from <= r.Max; i++ {
+			if (*p)[i].to > r.Max {
+				p.split(r.Max + 1)
+			}
 			f(&(*p)[i].summary)
 		}
 	}
+}
+
+// begin has a cell begin at nr, if nr is in one, and is the index of the first cell
+// from there on. Those before i end before nr: most calls are looked for in an order in
+// which the cell is one of the next two.
+func (p *partition) begin(i int, nr uint32) int {
+	for k := i; k < len(*p) && k < i+2; k++ {
+		if (*p)[k].from == nr {
+			return k
+		}
+	}
+	p.split(nr)
+	return p.at(nr)
 }
 
 // all tells whether f holds for the summary of every call of calls; nil is all of p's.
