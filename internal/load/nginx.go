@@ -174,13 +174,14 @@ func garbage(address string) error {
 	return err
 }
 
-func freePorts(n int) (ports []string, err error) {
-	for len(ports) < n {
-		port, err := kit.FreePort()
-		if err != nil {
-			return nil, err
-		}
-		ports = append(ports, fmt.Sprint(port))
+func freePorts(n int) ([]string, error) {
+	ports, err := kit.FreePorts(n)
+	if err != nil {
+		return nil, err
 	}
-	return ports, nil
+	names := make([]string, n)
+	for i, port := range ports {
+		names[i] = fmt.Sprint(port)
+	}
+	return names, nil
 }
