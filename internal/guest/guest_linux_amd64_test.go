@@ -16,7 +16,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"portcullis/internal/guest"
 	"portcullis/internal/kit"
@@ -391,14 +390,9 @@ func child(t *testing.T, pid int) int {
 // awaitExit waits until the process of a pidfd has ended.
 func awaitExit(t *testing.T, pidfd int) {
 	t.Helper()
-	fds := struct {
-		fd              int32
-		events, revents int16
-	}{fd: int32(pidfd), events: 1}
 	const limit = 30_000
-	n, _, errno := syscall.Syscall(syscall.SYS_POLL, uintptr(unsafe.Pointer(&fds)), 1, limit)
-	if n != 1 {
-		t.Fatalf("QEMU lives on %d ms after its parent (%v)", limit, errno)
+	if ready, _, err := sys.Poll(pidfd, -1, limit); err != nil || ready == 0 {
+		t.Fatalf("QEMU lives on %d ms after its parent (%v)", limit, err)
 	}
 }
 
