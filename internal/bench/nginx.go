@@ -164,57 +164,56 @@ func (l *lab) newServing() (*serving, error) {
 	return b, os.WriteFile(filepath.Join(b.dir, "index.html"), []byte(page), 0o644)
 }
 
-// measure starts a server, asks it in both manners and stops it.
+// measure asks a server in both manners.
 func (b *serving) measure(w way) (kept, fresh float64, err error) {
+	err = b.serve(w, func(url string) (err error) {
+		if kept, err = b.load(url); err != nil {
+			return err
+		}
+		fresh, err = b.load(url, "-H", "Connection: close")
+		return err
+	})
+	return kept, fresh, err
+}
+
+// serve starts a server, has it asked and stops it. It checks that the page is served before
+// anything is measured: an error page would be served faster.
+func (b *serving) serve(w way, ask func(url string) error) (err error) {
 	port, err := kit.FreePort()
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	conf, err := b.configure(port)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	log, logW, err := os.Pipe()
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer log.Close()
 	stop, err := w.run([]string{b.nginx, "-e", "stderr", "-c", conf}, logW)
 	logW.Close()
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	if err := ready(log); err != nil {
-		return 0, 0, err
+		return err
 	}
-	return b.ask(port)
-}
-
-// ask checks that the page is served before it measures: an error page would be
-// served faster.
-func (b *serving) ask(port int) (kept, fresh float64, err error) {
 	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
 	if err := fetch(url); err != nil {
-		return 0, 0, err
+		return err
 	}
-	if kept, err = b.load(url); err != nil {
-		return 0, 0, err
-	}
-	fresh, err = b.load(url, "-H", "Connection: close")
-	return kept, fresh, err
+	return ask(url)
 }
 
 // configure describes one worker on the first processor that touches nothing
 // outside the directory.
 func (b *serving) configure(port int) (string, error) {
-	var temps string
-	for _, of := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		temps += fmt.Sprintf("%s_temp_path %s/%s;\n", of, b.dir, of)
-	}
 	text := fmt.Sprintf("daemon off; worker_processes 1; worker_cpu_affinity 1; pid %[1]s/pid; error_log stderr notice;\n"+
 		"events { worker_connections 256; }\nhttp { access_log off; sendfile on; keepalive_requests 1000000000; %[2]s\n"+
-		"server { listen 127.0.0.1:%[3]d; root %[1]s; } }\n", b.dir, temps, port)
+		"server { listen 127.0.0.1:%[3]d; root %[1]s; } }\n", b.dir, kit.NginxTemps(b.dir), port)
 	path := filepath.Join(b.dir, "nginx.conf")
 	return path, os.WriteFile(path, []byte(text), 0o644)
 }

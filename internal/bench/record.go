@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"portcullis/internal/bench/tables"
-	"portcullis/internal/kit"
 )
 
 // recording compares requests per second of nginx while it is recorded with those of one
@@ -90,43 +88,23 @@ func (w *recorded) compare(b *serving, round int) error {
 	return nil
 }
 
-// speeds are the manners in which the server is asked, and whose seconds are counted. The client's calls pass the kernel's tracepoint as well, and it
-// needs more time for a fresh connection than the server: the rate then is the client's. The
-// server's own is what its worker does in a second of its processor's time.
+// speeds are the manners in which the server is asked, and whose seconds are counted. The
+// client's calls pass the kernel's tracepoint as well, and it needs more time for a fresh
+// connection than the server: the rate then is the client's. The server's own is what its
+// worker does in a second of its processor's time.
 func speeds() []string { return []string{"kept", "kept, busy", "fresh", "fresh, busy"} }
 
-// speeds starts a server, asks it in both manners and stops it.
+// speeds asks a server in both manners.
 func (b *serving) speeds(w way) (all []float64, err error) {
-	port, err := kit.FreePort()
-	if err != nil {
-		return nil, err
-	}
-	conf, err := b.configure(port)
-	if err != nil {
-		return nil, err
-	}
-	log, logW, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	stop, err := w.run([]string{b.nginx, "-e", "stderr", "-c", conf}, logW)
-	logW.Close()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, stop()) }()
-	if err := ready(log); err != nil {
-		return nil, err
-	}
-	return b.timed(fmt.Sprintf("http://127.0.0.1:%d/", port))
+	err = b.serve(w, func(url string) (err error) {
+		all, err = b.timed(url)
+		return err
+	})
+	return all, err
 }
 
 // timed asks in both manners.
 func (b *serving) timed(url string) (all []float64, err error) {
-	if err := fetch(url); err != nil {
-		return nil, err
-	}
 	worker, err := b.worker()
 	if err != nil {
 		return nil, err
