@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"portcullis/internal/policy"
@@ -29,7 +27,7 @@ func compile(name string, data []byte) (*prog.Program, string, error) {
 	sum := sha256.New()
 	sum.Write(data)
 	m, err := policy.Load(name, data, func(file string) ([]byte, error) {
-		data, err := readIncluded(file)
+		data, _, err := readRegular(file, "a policy", policy.MaxSize) // Load refuses what is longer
 		of := sha256.Sum256(data)
 		sum.Write(of[:])
 		return data, err
@@ -39,23 +37,6 @@ func compile(name string, data []byte) (*prog.Program, string, error) {
 	}
 	p, err := policy.Compile(m)
 	return p, hex.EncodeToString(sum.Sum(nil)), err
-}
-
-// readIncluded reads a policy that another names: nothing of which more comes than may.
-func readIncluded(file string) ([]byte, error) {
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("expected a policy, found a %s", kindOf(info.Mode()))
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, policy.MaxSize+1)) // files of /proc do not say how much they hold
 }
 
 // isPolicy tells what a file is by what it holds. One that is neither is what its name says,

@@ -148,25 +148,31 @@ func isPath(name string) bool {
 }
 
 func readFile(name string) ([]byte, error) {
+	data, size, err := readRegular(name, kindOfFilter(name), maxObject)
+	if err == nil && size > maxObject {
+		return nil, fmt.Errorf("%d bytes: expected a filter of at most %d", size, maxObject)
+	}
+	return data, err
+}
+
+// readRegular reads a regular file of at most so many bytes; of one that is larger it reads
+// one byte more at most. The size is at least what was read: files of /proc do not say how
+// much they hold.
+func readRegular(name, expected string, most int64) (data []byte, size int64, err error) {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, 0, err
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("expected %s, found a %s", kindOfFilter(name), kindOf(info.Mode()))
-	case info.Size() > maxObject:
-		return nil, fmt.Errorf("%d bytes: expected a filter of at most %d", info.Size(), maxObject)
+		return nil, 0, fmt.Errorf("expected %s, found a %s", expected, kindOf(info.Mode()))
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxObject+1)) // what it says of its size may not be so
-	if err == nil && len(data) > maxObject {
-		err = fmt.Errorf("more than %d bytes: expected a filter of at most that", maxObject)
-	}
-	return data, err
+	data, err = io.ReadAll(io.LimitReader(f, most+1))
+	return data, max(info.Size(), int64(len(data))), err
 }
 
 // kindOf names what is no regular file.

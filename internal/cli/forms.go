@@ -60,16 +60,22 @@ func readPolicy(file string) ([]byte, error) {
 	case !info.Mode().IsRegular() || info.Size() > maxPolicy:
 		return nil, fmt.Errorf("expected a policy, a regular file of at most %d bytes", maxPolicy)
 	}
+	data, err := readUpTo(file, maxPolicy)
+	if err == nil && len(data) > maxPolicy {
+		err = fmt.Errorf("expected a policy of at most %d bytes", maxPolicy)
+	}
+	return data, err
+}
+
+// readUpTo reads a file, and one byte more than most where it holds more: files of /proc do
+// not say how much they hold.
+func readUpTo(file string, most int64) ([]byte, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxPolicy+1)) // files of /proc do not say how much they hold
-	if err == nil && len(data) > maxPolicy {
-		err = fmt.Errorf("expected a policy of at most %d bytes", maxPolicy)
-	}
-	return data, err
+	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
 // programName is what the program of a policy is called that has no name.

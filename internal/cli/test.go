@@ -135,14 +135,7 @@ func (a *app) testCases(o *testFlags, spec, file string) (int, error) {
 }
 
 // readScript reads a file, or a pipe, up to the largest that is taken.
-func readScript(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, trial.MaxScript+1))
-}
+func readScript(file string) ([]byte, error) { return readUpTo(file, trial.MaxScript) }
 
 func printTested(w io.Writer, t *tested, verbose bool) {
 	failed := 0
