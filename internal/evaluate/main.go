@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 
 	"portcullis/internal/load"
 )
@@ -16,15 +17,6 @@ import (
 // servers are those of the comparison, in its order.
 func servers() []string {
 	return []string{"nginx", "apache2", "lighttpd", "redis", "memcached", "named"}
-}
-
-func known(name string) bool {
-	for _, s := range servers() {
-		if s == name {
-			return true
-		}
-	}
-	return false
 }
 
 const usage = `usage: evaluate [--runs N] [--json] [SERVER]...
@@ -74,7 +66,7 @@ func measure(runs int, names []string) (all []Result, err error) {
 	}
 	for _, name := range names {
 		p, ok := load.Named(name)
-		if !ok || !known(name) {
+		if !ok || !slices.Contains(servers(), name) {
 			return nil, fmt.Errorf("%s: expected a server, one of %v", name, servers())
 		}
 		r, err := evaluate(p, runs)

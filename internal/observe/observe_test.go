@@ -5,6 +5,7 @@ package observe
 import (
 	"bufio"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -117,21 +118,27 @@ func tree(t *testing.T, o *Observer) {
 	}
 }
 
-// TestStrangers sees nothing of what others do while a command runs.
-func TestStrangers(t *testing.T) {
-	o := observer(t)
-	cmd := exec.Command("/bin/cat")
+// piped starts a command under an observer, with pipes to it and from it.
+func piped(t *testing.T, o *Observer, cmd *exec.Cmd) (in io.WriteCloser, out io.Reader) {
+	t.Helper()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	if out, err = cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Start(cmd.Start); err != nil {
 		t.Fatal(err)
 	}
+	return in, out
+}
+
+// TestStrangers sees nothing of what others do while a command runs.
+func TestStrangers(t *testing.T) {
+	o := observer(t)
+	cmd := exec.Command("/bin/cat")
+	in, out := piped(t, o, cmd)
 	if _, err := in.Write([]byte("ready\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -258,17 +265,7 @@ func TestAlive(t *testing.T) {
 func TestAliveForks(t *testing.T) {
 	o := observer(t)
 	cmd := exec.Command("/bin/sh", "-c", "echo ready; read line; (cat /dev/null); mkdir /dev/null/no; exit 0")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := o.Start(cmd.Start); err != nil {
-		t.Fatal(err)
-	}
+	in, out := piped(t, o, cmd)
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ func (u *unit) model() *policy.Model {
 	for _, a := range u.answers() {
 		r := policy.Rule{Pos: a.Pos, Action: a}
 		for _, c := range syscalls.All() {
-			if v := u.verdict(c.Nr); v.Kind == a.Kind && v.Data == a.Data {
+			if v := u.verdict(c.Nr); static.Same(v, a) {
 				r.Calls = append(r.Calls, policy.Name{Pos: v.Pos, Text: c.Name})
 			}
 		}

@@ -320,7 +320,7 @@ func (f *finder) insert(c Case) {
 	}
 	for i := range f.call.Cases {
 		k := &f.call.Cases[i]
-		if k.Action.Kind == c.Action.Kind && k.Action.Data == c.Action.Data && k.Dynamic == c.Dynamic {
+		if Same(k.Action, c.Action) && k.Dynamic == c.Dynamic {
 			k.When = union(append(k.When, c.When...)).compact()
 			return
 		}

@@ -115,7 +115,7 @@ func (d *decider) phases() {
 func (d *decider) oneAction() bool {
 	first := either(d.model.Phases[0].Action, EPERM)
 	for _, p := range d.model.Phases {
-		if a := either(p.Action, EPERM); a.Kind != first.Kind || a.Data != first.Data {
+		if !Same(either(p.Action, EPERM), first) {
 			return false
 		}
 	}
