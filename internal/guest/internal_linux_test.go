@@ -138,11 +138,12 @@ func TestMachineOfFlavours(t *testing.T) {
 func TestChecked(t *testing.T) {
 	cfg := Config{Memory: 1024, Timeout: time.Minute}
 	t.Setenv(SlowEnv, "")
-	if got := checked(cfg); got.Flavour != Plain || got.Memory != cfg.Memory || got.Timeout != cfg.Timeout {
+	if got := checked(cfg, nil); got.Flavour != Plain || got.Memory != cfg.Memory || got.Timeout != cfg.Timeout {
 		t.Errorf("%+v: expected nothing else", got)
 	}
 	t.Setenv(SlowEnv, "1")
-	if got := checked(cfg); got.Flavour != Debug || got.Memory < 2*cfg.Memory || got.Timeout < 2*cfg.Timeout {
+	console := new(bytes.Buffer)
+	if got := checked(cfg, console); got.Flavour != Debug || got.Console != io.Writer(console) || got.Memory < 2*cfg.Memory || got.Timeout < 2*cfg.Timeout {
 		t.Errorf("%+v: expected the kernel that checks itself, with more memory and time", got)
 	}
 }

@@ -3,6 +3,7 @@ package guest
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -57,12 +58,14 @@ const CoverEnv = "PORTCULLIS_GUEST_COVER"
 // on the kernel that checks itself, and gives them the time that takes.
 const SlowEnv = "PORTCULLIS_GUEST_DEBUG"
 
-// checked makes of cfg a machine with that kernel, if it is asked for.
-func checked(cfg Config) Config {
+// checked makes of cfg a machine with that kernel, if it is asked for, whose console is
+// written to console as it comes: of a fault that kernel says more than its first line.
+func checked(cfg Config, console io.Writer) Config {
 	if os.Getenv(SlowEnv) == "" {
 		return cfg
 	}
 	cfg.Flavour, cfg.Timeout = Debug, slowness*cfg.Timeout
+	cfg.Console = console
 	if cfg.Memory != 0 {
 		cfg.Memory *= flavours[Debug].memory / flavours[Plain].memory
 	}
@@ -105,14 +108,15 @@ func TestIn(t TB, cfg Config, uid int, args ...string) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Minute
 	}
-	cfg, args = covered(checked(cfg), args)
-	log := &logWriter{t: t, prefix: user(uid)}
+	log, console := &logWriter{t: t, prefix: user(uid)}, &logWriter{t: t, prefix: "console"}
+	cfg, args = covered(checked(cfg, console), args)
 	cmd := Command(cfg, Self, append([]string{"-test.v"}, args...)...)
 	cmd.Env = []string{"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/tmp", "GOTRACEBACK=all", SlowEnv + "=" + os.Getenv(SlowEnv)}
 	cmd.UID = uid
 	cmd.Stdout, cmd.Stderr = log, log
 	err := cmd.Run()
 	log.flush()
+	console.flush()
 	var need *NeedError
 	switch {
 	case errors.As(err, &need):
