@@ -22,7 +22,7 @@ func Patience(d time.Duration) time.Duration {
 	switch {
 	case !Inside():
 		return d
-	case os.Getenv(SlowEnv) != "":
+	case SelfChecking():
 		return d * patience * slowness
 	}
 	return d * patience
@@ -57,6 +57,9 @@ const CoverEnv = "PORTCULLIS_GUEST_COVER"
 // SlowEnv names the environment variable that, where it is set, has the guests of Test run
 // on the kernel that checks itself, and gives them the time that takes.
 const SlowEnv = "PORTCULLIS_GUEST_DEBUG"
+
+// SelfChecking tells whether this runs in a guest whose kernel checks itself.
+func SelfChecking() bool { return Inside() && os.Getenv(SlowEnv) != "" }
 
 // checked makes of cfg a machine with that kernel, if it is asked for, whose console is
 // written to console as it comes: of a fault that kernel says more than its first line.
