@@ -176,13 +176,20 @@ func TestIdentity(t *testing.T) {
 // sameForAll are tests in which it makes no difference who runs them.
 const sameForAll = "EveryCallIsObserved|AuditChangesNothing|Audited.*|LossesAddUp|DebuggersWork"
 
+// slow are tests that are run as root alone, on the agent, where time is short.
+const slow = "Mitigations|PinnedCalls|PinnedFilter|MoreBuiltins|MitigationsMatter|Rate|Cache|CountExec|Programs|ThreadsUnderOrder|PatternsTogether|MadviseWaitsForNobody"
+
 // TestAsNobody runs the suite once more without privilege.
 func TestAsNobody(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: to become nobody")
 	}
 	t.Parallel()
-	cmd := exec.Command(made.File("suite"), "-test.v", "-test.short", "-test.skip=^Test(AsNobody|Kernel.*|"+sameForAll+")$",
+	skip := "AsNobody|Kernel.*|" + sameForAll
+	if !kit.Wide() {
+		skip += "|" + slow
+	}
+	cmd := exec.Command(made.File("suite"), "-test.v", "-test.short", "-test.skip=^Test("+skip+")$",
 		made.Flag(), "-engine="+*engine)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: guest.Nobody, Gid: guest.Nobody}}
 	cmd.Dir = made.Dir()
@@ -198,7 +205,7 @@ func TestKernel(t *testing.T) {
 	t.Parallel()
 	skip := "^Test(AsNobody|Kernel.*|Audited.*)$|^TestPrograms$/^gcc$"
 	if !kit.Wide() {
-		skip += "|^Test(Mitigations|PinnedCalls|PinnedFilter|MoreBuiltins|MitigationsMatter|Rate|Cache|CountExec|Programs|ThreadsUnderOrder|PatternsTogether|MadviseWaitsForNobody)$"
+		skip += "|^Test(" + slow + ")$"
 	}
 	if !kit.Long() {
 		skip += "|^TestPinned(Programs|Sleepers|Servers)$|^TestAuditChangesNothing$|^TestMitigationsTogether$/^(gcc|git|ip|python)$"
