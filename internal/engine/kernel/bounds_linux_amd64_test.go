@@ -159,7 +159,11 @@ func (a annotated) load() (fd int, log string, err error) {
 	if a.extends != 0 {
 		attr.logLevel = learns // and not only what it has cost
 	}
-	got, _, errno := syscall.Syscall(bpf, progLoad, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	var got uintptr
+	errno := syscall.EAGAIN
+	for errno == syscall.EAGAIN { // a signal, such as the Go scheduler's, interrupts the verifier
+		got, _, errno = syscall.Syscall(bpf, progLoad, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
+	}
 	log = string(bytes.TrimRight(text, "\x00"))
 	if errno != 0 {
 		return -1, log, errno
