@@ -1,6 +1,7 @@
 package load_test
 
 import (
+	"bytes"
 	"os"
 	"strings"
 	"testing"
@@ -117,9 +118,13 @@ func (f *flowing) play(t *testing.T, seed int64) {
 		Events: f.event, EventQueue: 1 << 20,
 	})
 	f.plays++
+	before := f.refused.count()
 	if err := f.Vary(seed, start); err != nil {
 		f.odd++ // answers are the other tests' business, and servers are killed here
 		t.Logf("%.300v", err)
+	}
+	if before == 0 && f.refused.count() > 0 { // said at once, with what it had learnt
+		t.Errorf("%s refused in load %d:\n%s\nby\n%s", f.Name, seed, &f.refused, f.policy[bytes.Index(f.policy, []byte("\nflow:")):])
 	}
 }
 

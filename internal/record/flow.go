@@ -20,18 +20,8 @@ type step struct{ from, to uint32 }
 
 // flow is one flow of each thread, or none where none of its kinds was seen.
 func (r *Recorder) flow() []policy.Flow {
-	froms := map[uint32]map[uint32]bool{}
-	for s := range r.steps {
-		if froms[s.from] == nil {
-			froms[s.from] = map[uint32]bool{}
-		}
-		froms[s.from][s.to] = true
-		// A call may follow itself: how often one is made is no order.
-		if froms[s.to] == nil {
-			froms[s.to] = map[uint32]bool{}
-		}
-		froms[s.to][s.to] = true
-	}
+	loops := r.loops()
+	froms := follow(r.steps, loops)
 	if len(froms) == 0 {
 		return nil
 	}
@@ -42,7 +32,8 @@ func (r *Recorder) flow() []policy.Flow {
 		}
 	}
 	f := policy.Flow{
-		Comment: fmt.Sprintf("which of %s may follow which in a thread, %s seen", many(uint64(len(nrs)), "kind"), many(uint64(len(r.steps)), "step")),
+		Comment: fmt.Sprintf("which of %s may follow which in a thread, %s seen%s",
+			many(uint64(len(nrs)), "kind"), many(uint64(len(r.steps)), "step"), inLoops(len(loops))),
 		Per:     policy.Thread,
 		Edges:   []policy.Edge{{From: []policy.Name{{Text: policy.Start}}, To: r.flowNames(froms[start])}},
 	}
@@ -50,6 +41,33 @@ func (r *Recorder) flow() []policy.Flow {
 		f.Edges = append(f.Edges, policy.Edge{From: r.flowNames(map[uint32]bool{nr: true}), To: r.flowNames(froms[nr])})
 	}
 	return []policy.Flow{f}
+}
+
+// follow tells of each kind which may follow it. A call may follow itself: how often one is
+// made is no order.
+func follow(all ...map[step]bool) map[uint32]map[uint32]bool {
+	froms := map[uint32]map[uint32]bool{}
+	add := func(from, to uint32) {
+		if froms[from] == nil {
+			froms[from] = map[uint32]bool{}
+		}
+		froms[from][to] = true
+	}
+	for _, steps := range all {
+		for s := range steps {
+			add(s.from, s.to)
+			add(s.to, s.to)
+		}
+	}
+	return froms
+}
+
+// inLoops says how many steps were added.
+func inLoops(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more among calls that come round", n)
 }
 
 // flowNames are the names of calls, with clone3 beside clone where it was seen.
