@@ -34,8 +34,8 @@ func (r *Recorder) flow() []policy.Flow {
 	f := policy.Flow{
 		Comment: fmt.Sprintf("which of %s may follow which in a thread, %s seen%s",
 			many(uint64(len(nrs)), "kind"), many(uint64(len(r.steps)), "step"), inLoops(len(loops))),
-		Per:     policy.Thread,
-		Edges:   []policy.Edge{{From: []policy.Name{{Text: policy.Start}}, To: r.flowNames(froms[start])}},
+		Per:   policy.Thread,
+		Edges: []policy.Edge{{From: []policy.Name{{Text: policy.Start}}, To: r.flowNames(froms[start])}},
 	}
 	for _, nr := range sorted(nrs) {
 		f.Edges = append(f.Edges, policy.Edge{From: r.flowNames(map[uint32]bool{nr: true}), To: r.flowNames(froms[nr])})
