@@ -1,29 +1,34 @@
 package record
 
-import "math/bits"
-
 // kindSet is a set of kinds of calls, by their places in a list of at most 64.
 type kindSet uint64
 
-// loops are the steps that were not seen between calls that were seen to come round: where a
-// thread made both, and each led to the other by some way, what comes next is who asks next,
-// and another day asks in another order.
+// loops are steps that were not seen, but the other way round, between calls that come round: a
+// thread made both, and each leads to the other by some way. Which of two that are asked for
+// comes first is who asks first, another day.
 func (r *Recorder) loops() map[step]bool {
 	nrs := numbersOf(r.kinds)
-	reached := reach(nrs, r.steps)
+	reached, made := reach(nrs, r.steps), r.together(nrs)
 	more := map[step]bool{}
-	for made := range r.together(nrs) {
-		for rest := made; rest != 0; rest &= rest - 1 {
-			a := bits.TrailingZeros64(uint64(rest))
-			for other := made & reached[a]; other != 0; other &= other - 1 {
-				b := bits.TrailingZeros64(uint64(other))
-				if s := (step{nrs[a], nrs[b]}); reached[b]>>a&1 != 0 && a != b && !r.steps[s] {
-					more[s] = true
-				}
+	for a, from := range nrs {
+		for b, to := range nrs {
+			if there := (step{from, to}); !r.steps[there] && r.steps[step{to, from}] &&
+				reached[a]>>b&1 != 0 && both(made, 1<<a|1<<b) {
+				more[there] = true
 			}
 		}
 	}
 	return more
+}
+
+// both tells whether a thread made all of some kinds.
+func both(made map[kindSet]bool, some kindSet) bool {
+	for set := range made {
+		if set&some == some {
+			return true
+		}
+	}
+	return false
 }
 
 // reach is, of each kind, to which others steps lead from it.
