@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sort"
 	"strings"
 	"testing"
@@ -21,28 +21,53 @@ const selftestsEnv = "PORTCULLIS_SELFTESTS"
 // kernelSource holds the kernel's own tests.
 const kernelSource = "/usr/src/linux-source-6.12.tar.xz"
 
-// The kernel's own tests of seccomp pass on the patched kernel, or end there as on one
-// without the patches: what fails on both is the configuration's, or emulation's. Their
-// source is unpacked from a large archive, and a second kernel may have to be built, so
-// that this is for make selftests.
+// selftest is a program of the kernel's own tests.
+type selftest struct {
+	name    string
+	sources []string // below tools/testing/selftests, or of testdata/selftests
+	include []string // directories
+	flags   []string
+	needs   []string // libraries
+	least   int      // as many tests must end
+	parse   func([]byte) map[string]string
+}
+
+// The kernel's own tests of seccomp and of BPF pass on the patched kernel, or end there
+// as on one without the patches: what fails on both is the configuration's, or
+// emulation's. Their source is unpacked from a large archive, and a second kernel may
+// have to be built, so that this is for make selftests.
 func TestSelftests(t *testing.T) {
 	if os.Getenv(selftestsEnv) == "" {
 		t.Skip("runs where " + selftestsEnv + " is set")
 	}
 	dir := t.TempDir()
-	cfg := guest.Config{Share: []string{dir}}
-	program := selftests(t, dir)
-	with := outcomes(t, cfg, program)
-	failed := failing(with)
-	t.Logf("%d tests, of which %d do not pass: %q", len(with), len(failed), failed)
-	if len(with) < 50 {
-		t.Fatalf("%d tests ended: more than 50 expected", len(with))
+	tests := unpackSelftests(t, dir)
+	for _, s := range selftests {
+		t.Run(s.name, func(t *testing.T) { compare(t, s, dir, s.build(t, dir, tests)) })
 	}
-	if len(failed) == 0 {
+}
+
+// compare runs the program on the patched kernel, and where not all passes on the other.
+func compare(t *testing.T, s selftest, dir, program string) {
+	t.Helper()
+	cfg := guest.Config{Share: []string{dir}}
+	with := s.outcomes(t, cfg, program)
+	t.Logf("patched: %s", census(with))
+	if len(with) < s.least {
+		t.Fatalf("%d tests ended: at least %d expected", len(with), s.least)
+	}
+	if len(failing(with)) == 0 {
 		return
 	}
-	cfg.Kernel = unpatched(t)
-	without := outcomes(t, cfg, program)
+	t.Logf("these do not pass: %q", failing(with))
+	without := s.outcomes(t, unpatched(t, cfg), program)
+	t.Logf("unpatched: %s", census(without))
+	differences(t, with, without)
+}
+
+// differences complains of what did not end alike.
+func differences(t *testing.T, with, without map[string]string) {
+	t.Helper()
 	for name, want := range without {
 		if got := with[name]; got != want {
 			t.Errorf("%s: %q on the patched kernel: %q expected", name, got, want)
@@ -53,6 +78,16 @@ func TestSelftests(t *testing.T) {
 			t.Errorf("%s: %q on the patched kernel alone", name, got)
 		}
 	}
+}
+
+// census counts what ended how, whatever the reasons.
+func census(outcomes map[string]string) string {
+	count := make(map[string]int)
+	for _, o := range outcomes {
+		state, _, _ := strings.Cut(o, ":")
+		count[state]++
+	}
+	return fmt.Sprintf("%d tests, %v", len(outcomes), count)
 }
 
 // failing names what does not pass.
@@ -67,49 +102,13 @@ func failing(outcomes map[string]string) []string {
 	return names
 }
 
-// selftests builds the kernel's tests of seccomp in dir.
-func selftests(t *testing.T, dir string) string {
+// unpatched is cfg with the kernel without the patches. That one has jump labels as well,
+// on which no outcome depends.
+func unpatched(t *testing.T, cfg guest.Config) guest.Config {
 	t.Helper()
-	if _, err := os.Stat(kernelSource); err != nil {
-		t.Skip("needs " + kernelSource + ": apt-get install linux-source-6.12")
-	}
-	const below = "linux-source-6.12/tools/testing/selftests/"
-	out := filepath.Join(dir, "seccomp_bpf")
-	run(t, "tar", "-C", dir, "-xf", kernelSource, below+"seccomp", below+"clone3", below+"kselftest.h", below+"kselftest_harness.h")
-	shim, err := filepath.Abs("testdata/selftests")
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := filepath.Join(dir, below, "seccomp")
-	run(t, "gcc", "-static", "-O2", "-w", "-D_GNU_SOURCE=", "-I", shim, "-I", filepath.Dir(source), "-o", out,
-		filepath.Join(source, "seccomp_bpf.c"), "-lpthread")
-	return out
-}
-
-// unpatched builds the kernel of linux/ without its patches, by its own script, and
-// returns its image. The script wants a patch; it gets one that changes nothing.
-func unpatched(t *testing.T) string {
-	t.Helper()
-	const linux = "../../../linux/"
-	dir := t.TempDir()
-	config, err := os.ReadFile(linux + "config")
-	if err != nil {
-		t.Fatal(err)
-	}
-	script, err := os.ReadFile(linux + "build")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config = bytes.Replace(config, []byte("CONFIG_SECCOMP_FILTER_EXTENDED=y\n"), nil, 1)
-	const patch = "--- /dev/null\n+++ b/Documentation/unpatched\n@@ -0,0 +1 @@\n+Built without patches.\n"
-	for name, text := range map[string][]byte{"config": config, "build": script, "patches/0001-unpatched.patch": []byte(patch)} {
-		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, text, 0o755)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	lines := strings.Split(strings.TrimSpace(run(t, filepath.Join(dir, "build"))), "\n")
-	return lines[len(lines)-1]
+	run(t, "../../../linux/build", guest.Unpatched.BuildArgs()...)
+	cfg.Flavour = guest.Unpatched
+	return cfg
 }
 
 func run(t *testing.T, name string, args ...string) string {
@@ -124,10 +123,10 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// outcomes runs the tests as root in a guest; they are what TAP says of each.
-func outcomes(t *testing.T, cfg guest.Config, program string) map[string]string {
+// outcomes runs the tests as root in a guest; they are what became of each.
+func (s selftest) outcomes(t *testing.T, cfg guest.Config, program string) map[string]string {
 	t.Helper()
-	cfg.CPUs, cfg.Timeout = 2, time.Hour
+	cfg.CPUs, cfg.Memory, cfg.Timeout = 2, 2048, time.Hour
 	cmd := guest.Command(cfg, program)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/tmp"}
 	out, err := cmd.CombinedOutput()
@@ -138,7 +137,7 @@ func outcomes(t *testing.T, cfg guest.Config, program string) map[string]string 
 	for _, line := range cmd.Complaints() {
 		t.Errorf("the guest's kernel complained: %s", line)
 	}
-	return parseTAP(out)
+	return s.parse(out)
 }
 
 // parseTAP takes "ok 1 global.kcmp" and "not ok 2 TRACE.x # SKIP why" apart.
