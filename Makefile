@@ -72,7 +72,7 @@ soak:
 	PORTCULLIS_WIDE=1 PORTCULLIS_GUEST_DEBUG=1 $(GO) test -v -p 1 -run '^Test(Patch|NoAttach|Storms|Kernel)$$' -timeout 24h ./internal/engine/kernel ./internal/conformance ./internal/attack ./filters
 	PORTCULLIS_LONG=1 $(GO) test -count=$(SOAK) -p 1 -failfast -timeout 24h ./filters ./internal/attack ./internal/conformance ./internal/engine/...
 
-# The kernel's own tests of seccomp, in the guest.
+# The kernel's own tests of seccomp and of BPF, in the guest.
 selftests:
 	PORTCULLIS_SELFTESTS=1 $(GO) test -v -run TestSelftests -timeout 3h ./internal/engine/kernel
 
