@@ -105,7 +105,7 @@ func MapCreate(m MapAttr) (int, error) {
 		attr.btfFD = uint32(m.BTF)
 	}
 	copy(attr.name[:unix.BPF_OBJ_NAME_LEN-1], m.Name)
-	return bpf(unix.BPF_MAP_CREATE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	return BPF(unix.BPF_MAP_CREATE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 }
 
 // bpfMapElem is union bpf_attr for BPF_MAP_*_ELEM.
@@ -135,7 +135,7 @@ func MapDelete(fd int, key []byte) error {
 
 func mapElem(cmd uintptr, fd int, key, value []byte, flags uint64) error {
 	attr := bpfMapElem{fd: uint32(fd), key: pointer(key), value: pointer(value), flags: flags}
-	_, err := bpf(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	_, err := BPF(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	runtime.KeepAlive(key)
 	runtime.KeepAlive(value)
 	return err
@@ -144,7 +144,7 @@ func mapElem(cmd uintptr, fd int, key, value []byte, flags uint64) error {
 // MapFreeze forbids further changes of a map by system calls.
 func MapFreeze(fd int) error {
 	attr := struct{ fd uint32 }{uint32(fd)}
-	_, err := bpf(unix.BPF_MAP_FREEZE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	_, err := BPF(unix.BPF_MAP_FREEZE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	return err
 }
 
@@ -158,7 +158,7 @@ type bpfBTFLoad struct {
 // BTFLoad loads type information and returns its descriptor, closed on exec.
 func BTFLoad(data []byte) (int, error) {
 	attr := bpfBTFLoad{btf: pointer(data), size: uint32(len(data))}
-	fd, err := bpf(unix.BPF_BTF_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	fd, err := BPF(unix.BPF_BTF_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	runtime.KeepAlive(data)
 	return fd, err
 }
@@ -194,16 +194,16 @@ func ProgLoad(p ProgAttr) (int, error) {
 	if len(p.Log) > 0 {
 		attr.logLevel, attr.logSize, attr.log = 1, uint32(len(p.Log)), pointer(p.Log)
 	}
-	fd, err := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	fd, err := BPF(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	runtime.KeepAlive(p.Insns)
 	runtime.KeepAlive(license)
 	runtime.KeepAlive(p.Log)
 	return fd, err
 }
 
-// bpf is bpf(2). EAGAIN is the verifier interrupted by a signal, such as the Go
+// BPF is bpf(2). EAGAIN is the verifier interrupted by a signal, such as the Go
 // scheduler's: it is asked again, as libbpf does, though not for ever.
-func bpf(cmd uintptr, attr unsafe.Pointer, size uintptr) (int, error) {
+func BPF(cmd uintptr, attr unsafe.Pointer, size uintptr) (int, error) {
 	const attempts = 50
 	for try := 1; ; try++ {
 		r, _, errno := syscall.Syscall(unix.SYS_BPF, cmd, uintptr(attr), size)

@@ -155,18 +155,10 @@ func (a annotated) load() (fd int, log string, err error) {
 		btf: uint32(btf), infoSize: 8, info: unsafe.Pointer(&info[0]), infoCount: uint32(len(a.starts)),
 		attachBTFID: a.function, attachProgram: uint32(a.extends),
 	}
-	const bpf, progLoad, learns = 321, 5, 1
+	const progLoad, learns = 5, 1
 	if a.extends != 0 {
 		attr.logLevel = learns // and not only what it has cost
 	}
-	var got uintptr
-	errno := syscall.EAGAIN
-	for errno == syscall.EAGAIN { // a signal, such as the Go scheduler's, interrupts the verifier
-		got, _, errno = syscall.Syscall(bpf, progLoad, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	}
-	log = string(bytes.TrimRight(text, "\x00"))
-	if errno != 0 {
-		return -1, log, errno
-	}
-	return int(got), log, nil
+	fd, err = sys.BPF(progLoad, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	return fd, string(bytes.TrimRight(text, "\x00")), err
 }

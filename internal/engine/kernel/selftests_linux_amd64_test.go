@@ -56,10 +56,11 @@ func compare(t *testing.T, s selftest, dir, program string) {
 	if len(with) < s.least {
 		t.Fatalf("%d tests ended: at least %d expected", len(with), s.least)
 	}
-	if len(failing(with)) == 0 {
+	failed := failing(with)
+	if len(failed) == 0 {
 		return
 	}
-	t.Logf("these do not pass: %q", failing(with))
+	t.Logf("these do not pass: %q", failed)
 	without := s.outcomes(t, unpatched(t, cfg), program)
 	t.Logf("unpatched: %s", census(without))
 	differences(t, with, without)
