@@ -71,6 +71,9 @@ func (w *web) send(ctx context.Context, method, path, body string, headers ...st
 	if err != nil {
 		return nil, err
 	}
+	// A server that is told to reload may end a kept connection just when it is used again: ask
+	// once more by another, whatever the method. An empty list is not sent.
+	req.Header["Idempotency-Key"] = []string{}
 	for _, h := range headers {
 		key, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(key, value)
