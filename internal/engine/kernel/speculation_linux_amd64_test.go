@@ -70,33 +70,61 @@ var speculative = []struct {
 	barriers []string
 	answer   func(arg uint32) uint32
 }{
-	{"a mask does", indexed(7).alu(prog.OpAdd, 2, 3).byteAt(2, 0), nil,
-		func(arg uint32) uint32 { return arg & 7 }},
-	{"constants lead out of it and back", indexed(7).alu(prog.OpAdd, 2, 3).add(2, 100).add(2, -92).byteAt(2, 0), nil,
-		func(arg uint32) uint32 { return arg&7 + 8 }},
-	{"from outside", indexed(7).add(3, 8).add(2, -8).alu(prog.OpAdd, 2, 3).byteAt(2, 0), []string{"r2 += r3"},
-		func(arg uint32) uint32 { return arg & 7 }},
-	{"to outside", indexed(7).add(3, 12).alu(prog.OpAdd, 2, 3).add(2, -8).byteAt(2, 0), []string{"r2 += r3", "r0 = *(u8 *)(r2 +0)"},
-		func(arg uint32) uint32 { return arg&7 + 4 }},
-	{"what a mask makes 0", indexed(7).add(3, 8).alu(prog.OpAdd, 2, 3).byteAt(2, -8), []string{"r0 = *(u8 *)(r2 -8)"},
-		func(arg uint32) uint32 { return arg & 7 }},
-	{"different masks", indexed(15).jump(prog.OpJgt, 3, 7, "big").and(3, 3).label("big").alu(prog.OpAdd, 2, 3).byteAt(2, 0), []string{"r2 += r3"},
+	{
+		"a mask does", indexed(7).alu(prog.OpAdd, 2, 3).byteAt(2, 0), nil,
+		func(arg uint32) uint32 { return arg & 7 },
+	},
+	{
+		"constants lead out of it and back", indexed(7).alu(prog.OpAdd, 2, 3).add(2, 100).add(2, -92).byteAt(2, 0), nil,
+		func(arg uint32) uint32 { return arg&7 + 8 },
+	},
+	{
+		"from outside", indexed(7).add(3, 8).add(2, -8).alu(prog.OpAdd, 2, 3).byteAt(2, 0),
+		[]string{"r2 += r3"},
+		func(arg uint32) uint32 { return arg & 7 },
+	},
+	{
+		"to outside", indexed(7).add(3, 12).alu(prog.OpAdd, 2, 3).add(2, -8).byteAt(2, 0),
+		[]string{"r2 += r3", "r0 = *(u8 *)(r2 +0)"},
+		func(arg uint32) uint32 { return arg&7 + 4 },
+	},
+	{
+		"what a mask makes 0", indexed(7).add(3, 8).alu(prog.OpAdd, 2, 3).byteAt(2, -8),
+		[]string{"r0 = *(u8 *)(r2 -8)"},
+		func(arg uint32) uint32 { return arg & 7 },
+	},
+	{
+		"different masks", indexed(15).jump(prog.OpJgt, 3, 7, "big").and(3, 3).label("big").alu(prog.OpAdd, 2, 3).byteAt(2, 0),
+		[]string{"r2 += r3"},
 		func(arg uint32) uint32 {
 			if arg&15 > 7 {
 				return arg & 15
 			}
 			return arg & 3
-		}},
-	{"somewhere on the stack", onStack().alu(prog.OpAdd, 2, 3).byteAt(2, 0), append(afterStores, "r2 += r3"),
-		func(arg uint32) uint32 { return one(arg&7 == 0) }},
-	{"to somewhere on the stack", onStack().alu(prog.OpAdd, 2, 3).op(prog.Insn{Op: prog.ClassST | prog.ModeMem | prog.SizeB, Dst: 2, Imm: 5}).byteAt(10, -8), append(afterStores, "r2 += r3"),
-		func(arg uint32) uint32 { return 1 + 4*one(arg&7 == 0) }},
-	{"what only a mistake reads", newAssembler().mov(6, 1).jump(prog.OpJne, 6, 1, "read").mov(5, 9).label("read").copy(0, 5).op(prog.Insn{Op: prog.OpExitInsn}), []string{"r0 = r5"},
-		func(uint32) uint32 { return 9 }},
-	{"a jump back", backByMistake(), []string{"r4 += 1", "if r4 < r5 goto pc-4", "r0 = r4"},
-		func(uint32) uint32 { return 5 }},
-	{"what is never run", newAssembler().mov(6, 1).jump(prog.OpJeq, 6, 1, "end").copy(0, 5).label("end").answer(7), nil,
-		func(uint32) uint32 { return 7 }},
+		},
+	},
+	{
+		"somewhere on the stack", onStack().alu(prog.OpAdd, 2, 3).byteAt(2, 0), append(afterStores, "r2 += r3"),
+		func(arg uint32) uint32 { return one(arg&7 == 0) },
+	},
+	{
+		"to somewhere on the stack", onStack().alu(prog.OpAdd, 2, 3).op(prog.Insn{Op: prog.ClassST | prog.ModeMem | prog.SizeB, Dst: 2, Imm: 5}).byteAt(10, -8), append(afterStores, "r2 += r3"),
+		func(arg uint32) uint32 { return 1 + 4*one(arg&7 == 0) },
+	},
+	{
+		"what only a mistake reads", newAssembler().mov(6, 1).jump(prog.OpJne, 6, 1, "read").mov(5, 9).label("read").copy(0, 5).op(prog.Insn{Op: prog.OpExitInsn}),
+		[]string{"r0 = r5"},
+		func(uint32) uint32 { return 9 },
+	},
+	{
+		"a jump back", backByMistake(),
+		[]string{"r4 += 1", "if r4 < r5 goto pc-4", "r0 = r4"},
+		func(uint32) uint32 { return 5 },
+	},
+	{
+		"what is never run", newAssembler().mov(6, 1).jump(prog.OpJeq, 6, 1, "end").copy(0, 5).label("end").answer(7), nil,
+		func(uint32) uint32 { return 7 },
+	},
 }
 
 func one(is bool) uint32 {

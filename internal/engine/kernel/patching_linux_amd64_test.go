@@ -1,0 +1,79 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"portcullis/internal/abi"
+	"portcullis/internal/prog"
+)
+
+// divisions is a program for which the verifier inserts something at each instruction, and
+// moves all others each time.
+func divisions() *prog.Program {
+	a := newAssembler().load32(3, 1, abi.OffNr).mov(2, 7)
+	for len(a.insns) < 32000 {
+		a.alu(prog.OpDiv, 2, 3)
+	}
+	return a.answer(abi.Allow).program("divisions")
+}
+
+// divided loads it.
+func divided() string {
+	l, err := load(plain(divisions()))
+	if err == nil {
+		l.close()
+	}
+	return fmt.Sprint(err)
+}
+
+// Who loads what takes minutes to patch can be killed meanwhile.
+func TestGuestLongPatchingIsKilled(t *testing.T) {
+	inGuest(t)
+	cmd := victim("divide")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	const second = 100 // in ticks of /proc
+	for inKernel(t, cmd.Process.Pid) < 2*second {
+		select {
+		case err := <-ended:
+			t.Fatalf("it was loaded in a moment: %v", err)
+		default:
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ended:
+		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {
+			t.Errorf("it ended by itself: %v", cmd.ProcessState)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("half a minute after SIGKILL it is still there")
+	}
+}
+
+// inKernel is the time that a process has spent in the kernel, in hundredths of a second.
+func inKernel(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	const stime = 12 // behind the name
+	ticks, err := strconv.Atoi(strings.Fields(rest)[stime])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ticks
+}
