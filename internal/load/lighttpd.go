@@ -80,7 +80,7 @@ func playLighttpd(s *session) error {
 	defer w.close()
 	steps := lighttpdSteps(s, w)
 	steps = append(steps, step{"garbage", func() error { return garbage(w.address) }})
-	more := append(w.crowds(lighttpdPaths()...), step{"logs", func() error { return s.process.Signal(syscall.SIGHUP) }})
+	more := append(w.crowds(lighttpdPaths()...), step{"logs", func() error { return s.send(syscall.SIGHUP) }})
 	reload := func() error { return nil }
 	if workers == "0" { // with workers only their parent reads the configuration anew
 		reload = func() error {
@@ -90,7 +90,7 @@ func playLighttpd(s *session) error {
 	}
 	return first(
 		func() error { return s.rounds(steps, more) },
-		func() error { return s.process.Signal(syscall.SIGHUP) },
+		func() error { return s.send(syscall.SIGHUP) },
 		reload,
 		func() error { return s.rounds(steps, more) },
 		func() error { w.close(); return nil },

@@ -101,7 +101,7 @@ func (s *session) signal(sig os.Signal, text string) error {
 func (s *session) signalAmid(sig os.Signal, text string, amid func() error) error {
 	answer := s.output.expect(text)
 	return first(
-		func() error { return s.process.Signal(sig) },
+		func() error { return s.send(sig) },
 		amid,
 		func() error { return s.hear(answer) },
 	)
@@ -109,10 +109,19 @@ func (s *session) signalAmid(sig os.Signal, text string, amid func() error) erro
 
 // stop ends the program by a signal, which it has to take as a reason to finish in order.
 func (s *session) stop(sig os.Signal) error {
-	if err := s.process.Signal(sig); err != nil {
+	if err := s.send(sig); err != nil {
 		return err
 	}
 	return s.end()
+}
+
+// send sends a signal to the program, which has to be there: else the error says how it ended.
+func (s *session) send(sig os.Signal) error {
+	err := s.process.Signal(sig)
+	if errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("expected it to run, and to be sent %v: it has ended: %v", sig, s.end())
+	}
+	return err
 }
 
 // end waits for the program's end.
