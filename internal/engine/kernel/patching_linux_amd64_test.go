@@ -23,19 +23,46 @@ func divisions() *prog.Program {
 	return a.answer(abi.Allow).program("divisions")
 }
 
-// divided loads it.
-func divided() string {
-	l, err := load(plain(divisions()))
+// loading loads a program.
+func loading(p *prog.Program) string {
+	l, err := load(plain(p))
 	if err == nil {
 		l.close()
 	}
 	return fmt.Sprint(err)
 }
 
+// constants is a program of which each instruction is hidden, one by one.
+func constants() *prog.Program {
+	a := newAssembler()
+	for len(a.insns) < 32000 {
+		a.mov(2, int32(len(a.insns)))
+	}
+	return a.answer(abi.Allow).program("constants")
+}
+
 // Who loads what takes minutes to patch can be killed meanwhile.
 func TestGuestLongPatchingIsKilled(t *testing.T) {
 	inGuest(t)
-	cmd := victim("divide")
+	killedMeanwhile(t, "divide")
+}
+
+// So can who has constants blinded (net.core.bpf_jit_harden).
+func TestGuestLongBlindingIsKilled(t *testing.T) {
+	inGuest(t)
+	if os.Getuid() != 0 {
+		t.Skip("runs as root, who sets the sysctl")
+	}
+	const path = "/proc/sys/net/core/bpf_jit_harden"
+	set(t, path, "2")
+	defer set(t, path, "0")
+	killedMeanwhile(t, "blind")
+}
+
+// killedMeanwhile has a victim load for long, and kills it.
+func killedMeanwhile(t *testing.T, word string) {
+	t.Helper()
+	cmd := victim(word)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
