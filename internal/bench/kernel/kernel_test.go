@@ -211,7 +211,7 @@ func TestSearched(t *testing.T) {
 		t.Errorf("got %q for %q", calls, values["calls"])
 	}
 	for _, name := range []string{"ignore0", "ignore1", "ignore2"} {
-		if got := strings.Split(values[name], ","); got[253] != "0" || got[254] != "0xffffffffffffffff" {
+		if got := strings.Split(values[name], ","); got[253] != "0" || got[254] != "0x7fffffffffffffff" {
 			t.Errorf("%s: got %q", name, got[253:])
 		}
 	}

@@ -106,9 +106,9 @@ func (s server) under() map[string]way {
 func (s server) key(way string) string { return s.name + ": " + way }
 
 // searched has the built-in filter cache find calls at the end of its list, whatever
-// their arguments.
+// their arguments but for the sign: what no argument matters to is not searched for.
 func searched(calls ...string) []string {
-	const entries, ignored = 256, "0xffffffffffffffff"
+	const entries, ignored = 256, "0x7fffffffffffffff"
 	lists := map[string][]string{}
 	for i := 0; i < entries; i++ {
 		call, ignore := "1023", "0"
