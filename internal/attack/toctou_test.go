@@ -257,11 +257,10 @@ func nobodyLeft(t *testing.T, group int) {
 	t.Helper()
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
-		data, _ := os.ReadFile(path) // it may end
-		text := string(data)
-		f := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-		if len(f) > 2 && f[2] == strconv.Itoa(group) && f[0] != "Z" {
-			t.Errorf("%s: expected nobody of the group to be left", strings.TrimSpace(text))
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		words, err := kit.Stat(pid) // it may end
+		if err == nil && words[kit.StatGroup] == strconv.Itoa(group) && words[kit.StatState] != "Z" {
+			t.Errorf("process %d %q: expected nobody of the group to be left", pid, words)
 		}
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"testing"
 
 	"portcullis"
+	"portcullis/internal/kit"
 )
 
 // lives is how many tasks of each kind come and go: PORTCULLIS_LIVES, of which
@@ -135,13 +135,12 @@ func zombies(t *testing.T) (n int) {
 		t.Fatal(err)
 	}
 	for _, e := range all {
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
-			continue // no process, or gone
+			continue // no process
 		}
-		text := string(stat)
-		fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-		if fields[0] == "Z" && fields[1] == strconv.Itoa(os.Getpid()) {
+		words, err := kit.Stat(pid)
+		if err == nil && words[kit.StatState] == "Z" && words[kit.StatParent] == strconv.Itoa(os.Getpid()) {
 			n++
 		}
 	}

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"fmt"
-	"os"
 	"strconv"
 
 	"portcullis"
 	"portcullis/internal/abi/syscalls"
+	"portcullis/internal/kit"
 	"portcullis/internal/prefilter"
 )
 
@@ -99,16 +97,11 @@ func (t *trace) begin(pid int) *process {
 
 // parentOf is 0 for a process that is gone.
 func parentOf(pid int) int {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	words, err := kit.Stat(pid)
 	if err != nil {
 		return 0
 	}
-	// Behind the name, which may hold anything: the state, and the parent.
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	if len(fields) < 2 {
-		return 0
-	}
-	parent, err := strconv.Atoi(string(fields[1]))
+	parent, err := strconv.Atoi(words[kit.StatParent])
 	if err != nil {
 		return 0
 	}

@@ -49,11 +49,8 @@ func kernelRun(fd int) (uint32, error) {
 		in, out                  unsafe.Pointer
 		repeat, duration         uint32
 	}{fd: uint32(fd), sizeIn: uint32(len(data)), in: unsafe.Pointer(&data), repeat: 1}
-	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	if errno != 0 {
-		return 0, errno
-	}
-	return attr.ret, nil
+	_, err := sys.BPF(unix.BPF_PROG_TEST_RUN, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	return attr.ret, err
 }
 
 // kernel is the host's eBPF with the maps of generated programs.

@@ -2,7 +2,6 @@ package load
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"portcullis/internal/kit"
 )
 
 // drawn is the first of some words, or any of them where the load is varied.
@@ -216,16 +217,11 @@ func killChild(pid, parent int) error {
 	return nil
 }
 
-// parentOf is the number of a process' parent: the second word behind the name in brackets, which
-// may have any in it (proc_pid_stat(5)).
+// parentOf is the number of a process' parent.
 func parentOf(pid int) (int, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	words, err := kit.Stat(pid)
 	if err != nil {
 		return 0, err
 	}
-	words := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(words) < 2 {
-		return 0, fmt.Errorf("/proc/%d/stat: expected a state and a parent behind the name, found %q", pid, stat)
-	}
-	return strconv.Atoi(words[1])
+	return strconv.Atoi(words[kit.StatParent])
 }

@@ -316,11 +316,8 @@ func testRun(fd int) error {
 		in, out                  unsafe.Pointer
 		repeat, duration         uint32
 	}{fd: uint32(fd), sizeIn: uint32(len(data)), in: unsafe.Pointer(&data), repeat: 1}
-	_, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_TEST_RUN, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	_, err := sys.BPF(unix.BPF_PROG_TEST_RUN, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	return err
 }
 
 // pin keeps the test on one processor, so that it sees one slot of per-CPU maps.

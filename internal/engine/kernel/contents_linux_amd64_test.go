@@ -12,6 +12,8 @@ import (
 	"testing"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"portcullis/internal/abi"
 	"portcullis/internal/absint/bpfasm"
 	"portcullis/internal/absint/bpfgen"
@@ -283,7 +285,6 @@ func (s *sides) inKernel() (contents, error) {
 
 // nextKey is BPF_MAP_GET_NEXT_KEY; before the first key is nil.
 func nextKey(fd int, key []byte, size int) ([]byte, error) {
-	const bpf, getNextKey = 321, 4
 	next := make([]byte, size)
 	attr := struct {
 		fd, _     uint32
@@ -293,9 +294,8 @@ func nextKey(fd int, key []byte, size int) ([]byte, error) {
 	if key != nil {
 		attr.key = unsafe.Pointer(&key[0])
 	}
-	_, _, errno := syscall.Syscall(bpf, getNextKey, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	if errno != 0 {
-		return nil, errno
+	if _, err := sys.BPF(unix.BPF_MAP_GET_NEXT_KEY, unsafe.Pointer(&attr), unsafe.Sizeof(attr)); err != nil {
+		return nil, err
 	}
 	return next, nil
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"portcullis/filters"
 	"portcullis/internal/abi"
 	"portcullis/internal/absint/bpfgen"
@@ -183,10 +185,10 @@ const asked = 4
 
 // try loads a program; what the kernel takes it runs, and compares where that can be.
 func (n *tally) try(t *testing.T, r *rand.Rand, p *prog.Program) (taken, compared bool) {
-	l := &loaded{maps: map[*prog.Map]int{}}
-	defer l.close()
 	refer(p)
-	if l.add(p) != nil {
+	l, err := added(p)
+	defer l.close()
+	if err != nil {
 		return false, false
 	}
 	here := interpreter(p)
@@ -254,7 +256,6 @@ func drawn(r *rand.Rand) *abi.SeccompData {
 
 // testRun is BPF_PROG_TEST_RUN.
 func testRun(fd int, d *abi.SeccompData) (uint32, error) {
-	const bpf, progTestRun = 321, 10
 	ctx := new([abi.DataSize]byte)
 	*ctx = d.Bytes()
 	attr := struct {
@@ -266,11 +267,8 @@ func testRun(fd int, d *abi.SeccompData) (uint32, error) {
 		ctxOut                   uint64
 		flags, cpu, batch, _     uint32
 	}{fd: uint32(fd), ctxSizeIn: uint32(len(ctx)), ctxIn: unsafe.Pointer(&ctx[0])}
-	_, _, errno := syscall.Syscall(bpf, progTestRun, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-	if errno != 0 {
-		return 0, errno
-	}
-	return attr.ret, nil
+	_, err := sys.BPF(unix.BPF_PROG_TEST_RUN, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	return attr.ret, err
 }
 
 // Bytes that are no program.

@@ -27,7 +27,7 @@ func TestGuestTailCallInAFunction(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer syscall.Close(array)
-	a := newAssembler().op(into(1)...).op(prog.Insn{Op: prog.OpExitInsn})
+	a := newAssembler().into(1).exit()
 	function := len(a.insns)
 	a.op(prog.Insn{Op: prog.OpLoadImm64, Dst: 2, Src: prog.PseudoMapFD, Imm: int32(array)}, prog.Insn{}).
 		mov(3, 0).call(helper.TailCall).answer(8)
@@ -45,11 +45,6 @@ func TestGuestTailCallInAFunction(t *testing.T) {
 	}
 }
 
-// into calls a function that begins so many instructions behind the next one.
-func into(ahead int32) []prog.Insn {
-	return []prog.Insn{{Op: prog.OpCallInsn, Src: 1, Imm: ahead}}
-}
-
 // Seven functions that call the next one sixteen times each are called in 16^7 ways, by
 // code that is never run.
 func TestGuestManyWaysToCall(t *testing.T) {
@@ -58,7 +53,7 @@ func TestGuestManyWaysToCall(t *testing.T) {
 	a := newAssembler().mov(0, 0).op(prog.Insn{Op: prog.ClassJMP | prog.OpJeq | prog.SrcK, Off: times})
 	for f := 0; f < functions; f++ {
 		for i := int32(0); i < times && f < functions-1; i++ {
-			a.op(into(times - i + 1)...) // behind the others and what answers
+			a.into(times - i + 1) // behind the others and what answers
 		}
 		a.answer(abi.Allow)
 	}
@@ -72,6 +67,12 @@ func refusedFor(t *testing.T, reason string, p *prog.Program) {
 	if err == nil {
 		l.close()
 	}
+	saysWhy(t, p, err, reason)
+}
+
+// saysWhy expects of an error that the kernel's verifier refused a program for a reason.
+func saysWhy(t *testing.T, p *prog.Program, err error, reason string) {
+	t.Helper()
 	var le *LoadError
 	if !errors.As(err, &le) || !strings.Contains(le.Reason, reason) {
 		t.Errorf("%s: %v: expected a LoadError that says %q", p.Name, err, reason)
@@ -83,7 +84,7 @@ func TestGuestCallUnderALock(t *testing.T) {
 	inGuest(t)
 	m := &prog.Map{Name: "locked", Type: prog.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1, SpinLock: 0}
 	a := newAssembler().store64(10, -8, 0).mapTo(1, prog.PseudoMapFD, m).copy(2, 10).add(2, -8).call(helper.MapLookupElem).
-		jump(prog.OpJeq, 0, 0, "none").copy(6, 0).copy(1, 0).call(helper.SpinLock).op(into(4)...).
+		jump(prog.OpJeq, 0, 0, "none").copy(6, 0).copy(1, 0).call(helper.SpinLock).into(4).
 		copy(1, 6).call(helper.SpinUnlock).label("none").answer(abi.Allow).answer(abi.Allow)
 	refusedFor(t, "call no functions under a bpf_spin_lock", a.program("locked"))
 }

@@ -187,14 +187,13 @@ func taken(t *testing.T) account {
 // objects counts what has an id.
 func objects(t *testing.T, next uintptr) (n int) {
 	t.Helper()
-	const bpf = 321
 	for attr := [3]uint32{}; ; n++ {
-		_, _, errno := syscall.Syscall(bpf, next, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr))
-		if errno == syscall.ENOENT {
+		_, err := sys.BPF(next, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+		if err == syscall.ENOENT {
 			return n
 		}
-		if errno != 0 {
-			t.Fatal(errno)
+		if err != nil {
+			t.Fatal(err)
 		}
 		attr[0] = attr[1]
 	}

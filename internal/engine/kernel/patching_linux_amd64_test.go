@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"portcullis/internal/abi"
+	"portcullis/internal/kit"
 	"portcullis/internal/prog"
 )
 
@@ -92,13 +92,11 @@ func killedMeanwhile(t *testing.T, word string) {
 // inKernel is the time that a process has spent in the kernel, in hundredths of a second.
 func inKernel(t *testing.T, pid int) int {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	words, err := kit.Stat(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	const stime = 12 // behind the name
-	ticks, err := strconv.Atoi(strings.Fields(rest)[stime])
+	ticks, err := strconv.Atoi(words[kit.StatSystem])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,16 @@ func (a *assembler) add(dst uint8, imm int32) *assembler {
 	return a.op(prog.Insn{Op: prog.ClassALU64 | prog.OpAdd | prog.SrcK, Dst: dst, Imm: imm})
 }
 
+// and keeps bits.
+func (a *assembler) and(dst uint8, imm int32) *assembler {
+	return a.op(prog.Insn{Op: prog.ClassALU64 | prog.OpAnd | prog.SrcK, Dst: dst, Imm: imm})
+}
+
+// alu computes dst = dst op src.
+func (a *assembler) alu(op, dst, src uint8) *assembler {
+	return a.op(prog.Insn{Op: prog.ClassALU64 | op | prog.SrcX, Dst: dst, Src: src})
+}
+
 // load32 loads 32 bits.
 func (a *assembler) load32(dst, src uint8, off int16) *assembler {
 	return a.op(prog.Insn{Op: prog.ClassLDX | prog.ModeMem | prog.SizeW, Dst: dst, Src: src, Off: off})
@@ -54,6 +64,11 @@ func (a *assembler) load64(dst, src uint8, off int16) *assembler {
 // store64 stores a constant in 64 bits.
 func (a *assembler) store64(dst uint8, off int16, imm int32) *assembler {
 	return a.op(prog.Insn{Op: prog.ClassST | prog.ModeMem | prog.SizeDW, Dst: dst, Off: off, Imm: imm})
+}
+
+// spill stores a register in 64 bits.
+func (a *assembler) spill(dst uint8, off int16, src uint8) *assembler {
+	return a.op(prog.Insn{Op: prog.ClassSTX | prog.ModeMem | prog.SizeDW, Dst: dst, Src: src, Off: off})
 }
 
 // fetchAdd is r1 = atomic_fetch_add(*(u64 *)dst, r1).
@@ -94,13 +109,18 @@ func (a *assembler) call(id helper.ID) *assembler {
 	return a.op(prog.Insn{Op: prog.OpCallInsn, Imm: int32(id)})
 }
 
+// into calls a function that begins so many instructions behind the next one.
+func (a *assembler) into(ahead int32) *assembler {
+	return a.op(prog.Insn{Op: prog.OpCallInsn, Src: prog.PseudoCall, Imm: ahead})
+}
+
 // answer ends the program with a verdict.
 func (a *assembler) answer(v abi.Verdict) *assembler {
-	return a.op(
-		prog.Insn{Op: prog.ClassALU | prog.OpMov | prog.SrcK, Dst: 0, Imm: int32(v)},
-		prog.Insn{Op: prog.OpExitInsn},
-	)
+	return a.op(prog.Insn{Op: prog.ClassALU | prog.OpMov | prog.SrcK, Dst: 0, Imm: int32(v)}).exit()
 }
+
+// exit ends the program, or a function of it.
+func (a *assembler) exit() *assembler { return a.op(prog.Insn{Op: prog.OpExitInsn}) }
 
 // unless goes on only for the system call nr, and to label for others.
 func (a *assembler) unless(nr int32, label string) *assembler {
@@ -191,14 +211,14 @@ func withLoopAndCall() *prog.Program {
 	at := len(a.insns)
 	a.op(prog.Insn{Op: prog.OpCallInsn, Src: prog.PseudoCall})
 	a.op(prog.Insn{Op: prog.ClassALU64 | prog.OpOr | prog.SrcK, Dst: 0, Imm: int32(abi.ErrnoAction)})
-	a.op(prog.Insn{Op: prog.OpExitInsn})
+	a.exit()
 	a.label("allow").answer(abi.Allow)
 	start := len(a.insns)
 	a.insns[at].Imm = int32(start - at - 1)
 	a.mov(0, 0)
 	a.label("loop").op(prog.Insn{Op: prog.ClassALU64 | prog.OpAdd | prog.SrcX, Dst: 0, Src: 1})
 	a.add(1, -1).jump(prog.OpJne, 1, 0, "loop")
-	a.op(prog.Insn{Op: prog.OpExitInsn})
+	a.exit()
 	p := a.program("loop_and_call")
 	p.Funcs = []prog.Func{{Name: "entry"}, {Name: "sum", Start: start}}
 	return p
@@ -212,7 +232,7 @@ func locked(m *prog.Map) *prog.Program {
 	a.jump(prog.OpJeq, 0, 0, "allow")
 	a.copy(6, 0).copy(1, 0).call(helper.SpinLock)
 	a.load64(7, 6, 8).add(7, 1)
-	a.op(prog.Insn{Op: prog.ClassSTX | prog.ModeMem | prog.SizeDW, Dst: 6, Src: 7, Off: 8})
+	a.spill(6, 8, 7)
 	a.copy(1, 6).call(helper.SpinUnlock)
 	a.label("allow").answer(abi.Allow)
 	return a.program("locked")

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"encoding/binary"
-	"errors"
 	"math/rand"
 	"os"
 	"reflect"
@@ -11,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/absint/bpfgen"
@@ -31,22 +32,9 @@ func numbers() *prog.Map {
 	return m
 }
 
-// alu computes dst = dst op src.
-func (a *assembler) alu(op, dst, src uint8) *assembler {
-	return a.op(prog.Insn{Op: prog.ClassALU64 | op | prog.SrcX, Dst: dst, Src: src})
-}
-
-// and keeps bits.
-func (a *assembler) and(dst uint8, imm int32) *assembler {
-	return a.op(prog.Insn{Op: prog.ClassALU64 | prog.OpAnd | prog.SrcK, Dst: dst, Imm: imm})
-}
-
 // byteAt ends the program with a byte of memory as its answer.
 func (a *assembler) byteAt(src uint8, off int16) *assembler {
-	return a.op(
-		prog.Insn{Op: prog.ClassLDX | prog.ModeMem | prog.SizeB, Dst: 0, Src: src, Off: off},
-		prog.Insn{Op: prog.OpExitInsn},
-	)
+	return a.op(prog.Insn{Op: prog.ClassLDX | prog.ModeMem | prog.SizeB, Dst: 0, Src: src, Off: off}).exit()
 }
 
 // indexed has r2 point to what numbers holds and r3 be the lower bits of the first argument.
@@ -112,7 +100,7 @@ var speculative = []struct {
 		func(arg uint32) uint32 { return 1 + 4*one(arg&7 == 0) },
 	},
 	{
-		"what only a mistake reads", newAssembler().mov(6, 1).jump(prog.OpJne, 6, 1, "read").mov(5, 9).label("read").copy(0, 5).op(prog.Insn{Op: prog.OpExitInsn}),
+		"what only a mistake reads", newAssembler().mov(6, 1).jump(prog.OpJne, 6, 1, "read").mov(5, 9).label("read").copy(0, 5).exit(),
 		[]string{"r0 = r5"},
 		func(uint32) uint32 { return 9 },
 	},
@@ -139,7 +127,7 @@ func one(is bool) uint32 {
 func backByMistake() *assembler {
 	a := newAssembler().mov(6, 1).mov(4, 0).jump(prog.OpJne, 6, 1, "jump").mov(5, 5).
 		label("back").add(4, 1).label("jump").jump(prog.OpJlt, 4, 0, "back").
-		copy(0, 4).op(prog.Insn{Op: prog.OpExitInsn})
+		copy(0, 4).exit()
 	a.insns[5] = prog.Insn{Op: prog.ClassJMP | prog.OpJlt | prog.SrcX, Dst: 4, Src: 5}
 	return a
 }
@@ -212,15 +200,13 @@ func TestGuestBarriersForgiveNothing(t *testing.T) {
 		{"outside of the allowed memory range", indexed(7).byteAt(2, 24)},
 		{"invalid variable-offset read", onStack().add(3, 1).alu(prog.OpAdd, 2, 3).byteAt(2, 0)},
 		{"leaks addr", newAssembler().store64(10, -8, 0).store64(10, -16, 0).load64(3, 1, abi.OffArgs).and(3, 8).copy(2, 10).add(2, -16).
-			alu(prog.OpAdd, 2, 3).op(prog.Insn{Op: prog.ClassSTX | prog.ModeMem | prog.SizeDW, Dst: 2, Src: 10}).byteAt(10, -8)},
-		{"!read_ok", newAssembler().load64(3, 1, abi.OffArgs).jump(prog.OpJne, 3, 1, "read").mov(5, 9).label("read").copy(0, 5).op(prog.Insn{Op: prog.OpExitInsn})},
+			alu(prog.OpAdd, 2, 3).spill(2, 0, 10).byteAt(10, -8)},
+		{"!read_ok", newAssembler().load64(3, 1, abi.OffArgs).jump(prog.OpJne, 3, 1, "read").mov(5, 9).label("read").copy(0, 5).exit()},
 	} {
-		var le *LoadError
-		l, err := unprivileged(func() (*loaded, error) { return added(c.wrong.program("wrong")) })
+		p := c.wrong.program("wrong")
+		l, err := unprivileged(func() (*loaded, error) { return added(p) })
 		l.close()
-		if !errors.As(err, &le) || !strings.Contains(le.Reason, c.reason) {
-			t.Errorf("%v: expected a LoadError that says %q", err, c.reason)
-		}
+		saysWhy(t, p, err, c.reason)
 	}
 }
 
@@ -326,7 +312,7 @@ func barriers(t *testing.T, fd int) (behind []string) {
 // translated are the instructions of a program as the verifier has left them.
 func translated(t *testing.T, fd int) []byte {
 	t.Helper()
-	const objGetInfo, length, address = 15, 20, 32
+	const length, address = 20, 32
 	info, insns := make([]byte, 80), make([]byte, 1<<16)
 	binary.NativeEndian.PutUint32(info[length:], uint32(len(insns)))
 	binary.NativeEndian.PutUint64(info[address:], uint64(uintptr(unsafe.Pointer(&insns[0]))))
@@ -334,7 +320,7 @@ func translated(t *testing.T, fd int) []byte {
 		fd, size uint32
 		info     unsafe.Pointer
 	}{uint32(fd), uint32(len(info)), unsafe.Pointer(&info[0])}
-	_, err := sys.BPF(objGetInfo, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	_, err := sys.BPF(unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	runtime.KeepAlive(insns)
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ func TestGuestSpillForAHelper(t *testing.T) {
 	m := counter(prog.Hash)
 	const slot, one = -8, 1
 	p := newAssembler().mov(1, one).
-		op(prog.Insn{Op: prog.ClassSTX | prog.ModeMem | prog.SizeDW, Dst: 10, Src: 1, Off: slot}).
+		spill(10, slot, 1).
 		call(helper.GetSmpProcessorID).
 		load64(1, 10, slot).
 		mapTo(1, prog.PseudoMapFD, m).copy(2, 10).add(2, slot).copy(3, 2).mov(4, 0).call(helper.MapUpdateElem).

@@ -186,7 +186,7 @@ func TestGuestWaitRefuses(t *testing.T) {
 	}
 	// r0 = bpf_wait_syscall(args[0], args[1])
 	p := newAssembler().copy(6, 1).load64(1, 6, abi.OffArgs).load64(2, 6, abi.OffArgs+8).
-		call(helper.WaitSyscall).op(prog.Insn{Op: prog.OpExitInsn}).program("wait")
+		call(helper.WaitSyscall).exit().program("wait")
 	l, err := load([]filter{{program: p, waits: true}})
 	if err != nil {
 		t.Fatal(err)
