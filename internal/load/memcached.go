@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -103,12 +104,34 @@ func memcachedMore(s *session, network, address string) []step {
 		say("mn"), say("ms k 2 T90\r\nhi"), say("mg k v t f"), say("md k"), say("ma n N0 J5"), say("me k"), say("append k 0 0 1\r\nx"), say("cas k 0 0 1 1\r\nx"),
 		say("gat 10 k"), say("stats settings"), say("stats sizes"), say("stats detail dump"), say("stats reset"), say("stats conns"), say("stats cachedump 1 10"),
 		say("lru_crawler metadump all"), say("lru_crawler enable"), say("lru tune 20 40 0.2 2"), say("cache_memlimit 32"), say("verbosity 1"), say("slabs reassign 1 2"),
-		say("watch fetchers mutations"), say("flush_all 1"), say("extstore free_memchunks 1 1"), say("shutdown"), say("misbehave"), say("refresh_certs"), say("debugitem x"),
+		memcachedWatch(s, network, address), say("flush_all 1"), say("extstore free_memchunks 1 1"), say("shutdown"), say("misbehave"), say("refresh_certs"), say("debugitem x"),
 		{"binary", func() error {
 			_, err := talk(network, address, "\x80\x0b"+strings.Repeat("\x00", 22)+"\x80\x10"+strings.Repeat("\x00", 22)+"\x80\x07"+strings.Repeat("\x00", 22))
 			return err
 		}},
 	}
+}
+
+// memcachedWatch has what it does told to a connection that stays: when the last of these leaves,
+// memcached 1.6.18 waits for the next one, and does not see that it is to end if that comes between.
+func memcachedWatch(s *session, network, address string) step {
+	return step{"watch", func() error {
+		c, err := net.DialTimeout(network, address, patience)
+		if err != nil {
+			return err
+		}
+		s.kept = append(s.kept, c)
+		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(c, "watch fetchers mutations\r\n"); err != nil {
+			return err
+		}
+		if _, err = c.Read(make([]byte, 100)); err == io.EOF || isReset(err) {
+			return nil // there are as many as may be
+		}
+		return err
+	}}
 }
 
 // memcachedDatagram asks for the version in a datagram: a header of four numbers, and text.

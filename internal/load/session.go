@@ -3,6 +3,7 @@ package load
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand"
 	"os"
 	"os/exec"
@@ -22,6 +23,7 @@ type session struct {
 	process Process
 	pipe    *os.File // the end that output reads
 	output  *output
+	kept    []io.Closer // until the program has ended
 }
 
 // grace is how long what has failed has to end.
@@ -185,8 +187,13 @@ func byItself(err error) error {
 	return err
 }
 
-// close ends what a failed load has left.
+// close ends what a failed load has left, and what was kept.
 func (s *session) close() {
+	defer func() {
+		for _, c := range s.kept {
+			_ = c.Close()
+		}
+	}()
 	if s.process == nil {
 		return
 	}
