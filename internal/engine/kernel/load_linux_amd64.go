@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -325,8 +326,11 @@ func (l *loaded) loadProgram(p *prog.Program) (int, error) {
 		Type: sys.ProgTypeSeccomp, Insns: l.relocated(p), License: p.License, Name: objectName(p.Name),
 	}
 	fd, err := sys.ProgLoad(attr)
-	if err == nil {
+	switch err {
+	case nil:
 		return fd, nil
+	case syscall.EDQUOT: // which the verifier has nothing to do with
+		return -1, newLoadError(p, fmt.Errorf("the user's filters take all that one user may have of net.core.bpf_jit_limit, an eighth; end some of them: %w", err), "")
 	}
 	for _, size := range logSizes {
 		attr.Log = make([]byte, size)

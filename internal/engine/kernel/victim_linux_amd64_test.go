@@ -54,6 +54,11 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, loading(divisions()))
 		case "blind":
 			seen = append(seen, loading(constants()))
+		case "load":
+			_, err := more(nil)
+			seen = append(seen, fmt.Sprint(err))
+		case "fill":
+			seen = append(seen, fill()...)
 		case "cache":
 			seen = append(seen, cached("39"), cached("110"))
 		case "inplace":
