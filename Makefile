@@ -61,20 +61,20 @@ fuzz:
 # programs, and flows of six servers in FLOW; what a kernel that checks itself has to say about
 # the suites; and those that race, over and over: what fails once in a hundred runs.
 soak:
-	PORTCULLIS_ATTEMPTS=$(ATTEMPTS) $(GO) test -v -run '^Test(PinnedReads|Kernel)$$' -timeout 48h ./internal/attack
-	PORTCULLIS_LIVES=$(LIVES) $(GO) test -v -run TestShortLives -timeout 4h ./internal/conformance
-	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
-	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
-	PORTCULLIS_INSTALLS=$(INSTALLS) $(GO) test -v -run TestSoakInstalls -timeout 25h ./internal/engine/kernel
-	PORTCULLIS_LONG=1 $(GO) test -v -run '^Test(Policies|Refused|Recorded|AsNobody)$$' -timeout 4h ./internal/load
-	PORTCULLIS_FLOW=$(FLOW) $(GO) test -v -run '^TestFlow$$' -parallel 6 -timeout 25h ./internal/load
+	PORTCULLIS_ATTEMPTS=$(ATTEMPTS) $(GO) test -count=1 -v -run '^Test(PinnedReads|Kernel)$$' -timeout 48h ./internal/attack
+	PORTCULLIS_LIVES=$(LIVES) $(GO) test -count=1 -v -run TestShortLives -timeout 4h ./internal/conformance
+	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -count=1 -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
+	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -count=1 -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
+	PORTCULLIS_INSTALLS=$(INSTALLS) $(GO) test -count=1 -v -run TestSoakInstalls -timeout 25h ./internal/engine/kernel
+	PORTCULLIS_LONG=1 $(GO) test -count=1 -v -run '^Test(Policies|Refused|Recorded|AsNobody)$$' -timeout 4h ./internal/load
+	PORTCULLIS_FLOW=$(FLOW) $(GO) test -count=1 -v -run '^TestFlow$$' -parallel 6 -timeout 25h ./internal/load
 	linux/build --debug
-	PORTCULLIS_WIDE=1 PORTCULLIS_GUEST_DEBUG=1 $(GO) test -v -p 1 -run '^Test(Patch|NoAttach|Storms|Kernel)$$' -timeout 24h ./internal/engine/kernel ./internal/conformance ./internal/attack ./filters
+	PORTCULLIS_WIDE=1 PORTCULLIS_GUEST_DEBUG=1 $(GO) test -count=1 -v -p 1 -run '^Test(Patch|NoAttach|Storms|Kernel)$$' -timeout 24h ./internal/engine/kernel ./internal/conformance ./internal/attack ./filters
 	PORTCULLIS_LONG=1 $(GO) test -count=$(SOAK) -p 1 -failfast -timeout 24h ./filters ./internal/attack ./internal/conformance ./internal/engine/...
 
 # The kernel's own tests of seccomp and of BPF, in the guest.
 selftests:
-	PORTCULLIS_SELFTESTS=1 $(GO) test -v -run TestSelftests -timeout 3h ./internal/engine/kernel
+	PORTCULLIS_SELFTESTS=1 $(GO) test -count=1 -v -run TestSelftests -timeout 3h ./internal/engine/kernel
 
 kernel:
 	linux/build
