@@ -201,6 +201,13 @@ func ProgLoad(p ProgAttr) (int, error) {
 	return fd, err
 }
 
+// ProgBindMap has a program count as one that uses a map.
+func ProgBindMap(prog, m int) error {
+	attr := struct{ prog, m, flags uint32 }{uint32(prog), uint32(m), 0}
+	_, err := BPF(unix.BPF_PROG_BIND_MAP, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	return err
+}
+
 // BPF is bpf(2). EAGAIN is the verifier interrupted by a signal, such as the Go
 // scheduler's: it is asked again, as libbpf does, though not for ever.
 func BPF(cmd uintptr, attr unsafe.Pointer, size uintptr) (int, error) {

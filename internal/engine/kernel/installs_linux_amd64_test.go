@@ -137,14 +137,15 @@ func kinds(t *testing.T) []filter {
 	for _, typ := range []prog.MapType{prog.Hash, prog.LRUHash, prog.PercpuArray} {
 		all = append(all, plain(limitByMap(counter(typ), never))...)
 	}
-	return append(all, splitted(t, pathFilter()), ordering("waits", order{getppid, []uint64{uselib}}), tailed(t))
+	return append(all, splitted(t, pathFilter()), ordering("waits", order{getppid, []uint64{uselib}}),
+		tailed(t, limitByMap(counter(prog.Array), never)))
 }
 
 // tailed goes on in another program, by an array that both belong to.
-func tailed(t *testing.T) filter {
+func tailed(t *testing.T, behind *prog.Program) filter {
 	t.Helper()
 	array := &prog.Map{Name: "tails", Type: prog.ProgArray, KeySize: 4, ValueSize: 4, MaxEntries: 1, SpinLock: -1}
-	array.Tails = []prog.Tail{{Index: 0, Program: limitByMap(counter(prog.Array), 1<<30)}}
+	array.Tails = []prog.Tail{{Index: 0, Program: behind}}
 	p := newAssembler().mapTo(2, prog.PseudoMapFD, array).mov(3, 0).call(helper.TailCall).answer(0).program("tailed")
 	v, err := verify.Program(p, verify.Options{})
 	if err != nil {

@@ -17,57 +17,161 @@ import (
 	"portcullis/internal/guest"
 	"portcullis/internal/helper"
 	"portcullis/internal/prog"
+	"portcullis/internal/sys"
 )
 
 // What all users have together, one user does not use up, and what filters look for has an end.
 
-// Storage is looked for in a list of all maps that a process has some in: of 128.
+// storesIn keeps something for the thread in so many maps, when it calls getppid.
+func storesIn(maps int) *prog.Program {
+	a := newAssembler().unless(getppid, "allow")
+	for i := 0; i < maps; i++ {
+		a.mapTo(1, prog.PseudoMapFD, counter(prog.TaskStorage)).mov(2, 0).mov(3, 0).
+			mov(4, helper.StorageCreate|helper.StorageThread).call(helper.TaskStorageGet).jump(prog.OpJeq, 0, 0, "none")
+	}
+	return a.label("allow").answer(abi.Allow).label("none").answer(abi.Errno(edom)).program("stores")
+}
+
+// onTop puts a filter on the calling thread.
+func onTop(f filter) error {
+	l, err := load([]filter{f})
+	if err != nil {
+		return err
+	}
+	return l.onTop()
+}
+
+func (l *loaded) onTop() error {
+	defer l.close()
+	attr := sys.NewExtendedAttr(l.progs[0], 0)
+	_, err := sys.InstallExtended(&attr, 0)
+	return err
+}
+
+// Storage is looked for in a list of all maps that there is some in: 128 for a chain of filters.
+// Those that are installed later find less room, and those before lose none.
 func TestGuestStorageInManyMaps(t *testing.T) {
 	inGuest(t)
-	const maps = 60
-	stores := func(name string) *prog.Program {
-		a := newAssembler().unless(getppid, "allow")
-		for i := 0; i < maps; i++ {
-			m := counter(prog.TaskStorage)
-			a.mapTo(1, prog.PseudoMapFD, m).mov(2, 0).mov(3, 0).mov(4, helper.StorageCreate).
-				call(helper.TaskStorageGet).jump(prog.OpJeq, 0, 0, "none")
+	got := filtered(t, func() string {
+		first := onTop(plain(limitByStorage(counter(prog.TaskStorage), 1, helper.StorageThread))[0])
+		var later []error
+		for _, maps := range []int{64, 64, 63, 1} {
+			later = append(later, onTop(plain(storesIn(maps))[0]))
 		}
-		return a.label("allow").answer(abi.Allow).label("none").answer(abi.Errno(edom)).program(name)
+		return fmt.Sprint(first, later, perform([]string{"ppid", "ppid"}))
+	})
+	if want := "<nil> [<nil> cannot allocate memory <nil> cannot allocate memory] [ok EDOM]"; got != want {
+		t.Errorf("saw %s, expected %s", got, want)
 	}
-	expect(t, "ok ok", plain(stores("one"), stores("two")), "ppid ppid")
-	expect(t, "EDOM EDOM", plain(stores("one"), stores("two"), stores("three")), "ppid ppid")
+}
+
+// Programs behind tail calls get what there is, and those of this engine's filters their own.
+func TestGuestStorageBehindTailCalls(t *testing.T) {
+	inGuest(t)
+	got := filtered(t, func() string {
+		full := []error{onTop(plain(storesIn(64))[0]), onTop(plain(storesIn(64))[0])}
+		seen := perform([]string{"ppid"})
+		bound := onTop(tailed(t, storesIn(1)))
+		seen = append(seen, perform([]string{"ppid"})...)
+		unbound := onTopUnbound(tailed(t, storesIn(1)))
+		return fmt.Sprint(full, bound, unbound, append(seen, perform([]string{"ppid"})...))
+	})
+	if want := "[<nil> <nil>] cannot allocate memory <nil> [ok ok EDOM]"; got != want {
+		t.Errorf("saw %s, expected %s", got, want)
+	}
+}
+
+// onTopUnbound is onTop of a filter whose own program does not count what others use.
+func onTopUnbound(f filter) error {
+	l, err := confined(func() (*loaded, error) {
+		l := &loaded{maps: map[*prog.Map]int{}}
+		fds, err := l.addPrograms(f)
+		if err == nil {
+			err = l.fillArrays(f.verified, fds)
+		}
+		return l, err
+	})
+	if err != nil {
+		return err
+	}
+	return l.onTop()
 }
 
 // Machine code has one limit for all. A user who loads as much as there is leaves some to others,
 // and has no more of it as other users of a namespace of his own.
 func TestGuestShareOfMachineCode(t *testing.T) {
 	inGuest(t)
+	defer fewMachineCode(t)()
+	full := fills(t, guest.Nobody)
+	stranger, err := as(guest.Nobody-1, victim("probe")).Output()
+	if s := strings.TrimSpace(string(stranger)); err != nil || s != "ok" {
+		t.Errorf("another user's load: %s, %v", s, err)
+	}
+	emptied(t, full)
+}
+
+// Many users leave a half to what is no filter of this kind.
+func TestGuestHalfOfMachineCode(t *testing.T) {
+	inGuest(t)
+	defer fewMachineCode(t)()
+	var full []*filler
+	for uid := uint32(1); uid < 8; uid++ {
+		full = append(full, fills(t, guest.Nobody-uid))
+	}
+	out, err := as(guest.Nobody, victim("load")).Output()
+	if s := strings.TrimSpace(string(out)); err != nil || s != syscall.EDQUOT.Error() {
+		t.Errorf("one more user's load: %s, %v", s, err)
+	}
+	emptied(t, full...)
+}
+
+// fewMachineCode lets there be a megabyte of it, until what it returns is called.
+func fewMachineCode(t *testing.T) func() {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("runs as root, who sets the sysctl")
 	}
-	const path, other = "/proc/sys/net/core/bpf_jit_limit", guest.Nobody - 1
+	const path = "/proc/sys/net/core/bpf_jit_limit"
 	limit, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	set(t, path, fmt.Sprint(1<<20))
-	defer set(t, path, strings.TrimSpace(string(limit)))
-	full := as(guest.Nobody, victim("fill"))
-	in, out := pipes(t, full)
-	if err := full.Start(); err != nil {
+	return func() { set(t, path, strings.TrimSpace(string(limit))) }
+}
+
+// filler is a victim that has loaded until there was no more to be had.
+type filler struct {
+	cmd   *exec.Cmd
+	in    io.Closer
+	lines *bufio.Reader
+}
+
+// fills has a user be one.
+func fills(t *testing.T, uid uint32) *filler {
+	t.Helper()
+	f := &filler{cmd: as(uid, victim("fill"))}
+	in, out := pipes(t, f.cmd)
+	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	lines := bufio.NewReader(out)
-	says(t, lines, "full disk quota exceeded")
-	says(t, lines, "in a namespace disk quota exceeded")
-	stranger, err := as(other, victim("probe")).Output()
-	if s := strings.TrimSpace(string(stranger)); err != nil || s != "ok" {
-		t.Errorf("another user's load: %s, %v", s, err)
+	f.in, f.lines = in, bufio.NewReader(out)
+	says(t, f.lines, "full disk quota exceeded")
+	says(t, f.lines, "in a namespace disk quota exceeded")
+	return f
+}
+
+// emptied has them close what they have loaded, and load again.
+func emptied(t *testing.T, full ...*filler) {
+	t.Helper()
+	for _, f := range full {
+		f.in.Close()
 	}
-	in.Close()
-	says(t, lines, "afterwards <nil>")
-	if err := full.Wait(); err != nil {
-		t.Error(err)
+	for _, f := range full {
+		says(t, f.lines, "afterwards <nil>")
+		if err := f.cmd.Wait(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -121,7 +225,7 @@ func fill() []string {
 // more loads a program of some kilobytes.
 func more(all []*loaded) ([]*loaded, error) {
 	a := newAssembler()
-	for len(a.insns) < 1000 {
+	for len(a.insns) < 500 {
 		a.mov(2, int32(len(a.insns)))
 	}
 	l, err := load(plain(a.answer(abi.Allow).program("more")))

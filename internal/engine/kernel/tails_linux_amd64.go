@@ -36,23 +36,51 @@ func (l *loaded) addFilter(f filter) error {
 	if f.verified == nil {
 		return l.add(f.program)
 	}
+	fds, err := l.addPrograms(f)
+	if err != nil {
+		return err
+	}
+	if err := l.bindStorage(f.verified, fds[f.verified]); err != nil {
+		return err
+	}
+	return l.fillArrays(f.verified, fds)
+}
+
+// addPrograms loads what a filter consists of.
+func (l *loaded) addPrograms(f filter) (map[*verify.Verified]int, error) {
 	fds := map[*verify.Verified]int{}
 	for _, v := range f.verified.Programs()[1:] {
 		if err := l.createMaps(v.Program()); err != nil {
-			return err
+			return nil, err
 		}
 		fd, err := l.loadProgram(v.Program())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		fds[v] = fd
 		l.tails = append(l.tails, fd)
 	}
 	if err := l.add(f.program); err != nil {
-		return err
+		return nil, err
 	}
 	fds[f.verified] = l.progs[len(l.progs)-1]
-	return l.fillArrays(f.verified, fds)
+	return fds, nil
+}
+
+// bindStorage has the first program count as one that uses the maps in which the others keep
+// storage: only then the kernel has room for that, whatever filters are installed later.
+func (l *loaded) bindStorage(v *verify.Verified, fd int) error {
+	for _, w := range v.Programs()[1:] {
+		for _, m := range w.Program().Maps {
+			if m.Type != prog.TaskStorage {
+				continue
+			}
+			if err := sys.ProgBindMap(fd, l.maps[m]); err != nil {
+				return &MapError{Program: w.Program().Name, Map: m.Name, Step: "bind to " + v.Program().Name, Cause: err}
+			}
+		}
+	}
+	return nil
 }
 
 // fillArrays puts the programs into the arrays that v refers to.

@@ -31,6 +31,8 @@ func (e *InstallError) remedy() string {
 		return ": the kernel lacks SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: filters that keep state need Linux 5.19"
 	case e.Step == stepSeize && e.Err == syscall.EPERM:
 		return ": another tracer was there first, the command runs as another user and this process lacks CAP_SYS_PTRACE, or kernel.yama.ptrace_scope is 2 or 3: set it to 0 or 1"
+	case e.Step == stepInstall && e.Err == syscall.ENOMEM:
+		return ": there is no memory, or the filters of this process have more than 32768 instructions, or storage in more than 128 maps: join some of them"
 	case errors.Is(e.Err, syscall.EMFILE):
 		return ": this process has as many descriptors open as it may (ulimit -n)"
 	case errors.Is(e.Err, syscall.EAGAIN):
