@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,11 +24,16 @@ import (
 // What all users have together, one user does not use up, and what filters look for has an end.
 
 // storesIn keeps something for the thread in so many maps, when it calls getppid.
-func storesIn(maps int) *prog.Program {
+func storesIn(maps int) *prog.Program { return stores(maps, helper.StorageThread) }
+
+// stores keeps something in so many maps, which a fork copies.
+func stores(maps int, flags int32) *prog.Program {
 	a := newAssembler().unless(getppid, "allow")
 	for i := 0; i < maps; i++ {
-		a.mapTo(1, prog.PseudoMapFD, counter(prog.TaskStorage)).mov(2, 0).mov(3, 0).
-			mov(4, helper.StorageCreate|helper.StorageThread).call(helper.TaskStorageGet).jump(prog.OpJeq, 0, 0, "none")
+		m := counter(prog.TaskStorage)
+		m.Flags |= prog.FlagClone
+		a.mapTo(1, prog.PseudoMapFD, m).mov(2, 0).mov(3, 0).
+			mov(4, helper.StorageCreate|flags).call(helper.TaskStorageGet).jump(prog.OpJeq, 0, 0, "none")
 	}
 	return a.label("allow").answer(abi.Allow).label("none").answer(abi.Errno(edom)).program("stores")
 }
@@ -95,6 +101,69 @@ func onTopUnbound(f filter) error {
 		return err
 	}
 	return l.onTop()
+}
+
+// The threads of a process may have different filters, and storage for the process in more maps
+// together: a filter's search ends then, and a fork that would copy much is refused.
+func TestGuestStorageOfManyThreads(t *testing.T) {
+	inGuest(t)
+	for threads, want := range map[int]string{1: "searched no such file or directory forked <nil>", 10: "searched argument list too long forked resource temporarily unavailable"} {
+		out, err := victim("crowded", fmt.Sprint(threads)).Output()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%d threads: saw %q, %v, expected %q", threads, got, err, want)
+		}
+	}
+}
+
+// crowded has threads with filters of their own keep storage, searches it, and forks.
+func crowded(threads string) []string {
+	n, err := strconv.Atoi(threads)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if err := sys.NoNewPrivs(); err != nil {
+		return []string{err.Error()}
+	}
+	done := make(chan error)
+	for i := 0; i < n; i++ {
+		go func() {
+			runtime.LockOSThread()
+			privs := sys.NoNewPrivs()
+			one, two := onTop(plain(stores(64, 0))[0]), onTop(plain(stores(64, 0))[0])
+			done <- errors.Join(privs, one, two, errnoOf(syscall.RawSyscall(getppid, 0, 0, 0)))
+			select {}
+		}()
+		if err := <-done; err != nil {
+			return []string{err.Error()}
+		}
+	}
+	if err := onTop(plain(searches())[0]); err != nil {
+		return []string{err.Error()}
+	}
+	searched := errnoOf(syscall.RawSyscall(getppid, 0, 0, 0))
+	forked := exec.Command("/proc/self/exe", "-test.run=^$").Run()
+	var errno syscall.Errno
+	if errors.As(forked, &errno) {
+		forked = errno
+	}
+	return []string{"searched", fmt.Sprint(searched), "forked", fmt.Sprint(forked)}
+}
+
+// errnoOf is a system call's error.
+func errnoOf(_, _ uintptr, errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
+	}
+	return errno
+}
+
+// searches looks a thousand times for what is not there, and answers with the last error.
+func searches() *prog.Program {
+	return newAssembler().unless(getppid, "allow").mov(6, 0).label("again").
+		mapTo(1, prog.PseudoMapFD, counter(prog.TaskStorage)).mov(2, 0).call(helper.TaskStorageDelete).
+		add(6, 1).jump(prog.OpJlt, 6, 1000, "again").
+		op(prog.Insn{Op: prog.ClassALU64 | prog.OpNeg}).and(0, 0xfff).add(0, int32(abi.Errno(0))).exit().
+		label("allow").answer(abi.Allow).program("searches")
 }
 
 // Machine code has one limit for all. A user who loads as much as there is leaves some to others,

@@ -57,6 +57,8 @@ func perform(words []string) (seen []string) {
 		case "load":
 			_, err := more(nil)
 			seen = append(seen, fmt.Sprint(err))
+		case "crowded":
+			return append(seen, crowded(rest[0])...)
 		case "fill":
 			seen = append(seen, fill()...)
 		case "cache":
