@@ -150,17 +150,27 @@ func cannot(err error) bool {
 	return errors.As(err, &status) && status.found >= 500
 }
 
+// dial connects to what is used for as long as there is patience.
+func dial(network, address string) (net.Conn, error) {
+	c, err := net.DialTimeout(network, address, patience)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
 // talk sends bytes to an address and no more, and reads up to the end of the answer, whatever
 // it is.
 func talk(network, address, text string) (string, error) {
-	c, err := net.DialTimeout(network, address, patience)
+	c, err := dial(network, address)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		return "", err
-	}
 	if _, err := io.WriteString(c, text); err != nil {
 		return "", err
 	}

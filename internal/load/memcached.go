@@ -3,10 +3,8 @@ package load
 import (
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"syscall"
-	"time"
 )
 
 func memcached() Program {
@@ -116,14 +114,11 @@ func memcachedMore(s *session, network, address string) []step {
 // memcached 1.6.18 waits for the next one, and does not see that it is to end if that comes between.
 func memcachedWatch(s *session, network, address string) step {
 	return step{"watch", func() error {
-		c, err := net.DialTimeout(network, address, patience)
+		c, err := dial(network, address)
 		if err != nil {
 			return err
 		}
 		s.kept = append(s.kept, c)
-		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-			return err
-		}
 		if _, err := io.WriteString(c, "watch fetchers mutations\r\n"); err != nil {
 			return err
 		}
@@ -136,14 +131,11 @@ func memcachedWatch(s *session, network, address string) step {
 
 // memcachedDatagram asks for the version in a datagram: a header of four numbers, and text.
 func memcachedDatagram(address string) error {
-	c, err := net.Dial("udp", address)
+	c, err := dial("udp", address)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
 	if _, err := c.Write([]byte("\x00\x01\x00\x00\x00\x01\x00\x00version\r\n")); err != nil {
 		return err
 	}

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"syscall"
-	"time"
 )
 
 func named() Program {
@@ -199,14 +197,11 @@ func update(name string) []byte {
 
 // dns sends a message and wants an answer, whatever it is.
 func dns(network, address string, m []byte) error {
-	c, err := net.DialTimeout(network, address, patience)
+	c, err := dial(network, address)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
 	if network == "tcp" {
 		m = append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...)
 	}
