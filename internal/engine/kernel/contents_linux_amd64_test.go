@@ -202,8 +202,7 @@ func newSides(text string) (*sides, error) {
 		return nil, err
 	}
 	s.fd = s.l.maps[s.m]
-	attr := sys.NewExtendedAttr(s.l.progs[0], 0)
-	_, err = sys.InstallExtended(&attr, 0)
+	_, err = s.l.put(0, 0)
 	return s, err
 }
 

@@ -74,9 +74,7 @@ func held(t *testing.T, cmd *exec.Cmd) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
-		t.Fatalf("the holder says %q, %v", line, err)
-	}
+	says(t, bufio.NewReader(out), "held")
 }
 
 // ends fails the test, and leaves cmd, if it does not end in time.

@@ -154,9 +154,8 @@ func TestGuestHelpersCount(t *testing.T) {
 	}
 	l.close()
 	refusedFor(t, "too large", lookups(200))
-	const create, bytes, times = 1, 60000, 200
+	const bytes, times = 60000, 200
 	storage := &prog.Map{Name: "storage", Type: prog.TaskStorage, KeySize: 4, ValueSize: bytes, Flags: prog.FlagNoPrealloc, SpinLock: -1}
-	refusedFor(t, "too large", newAssembler().mov(6, 0).label("again").
-		mapTo(1, prog.PseudoMapFD, storage).mov(2, 0).mov(3, 0).mov(4, create).call(helper.TaskStorageGet).
+	refusedFor(t, "too large", newAssembler().mov(6, 0).label("again").storage(storage, 0).
 		add(6, 1).jump(prog.OpJlt, 6, times, "again").answer(abi.Allow).program("created"))
 }

@@ -330,6 +330,12 @@ func filtered[T any](t *testing.T, f func() T) T {
 	})
 }
 
+// put puts the first program on the calling thread; the number is a listener's, if one is asked for.
+func (l *loaded) put(attrFlags uint32, flags uint) (int, error) {
+	attr := sys.NewExtendedAttr(l.progs[0], attrFlags)
+	return sys.InstallExtended(&attr, flags)
+}
+
 // install puts a program on the calling thread.
 func install(t *testing.T, p *prog.Program, attrFlags uint32, flags uint) *loaded {
 	t.Helper()
@@ -338,8 +344,7 @@ func install(t *testing.T, p *prog.Program, attrFlags uint32, flags uint) *loade
 		t.Errorf("%+v", err)
 		return &loaded{}
 	}
-	attr := sys.NewExtendedAttr(l.progs[0], attrFlags)
-	if _, err := sys.InstallExtended(&attr, flags); err != nil {
+	if _, err := l.put(attrFlags, flags); err != nil {
 		t.Errorf("install %s with flags %#x, %#x: %v", p.Name, attrFlags, flags, err)
 	}
 	return l

@@ -109,6 +109,11 @@ func (a *assembler) call(id helper.ID) *assembler {
 	return a.op(prog.Insn{Op: prog.OpCallInsn, Imm: int32(id)})
 }
 
+// storage is r0 = what a map has for the caller, from now on.
+func (a *assembler) storage(m *prog.Map, flags int32) *assembler {
+	return a.mapTo(1, prog.PseudoMapFD, m).mov(2, 0).mov(3, 0).mov(4, helper.StorageCreate|flags).call(helper.TaskStorageGet)
+}
+
 // into calls a function that begins so many instructions behind the next one.
 func (a *assembler) into(ahead int32) *assembler {
 	return a.op(prog.Insn{Op: prog.OpCallInsn, Src: prog.PseudoCall, Imm: ahead})
@@ -186,9 +191,7 @@ func limitByMap(m *prog.Map, limit int32) *prog.Program {
 // limitByStorage counts in task storage.
 func limitByStorage(m *prog.Map, limit, flags int32) *prog.Program {
 	return limitWith("limit_storage", limit, func(a *assembler) {
-		a.mapTo(1, prog.PseudoMapFD, m).mov(2, 0).mov(3, 0).mov(4, helper.StorageCreate|flags)
-		a.call(helper.TaskStorageGet)
-		a.jump(prog.OpJeq, 0, 0, "broken")
+		a.storage(m, flags).jump(prog.OpJeq, 0, 0, "broken")
 	})
 }
 

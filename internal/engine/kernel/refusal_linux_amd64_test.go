@@ -90,8 +90,7 @@ func TestGuestNeedsNoNewPrivs(t *testing.T) {
 	}
 	defer l.close()
 	got := onThread(func() error {
-		attr := sys.NewExtendedAttr(l.progs[0], 0)
-		_, err := sys.InstallExtended(&attr, 0)
+		_, err := l.put(0, 0)
 		return err
 	})
 	switch {
@@ -114,8 +113,7 @@ func TestGuestListener(t *testing.T) {
 	seen := make(chan []string)
 	go func() {
 		seen <- filtered(t, func() []string {
-			attr := sys.NewExtendedAttr(l.progs[0], 0)
-			fd, err := sys.InstallExtended(&attr, sys.FlagNewListener)
+			fd, err := l.put(0, sys.FlagNewListener)
 			if err != nil {
 				t.Error(err)
 				fd = -1

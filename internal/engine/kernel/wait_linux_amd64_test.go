@@ -140,8 +140,7 @@ func TestGuestWaitIsNotJoined(t *testing.T) {
 			return nil
 		}
 		defer l.close()
-		attr := sys.NewExtendedAttr(l.progs[0], sys.JoinWaits)
-		_, err = sys.InstallExtended(&attr, 0)
+		_, err = l.put(sys.JoinWaits, 0)
 		return []string{outcome(err.(syscall.Errno))}
 	})
 	if s := strings.Join(got, " "); s != "errno22" {
@@ -375,8 +374,7 @@ func joined() string {
 			return false, err
 		}
 		defer l.close()
-		attr := sys.NewExtendedAttr(l.progs[0], sys.JoinWaits)
-		_, err = sys.InstallExtended(&attr, 0)
+		_, err = l.put(sys.JoinWaits, 0)
 		return false, err
 	})
 	errno, ok := err.(syscall.Errno)
