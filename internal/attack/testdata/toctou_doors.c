@@ -188,6 +188,13 @@ static void lie(char *page)
 	call(page);
 }
 
+// Until what is allowed is there, so who flips it has not been asleep all along.
+static void await_flip(const char *page)
+{
+	while (more() && *(volatile const uint64_t *)page != *(uint64_t *)words[SAFE])
+		sched_yield();
+}
+
 // A filter of its own that gets in the way of the defender.
 static void sabotage(void)
 {
@@ -198,6 +205,7 @@ static void sabotage(void)
 	for (size_t i = 0; more(); i++) {
 		lied = needed[i % CALLS];
 		acting = lies[i / CALLS % LIES];
+		await_flip(p);
 		waitpid(child(lie, p), NULL, 0);
 	}
 }
