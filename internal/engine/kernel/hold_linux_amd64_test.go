@@ -22,24 +22,12 @@ import (
 // others from loading, nor be there for ever himself.
 func TestGuestVerifierIsNotHeld(t *testing.T) {
 	inGuest(t)
-	if os.Getuid() != 0 {
-		t.Skip("runs as root, who alone starts processes of other users")
-	}
-	const knob = "/proc/sys/vm/unprivileged_userfaultfd"
-	if err := os.WriteFile(knob, []byte("1"), 0); err != nil {
-		t.Fatal(err)
-	}
+	mayHold(t)
 	const villain, other = 1000, 1001
 	holder := as(villain, victim("hold"))
 	held(t, holder)
 	second := as(villain, victim("probe"))
-	if err := second.Start(); err != nil {
-		t.Fatal(err)
-	}
-	const bpf = 321
-	if err := until(second.Process.Pid, bpf, nil); err != nil {
-		t.Fatalf("the user's second load: %v", err)
-	}
+	queued(t, second)
 	out := new(strings.Builder)
 	stranger := as(other, victim("probe"))
 	stranger.Stdout = out
@@ -50,7 +38,61 @@ func TestGuestVerifierIsNotHeld(t *testing.T) {
 	if s := strings.TrimSpace(out.String()); s != "ok" {
 		t.Errorf("another user's load: %s", s)
 	}
-	for _, cmd := range []*exec.Cmd{second, holder} {
+	killAll(t, second, holder)
+}
+
+// Loads that wait for another one of their user have none of the memory for machine code yet: a few
+// users whose loads all wait leave it to others.
+func TestGuestWaitingLoadsHaveNoShare(t *testing.T) {
+	inGuest(t)
+	mayHold(t)
+	defer fewMachineCode(t)()
+	var all []*exec.Cmd
+	for uid := uint32(1); uid <= 4; uid++ {
+		holder := as(guest.Nobody-uid, victim("hold"))
+		held(t, holder)
+		for i := 0; i < 4; i++ { // an eighth, at 64 bytes an instruction
+			waiting := as(guest.Nobody-uid, victim("load"))
+			queued(t, waiting)
+			all = append(all, waiting)
+		}
+		all = append(all, holder)
+	}
+	out, err := as(guest.Nobody, victim("load")).Output()
+	if s := strings.TrimSpace(string(out)); err != nil || s != "<nil>" {
+		t.Errorf("another user's load: %s, %v", s, err)
+	}
+	killAll(t, all...)
+}
+
+// mayHold has users answer faults of the kernel.
+func mayHold(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("runs as root, who alone starts processes of other users")
+	}
+	const knob = "/proc/sys/vm/unprivileged_userfaultfd"
+	if err := os.WriteFile(knob, []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// queued starts cmd and waits until it waits in bpf(2).
+func queued(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	const bpf = 321
+	if err := until(cmd.Process.Pid, bpf, nil); err != nil {
+		t.Fatalf("%v: %v", cmd.Args, err)
+	}
+}
+
+// killAll kills all, which have to end.
+func killAll(t *testing.T, all ...*exec.Cmd) {
+	t.Helper()
+	for _, cmd := range all {
 		if err := cmd.Process.Kill(); err != nil {
 			t.Error(err)
 		}

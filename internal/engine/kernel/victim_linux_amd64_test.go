@@ -59,6 +59,8 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, fmt.Sprint(err))
 		case "crowded":
 			return append(seen, crowded(rest[0])...)
+		case "laden":
+			return append(seen, laden(rest[0])...)
 		case "fill":
 			seen = append(seen, fill()...)
 		case "cache":
