@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -29,7 +28,7 @@ standard error and left out; where it was asked for by name, that is a failure.
 
 func main() {
 	runs := flag.Int("runs", 6, "how many loads are drawn for each server, 1 to 100")
-	asJSON := flag.Bool("json", false, "print JSON in place of tables")
+	inJSON := flag.Bool("json", false, "print JSON in place of tables")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
 		flag.PrintDefaults()
@@ -41,21 +40,16 @@ func main() {
 	}
 	all, err := measure(*runs, flag.Args())
 	if err == nil {
-		err = report(*asJSON, all)
+		write := tables
+		if *inJSON {
+			write = asJSON
+		}
+		err = write(os.Stdout, all)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "evaluate: %v\n", err)
 		os.Exit(1)
 	}
-}
-
-func report(asJSON bool, all []Result) error {
-	if !asJSON {
-		return tables(os.Stdout, all)
-	}
-	out := json.NewEncoder(os.Stdout)
-	out.SetIndent("", "  ")
-	return out.Encode(all)
 }
 
 // measure takes all servers that there are, or those that are named.

@@ -51,8 +51,10 @@ type Result struct {
 	// Recorded is of lists of what was seen: the phases of the server, against its one list.
 	Recorded Split
 	// OneList is that list alone, TwoFilters an early filter and a late one on top of it, as
-	// classic filters can be stacked. Both are of the same list as Recorded.
-	OneList, TwoFilters Split
+	// classic filters can be stacked, and ByPhases one policy of a list for each phase. They
+	// are made of what was seen, and their figures are what they answer to the calls of
+	// Recorded: Init and Serving are how many of them they let through.
+	OneList, TwoFilters, ByPhases Split
 	// Policy is of the lists of the policy that Portcullis has, Docker of Docker's default
 	// list. OutsideDocker are the calls seen that Docker's list lacks.
 	Policy, Docker Split
@@ -86,12 +88,14 @@ func evaluate(p load.Program, runs int) (Result, error) {
 		traces = append(traces, t)
 	}
 	r := Result{Server: p.Name, Runs: runs, Transition: m.transitions(), Paper: paper()[p.Name]}
-	r.count(m, traces)
+	if err := r.count(m, traces); err != nil {
+		return Result{}, err
+	}
 	return r, r.flow(recorder)
 }
 
 // count makes figures of what was seen.
-func (r *Result) count(m *machine, traces []*trace) {
+func (r *Result) count(m *machine, traces []*trace) error {
 	made := map[string]calls{}
 	reached := map[string]int{}
 	kinds := map[string][]*process{}
@@ -105,15 +109,17 @@ func (r *Result) count(m *machine, traces []*trace) {
 			}
 		}
 	}
-	init, serving, allowed := made[m.first].with(unseen()), unseen(), calls{}
+	allowed := calls{}
 	for _, name := range m.phases {
 		if name != m.first {
-			serving, allowed = serving.with(made[name]), allowed.with(m.inPhase(name))
+			allowed = allowed.with(m.inPhase(name))
 		}
 		r.Phases = append(r.Phases, Phase{name, reached[name], len(made[name].with(unseen())), len(m.inPhase(name))})
 		r.kind(m, name, kinds[name])
 	}
-	r.compare(m, init, serving, allowed)
+	s := newSeen(m, made)
+	r.compare(s, allowed)
+	return r.ask(s)
 }
 
 // kind counts what is peculiar to the processes that end in a phase. One that never left the
@@ -135,12 +141,10 @@ func (r *Result) kind(m *machine, phase string, all []*process) {
 	r.Kinds = append(r.Kinds, Kind{phase, len(all), splitOf(len(before.with(there)), len(before), len(there))})
 }
 
-func (r *Result) compare(m *machine, init, serving, allowed calls) {
-	all := init.with(serving)
-	r.Recorded = splitOf(len(all), len(init), len(serving))
-	r.OneList = splitOf(len(all), len(all), len(all))
-	// What an early filter denies, no later one gives back: it has to leave what serving needs.
-	r.TwoFilters = splitOf(len(all), len(all), len(serving))
+// compare counts what phases leave of lists.
+func (r *Result) compare(s *seen, allowed calls) {
+	m, all := s.machine, s.all()
+	r.Recorded = splitOf(len(all), len(s.made[m.first]), len(s.serving()))
 	early := m.inPhase(m.first)
 	r.Policy = splitOf(len(early.with(allowed)), len(early), len(allowed))
 	docker := m.expand([]policy.Name{{Text: "@docker-default"}})
@@ -151,6 +155,16 @@ func (r *Result) compare(m *machine, init, serving, allowed calls) {
 		}
 	}
 	sort.Strings(r.OutsideDocker)
+}
+
+// ask has policies that are made of what was seen answer. What an early filter denies, no
+// later one gives back: the first of two has to leave what serving needs.
+func (r *Result) ask(s *seen) (err error) {
+	if r.OneList, r.TwoFilters, err = s.askLists(); err != nil {
+		return err
+	}
+	r.ByPhases, err = s.askPhases()
+	return err
 }
 
 func common(a, b calls) calls {

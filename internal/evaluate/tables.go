@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -15,6 +16,13 @@ func tables(w io.Writer, all []Result) error {
 		fmt.Fprintln(t)
 	}
 	return t.Flush()
+}
+
+// asJSON prints all of it.
+func asJSON(w io.Writer, all []Result) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(all)
 }
 
 func row(w io.Writer, cells ...any) {
@@ -40,7 +48,7 @@ func against(w io.Writer, all []Result) {
 	row(w, "refused of the calls seen", "one list: early", "late", "two filters: early", "late", "phases: early", "late")
 	for _, r := range all {
 		row(w, r.Server, percent(r.OneList.Early), percent(r.OneList.Late), percent(r.TwoFilters.Early), percent(r.TwoFilters.Late),
-			percent(r.Recorded.Early), percent(r.Recorded.Late))
+			percent(r.ByPhases.Early), percent(r.ByPhases.Late))
 	}
 }
 
