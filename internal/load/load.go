@@ -41,8 +41,9 @@ type Program struct {
 	Name, Command, Package string
 	play                   func(*session) error
 	// intrude tries what a policy has to refuse, and tells whether it came to pass; nil if
-	// there is no way into the program.
+	// there is no way into the program, and then closed says why.
 	intrude func(*session) (bool, error)
+	closed  string
 }
 
 // Programs are all that there are.
@@ -96,11 +97,11 @@ func (p Program) Vary(seed int64, start Start) error {
 	})
 }
 
-// CanIntrude tells whether there is an Intrude for the program.
-func (p Program) CanIntrude() bool { return p.intrude != nil }
+// Closed says why there is no Intrude for the program; "" where there is one.
+func (p Program) Closed() string { return p.closed }
 
 // Intrude starts the program likewise, where it can be made to execute another, tries that
-// by what it has to offer, and tells whether the other has been executed.
+// by what it has to offer, or by changing its code, and tells whether the other has been executed.
 func (p Program) Intrude(start Start) (came bool, err error) {
 	err = p.session(1, start, func(s *session) (err error) {
 		came, err = p.intrude(s)

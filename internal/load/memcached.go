@@ -8,7 +8,7 @@ import (
 )
 
 func memcached() Program {
-	return Program{Name: "memcached", Command: "memcached", Package: "memcached", play: playMemcached}
+	return Program{Name: "memcached", Command: "memcached", Package: "memcached", play: playMemcached, intrude: intrudeMemcached}
 }
 
 func playMemcached(s *session) error {
@@ -29,13 +29,7 @@ func playMemcached(s *session) error {
 	args = append(args, strings.Fields(s.extra("-C", "-M", "-F", "-k", "-R 2", "-b 16", "-B auto", "-I 2m", "-D :", "-f 1.5", "-n 100", "-W", "-r", "-c 64",
 		"-o hashpower=18", "-o idle_timeout=60", "-o no_lru_maintainer", "-o track_sizes", "-o no_maxconns_fast",
 		"-o hash_algorithm=jenkins", "-o no_hashexpand"))...)
-	if user := ifRoot("nobody"); user != "" {
-		args = append(args, "-u", user)
-	}
-	if err := s.run(args...); err != nil {
-		return err
-	}
-	if err := s.await("server listening"); err != nil {
+	if err := runMemcached(s, args); err != nil {
 		return err
 	}
 	steps := memcachedSteps(s, network, address)
@@ -48,6 +42,26 @@ func playMemcached(s *session) error {
 		}
 	}
 	return s.stop([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1}[s.rand.Intn(3)])
+}
+
+// runMemcached starts a server that is nobody where root starts it.
+func runMemcached(s *session, args []string) error {
+	if user := ifRoot("nobody"); user != "" {
+		args = append(args, "-u", user)
+	}
+	return first(func() error { return s.run(args...) }, func() error { return s.await("server listening") })
+}
+
+// intrudeMemcached seizes a server while it waits.
+func intrudeMemcached(s *session) (bool, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return false, err
+	}
+	if err := runMemcached(s, []string{"-vv", "-m", "16", "-l", "127.0.0.1", "-p", ports[0], "-U", "0"}); err != nil {
+		return false, err
+	}
+	return s.intrudeAt("127.0.0.1:" + ports[0])
 }
 
 func memcachedSteps(s *session, network, address string) []step {

@@ -12,7 +12,7 @@ import (
 )
 
 func named() Program {
-	return Program{Name: "named", Command: "named", Package: "bind9", play: playNamed}
+	return Program{Name: "named", Command: "named", Package: "bind9", play: playNamed, intrude: intrudeNamed}
 }
 
 const namedConf = `options { directory "DIR/run"; pid-file "DIR/run/pid"; session-keyfile "DIR/run/session.key"; managed-keys-directory "DIR/run";
@@ -41,10 +41,11 @@ const rndcConf = `key "k" { algorithm hmac-sha256; secret "c2VjcmV0c2VjcmV0c2Vjc
 options { default-key "k"; default-server 127.0.0.1; default-port CONTROL; };
 `
 
-func playNamed(s *session) error {
+// startNamed starts a server with zones, and a channel for rndc.
+func startNamed(s *session) (address string, err error) {
 	ports, err := freePorts(3)
 	if err != nil {
-		return err
+		return "", err
 	}
 	conf := strings.NewReplacer("DIR", s.dir, "PORT", ports[0], "CLOSED", ports[1], "CONTROL", ports[2],
 		"RECURSION", s.either("yes", "no"),
@@ -59,7 +60,7 @@ func playNamed(s *session) error {
 	if user := ifRoot("bind"); user != "" {
 		args = append(args, "-u", user)
 	}
-	if err := first(
+	return "127.0.0.1:" + ports[0], first(
 		func() error { return s.folder("run") },
 		func() error { return s.write("named.conf", conf.Replace(namedConf)) },
 		func() error { return s.write("rndc.conf", conf.Replace(rndcConf)) },
@@ -67,14 +68,19 @@ func playNamed(s *session) error {
 		func() error { return s.write("run/static.zone", conf.Replace(namedZone)) },
 		func() error { return s.run(args...) },
 		func() error { return s.await("all zones loaded") },
-	); err != nil {
+	)
+}
+
+func playNamed(s *session) error {
+	address, err := startNamed(s)
+	if err != nil {
 		return err
 	}
-	steps := namedSteps(s, "127.0.0.1:"+ports[0])
+	steps := namedSteps(s, address)
 	return first(
-		func() error { return s.rounds(steps, namedMore(s, "127.0.0.1:"+ports[0])) },
+		func() error { return s.rounds(steps, namedMore(s, address)) },
 		func() error { return s.signal(syscall.SIGHUP, "all zones loaded") },
-		func() error { return s.rounds(steps, namedMore(s, "127.0.0.1:"+ports[0])) },
+		func() error { return s.rounds(steps, namedMore(s, address)) },
 		func() error {
 			if s.rand.Intn(3) == 0 {
 				return first(func() error { return s.rndc("stop") }, s.end)
@@ -82,6 +88,15 @@ func playNamed(s *session) error {
 			return s.stop([]syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[s.rand.Intn(2)])
 		},
 	)
+}
+
+// intrudeNamed seizes a server while it waits.
+func intrudeNamed(s *session) (bool, error) {
+	address, err := startNamed(s)
+	if err != nil {
+		return false, err
+	}
+	return s.intrudeAt(address)
 }
 
 // Types and codes of RFC 1035, 2136 and 5936.

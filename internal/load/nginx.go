@@ -10,9 +10,7 @@ import (
 )
 
 func nginx() Program {
-	return Program{
-		Name: "nginx", Command: "nginx", Package: "nginx-light", play: playNginx,
-	}
+	return Program{Name: "nginx", Command: "nginx", Package: "nginx-light", play: playNginx, intrude: intrudeNginx}
 }
 
 // nginxConf is a configuration of two workers, a cache, and TLS. What is served by one
@@ -166,6 +164,34 @@ func (w *web) until(path, text string) error {
 			return fmt.Errorf("GET %s: expected %q within %v, found %.200q", path, text, patience, got)
 		}
 	}
+}
+
+// intrudeNginx seizes the workers, of which one takes a connection.
+func intrudeNginx(s *session) (bool, error) {
+	const ended = " exited with code "
+	ports, _, err := startNginx(s)
+	if err != nil {
+		return false, err
+	}
+	if err := s.await("start worker process "); err != nil { // the other of two
+		return false, err
+	}
+	workers, err := childrenOf(s.process.Pid())
+	if err != nil || len(workers) < 2 {
+		return false, fmt.Errorf("%d workers (%v): expected two", len(workers), err)
+	}
+	if err := first(
+		func() error { return seize(workers...) },
+		func() error { return touch("127.0.0.1:" + ports[0]) },
+		func() error { return s.await(ended) },
+	); err != nil {
+		return false, err
+	}
+	came := s.output.has("from a shell")
+	if !came && !s.output.has(fmt.Sprint(ended, triedStatus)) {
+		return false, fmt.Errorf("expected a shell, or a worker that%s%d", ended, triedStatus)
+	}
+	return came, s.stop(syscall.SIGTERM)
 }
 
 // garbage sends what is no request.
