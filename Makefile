@@ -66,7 +66,7 @@ soak:
 	PORTCULLIS_DRAWS=$(DRAWS) $(GO) test -count=1 -v -run TestSoakFuzz -timeout 5h ./internal/engine/kernel
 	PORTCULLIS_GUSTS=$(GUSTS) $(GO) test -count=1 -v -run TestSoakStorms -timeout 25h ./internal/engine/kernel
 	PORTCULLIS_INSTALLS=$(INSTALLS) $(GO) test -count=1 -v -run TestSoakInstalls -timeout 25h ./internal/engine/kernel
-	PORTCULLIS_LONG=1 $(GO) test -count=1 -v -run '^Test(Policies|Refused|Recorded|AsNobody)$$' -timeout 4h ./internal/load
+	PORTCULLIS_LONG=1 $(GO) test -count=1 -v -run '^Test(Policies|Refused|Recorded|AsNobody|Kernel)$$' -timeout 16h ./internal/load
 	PORTCULLIS_FLOW=$(FLOW) $(GO) test -count=1 -v -run '^TestFlow$$' -parallel 6 -timeout 25h ./internal/load
 	linux/build --debug
 	PORTCULLIS_WIDE=1 PORTCULLIS_GUEST_DEBUG=1 $(GO) test -count=1 -v -p 1 -run '^Test(Patch|NoAttach|Storms|Kernel)$$' -timeout 24h ./internal/engine/kernel ./internal/conformance ./internal/attack ./filters
