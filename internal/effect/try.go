@@ -65,6 +65,13 @@ type Trials struct {
 	Open []Open
 	// Words are strings to point to.
 	Words []string
+	// Named are calls that the stacks' programs name, see Named.
+	Named []uint32
+	// Over tells that no more time is to be spent; nil is never.
+	Over func() bool
+
+	made  int // steps, of what the budget of Directed and Confirm allows
+	heard []abi.Verdict
 }
 
 // Run makes at most n trials, always the same ones. The Witness is nil if no difference
@@ -163,6 +170,10 @@ func (t *Trials) call(r *rand.Rand, seed abi.SeccompData, as bool) Call {
 
 // run makes the steps in both worlds, up to the first difference, or to an end.
 func (t *Trials) run(steps []Step) (*Witness, error) {
+	t.heard = t.heard[:0]
+	if t.made += fresh; t.over() {
+		return nil, nil
+	}
 	a, err := t.Before()
 	if err != nil {
 		return nil, err
@@ -173,6 +184,9 @@ func (t *Trials) run(steps []Step) (*Witness, error) {
 	}
 	for i := range steps {
 		s := &steps[i]
+		if t.made++; t.made%often == 0 && t.over() {
+			return nil, nil
+		}
 		if s.Event != Asked {
 			if a.Do(s) != nil || b.Do(s) != nil {
 				return nil, nil // a task that a shorter trial does not make
@@ -190,6 +204,7 @@ func (t *Trials) run(steps []Step) (*Witness, error) {
 		if x, y = x.Effective(), y.Effective(); x != y {
 			return &Witness{Steps: steps[:i+1], Before: x, After: y}, nil
 		}
+		t.heard = append(t.heard, x)
 		if x.Action() == abi.KillProcess || x.Action() == abi.KillThread {
 			return nil, nil // who is dead makes no more calls
 		}
@@ -197,17 +212,78 @@ func (t *Trials) run(steps []Step) (*Witness, error) {
 	return nil, nil
 }
 
-// shortened drops steps as long as the answers still differ at the end.
+// fresh is what two new worlds cost, in steps, and often after how many it is asked whether
+// time is over: filters may take long to decide.
+const (
+	fresh = 64
+	often = 64
+)
+
+func (t *Trials) over() bool { return t.Over != nil && t.Over() }
+
+// many is a step that is made some times.
+type many struct {
+	step  Step
+	times int
+}
+
+func packed(steps []Step) (all []many) {
+	for _, s := range steps {
+		if n := len(all); n > 0 && all[n-1].step == s {
+			all[n-1].times++
+		} else {
+			all = append(all, many{s, 1})
+		}
+	}
+	return all
+}
+
+func unpacked(all []many) (steps []Step) {
+	for _, m := range all {
+		for i := 0; i < m.times; i++ {
+			steps = append(steps, m.step)
+		}
+	}
+	return steps
+}
+
+// shortened drops steps, and has them made less often, as long as the answers still differ at
+// the end.
 func (t *Trials) shortened(w *Witness) (*Witness, error) {
-	for size := len(w.Steps) / 2; size > 0; size /= 2 {
-		for at := 0; at+size < len(w.Steps); {
-			rest := append(append([]Step(nil), w.Steps[:at]...), w.Steps[at+size:]...)
-			shorter, err := t.run(rest)
+	all := packed(w.Steps)
+	for size := max(len(all)/2, 1); size > 0; size /= 2 {
+		for at := 0; at+size < len(all); {
+			rest := append(append([]many(nil), all[:at]...), all[at+size:]...)
+			shorter, err := t.run(unpacked(rest))
 			if err != nil {
 				return nil, err
 			}
 			if shorter == nil {
 				at += size
+			} else {
+				w, all = shorter, packed(shorter.Steps)
+			}
+		}
+	}
+	return t.fewer(w)
+}
+
+// fewer is a witness whose steps are made less often.
+func (t *Trials) fewer(w *Witness) (*Witness, error) {
+	for at := 0; at < len(packed(w.Steps)); at++ {
+		for cut := packed(w.Steps)[at].times / 2; cut > 0; {
+			all := packed(w.Steps)
+			if at >= len(all) || all[at].times <= cut {
+				cut /= 2
+				continue
+			}
+			all[at].times -= cut
+			shorter, err := t.run(unpacked(all))
+			if err != nil {
+				return nil, err
+			}
+			if shorter == nil {
+				cut /= 2
 			} else {
 				w = shorter
 			}
