@@ -31,6 +31,8 @@ type Diff struct {
 	// Changes are the calls about which the kernel alone decides differently, or no longer,
 	// or now.
 	Changes []DiffChange `json:"changes,omitempty"`
+	// Policy are the differences in state between policies, in their words.
+	Policy []DiffTerm `json:"policy,omitempty"`
 	// State is about the calls that both decide by state, where they are not proven to
 	// decide alike; nil if there are none.
 	State *DiffState `json:"state,omitempty"`
@@ -60,13 +62,32 @@ type DiffChange struct {
 	Unproven bool   `json:"unproven,omitempty"`
 }
 
+// DiffTerm is a difference in state between two policies.
+type DiffTerm struct {
+	// Calls are those that it is about.
+	Calls []string `json:"calls"`
+	// Entry is the part of the policy, such as `phase "serve"` or "limit", and What how it
+	// differs.
+	Entry string `json:"entry"`
+	What  string `json:"what"`
+	// Allows is "more", "less" or "other": what the second allows, beside the first.
+	Allows string `json:"allows"`
+	// Steps lead to a call that both stacks were asked about, and that they answer as Before
+	// and After say; nil if none was found that shows the difference.
+	Steps  []string `json:"steps,omitempty"`
+	Before string   `json:"before,omitempty"`
+	After  string   `json:"after,omitempty"`
+}
+
 // DiffState is what trials say about calls that are decided by state.
 type DiffState struct {
 	Calls []string `json:"calls"`
-	// Trials is how many were to be made.
-	Trials int `json:"trials"`
-	// Steps lead to a call that is answered differently, in the form of test files; nil if
-	// no trial found any. Before and After are the answers.
+	// Trials is how many were to be made, Directed how many were made besides, along what the
+	// filters name.
+	Trials   int `json:"trials"`
+	Directed int `json:"directed,omitempty"`
+	// Steps lead to a call that is answered differently, in the form of test files, maybe those
+	// of a term of the policies; nil if no trial found any. Before and After are the answers.
 	Steps  []string `json:"steps,omitempty"`
 	Before string   `json:"before,omitempty"`
 	After  string   `json:"after,omitempty"`
@@ -101,8 +122,12 @@ func Compare(before, after []*Filter, trials int, lift ...string) (*Diff, error)
 	for _, g := range r.Groups() {
 		d.Changes = append(d.Changes, changeOf(&g))
 	}
+	t := trialsOf(r, before, after, append(x, y...))
+	if d.Policy, err = tryTerms(t, effect.Terms(sides(before), sides(after), r), trials); err != nil {
+		return nil, err
+	}
 	if len(r.Open) > 0 {
-		d.State, err = tryState(r.Open, before, after, trials, effect.WordsOf(append(x, y...)...))
+		d.State, err = tryState(t, d.Policy, trials)
 	}
 	d.Result = d.result(r.Same())
 	return d, err
@@ -145,11 +170,67 @@ func changeOf(g *effect.Group) DiffChange {
 	return c
 }
 
-// tryState looks for a difference in what is decided by state.
-func tryState(open []effect.Open, before, after []*Filter, n int, words []string) (*DiffState, error) {
-	t := &effect.Trials{Before: worldOf(before), After: worldOf(after), Open: open, Words: words}
-	s := &DiffState{Calls: effect.Names(open), Trials: n}
+// maxTime is how long the terms of policies are tried to be shown, and how long directed trials
+// may take. It takes hostile filters to need it: others have made all of them before.
+const maxTime = 10 * time.Second
+
+// lasting tells when so much time has passed from now on.
+func lasting(d time.Duration) func() bool {
+	end := time.Now().Add(d)
+	return func() bool { return time.Now().After(end) }
+}
+
+// trialsOf are trials of what two stacks decide by state.
+func trialsOf(r *effect.Report, before, after []*Filter, all []*split.Tree) *effect.Trials {
+	return &effect.Trials{
+		Before: worldOf(before), After: worldOf(after), Open: r.Open, Words: effect.WordsOf(all...),
+		Named: effect.Named(all...),
+	}
+}
+
+// sides are filters with the policies that they were made of.
+func sides(fs []*Filter) (all []effect.Side) {
+	for _, f := range fs {
+		all = append(all, effect.Side{Tree: f.tree, Model: f.model})
+	}
+	return all
+}
+
+// tryTerms has each difference between policies shown by calls, unless there are to be no trials.
+func tryTerms(t *effect.Trials, terms []effect.Term, n int) (all []DiffTerm, err error) {
+	t.Over = lasting(maxTime)
+	for i := range terms {
+		m := &terms[i]
+		d := DiffTerm{Calls: m.Calls, Entry: m.Entry, What: m.What, Allows: string(m.Allows)}
+		var w *effect.Witness
+		if n > 0 {
+			if w, err = t.Confirm(m); err != nil {
+				return nil, err
+			}
+		}
+		if w != nil {
+			d.Steps, d.Before, d.After = written(w.Steps), event.Verdict(w.Before), event.Verdict(w.After)
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
+// tryState looks for a difference in what is decided by state, unless one has been found.
+func tryState(t *effect.Trials, found []DiffTerm, n int) (*DiffState, error) {
+	s := &DiffState{Calls: effect.Names(t.Open), Trials: n}
+	for _, d := range found {
+		if d.Steps != nil {
+			s.Steps, s.Before, s.After = d.Steps, d.Before, d.After
+			return s, nil
+		}
+	}
+	t.Over = nil
 	w, err := t.Run(n)
+	t.Over = lasting(maxTime)
+	if w == nil && err == nil && n > 0 {
+		w, s.Directed, err = t.Directed()
+	}
 	if w != nil {
 		s.Steps, s.Before, s.After = written(w.Steps), event.Verdict(w.Before), event.Verdict(w.After)
 	}

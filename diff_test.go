@@ -109,3 +109,47 @@ func checkWitnesses(t *testing.T, name string, d *portcullis.Diff, x, y []*portc
 		t.Errorf("%s: %q: %s and %s, want %s and %s", name, d.State.Steps, a, b, d.State.Before, d.State.After)
 	}
 }
+
+// What is said of policies is shown by calls, about which both are asked again.
+func TestTermsAreDifferences(t *testing.T) {
+	policyOf := func(text string) []*portcullis.Filter {
+		f, err := portcullis.LoadPolicy("./p.yaml", []byte("version: 1\ndefault: allow\n"+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []*portcullis.Filter{f}
+	}
+	texts := []string{
+		"limits: [{calls: openat, max: 100}, {calls: dup, max: 3, window: 1s}]",
+		"limits: [{calls: openat, max: 101}, {calls: dup, max: 3, window: 2s}]",
+		"limits: [{calls: openat, max: 100, per: thread}]\norder: [{calls: mount, after: chroot}]",
+		"order: [{calls: mount, after: [chroot, pivot_root]}]\nphases: [{name: a, deny: dup, next: [{on: listen, to: b}]}, {name: b, deny: socket}]",
+		"phases: [{name: a, deny: dup, next: [{on: bind, to: b}]}, {name: b, deny: [socket, openat]}]",
+	}
+	shown := 0
+	for _, a := range texts {
+		for _, b := range texts {
+			x, y := policyOf(a), policyOf(b)
+			d, err := portcullis.Compare(x, y, 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (d.Result == portcullis.DiffSame) != (a == b) || (len(d.Policy) == 0) != (a == b) {
+				t.Errorf("%s\n%s\n%s, %+v", a, b, d.Result, d.Policy)
+			}
+			for _, m := range d.Policy {
+				if m.Steps == nil {
+					t.Errorf("%s\n%s\n%+v is not shown", a, b, m)
+					continue
+				}
+				shown++
+				if p, q := answered(t, x, m.Steps), answered(t, y, m.Steps); p != m.Before || q != m.After || p == q {
+					t.Errorf("%q: %s and %s, want %s and %s", m.Steps, p, q, m.Before, m.After)
+				}
+			}
+		}
+	}
+	if shown < 40 {
+		t.Errorf("%d were shown", shown)
+	}
+}

@@ -15,15 +15,15 @@ import (
 // LoadPolicy takes a filter from a policy, as docs/POLICIES.md describes them. Name is the
 // path in messages, and that of the directory from which it includes others.
 func LoadPolicy(name string, data []byte) (*Filter, error) {
-	p, sum, err := compile(name, data)
+	m, p, sum, err := compile(name, data)
 	if err != nil {
 		return nil, &LoadError{Spec: name, Err: err}
 	}
-	return &Filter{spec: name, hash: sum, program: p, programs: []*prog.Program{p}}, nil
+	return &Filter{spec: name, hash: sum, model: m, program: p, programs: []*prog.Program{p}}, nil
 }
 
 // compile makes the program of a policy, and the hash of all that it was read from.
-func compile(name string, data []byte) (*prog.Program, string, error) {
+func compile(name string, data []byte) (*policy.Model, *prog.Program, string, error) {
 	sum := sha256.New()
 	sum.Write(data)
 	m, err := policy.Load(name, data, func(file string) ([]byte, error) {
@@ -33,10 +33,10 @@ func compile(name string, data []byte) (*prog.Program, string, error) {
 		return data, err
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	p, err := policy.Compile(m)
-	return p, hex.EncodeToString(sum.Sum(nil)), err
+	return m, p, hex.EncodeToString(sum.Sum(nil)), err
 }
 
 // isPolicy tells what a file is by what it holds. One that is neither is what its name says,
@@ -73,5 +73,5 @@ func loadForeign(name string, data []byte, of dialect.Reader) (*Filter, error) {
 		return nil, &LoadError{Spec: name, Err: err}
 	}
 	sum := sha256.Sum256(data)
-	return &Filter{spec: name, hash: hex.EncodeToString(sum[:]), program: p, programs: []*prog.Program{p}}, nil
+	return &Filter{spec: name, hash: hex.EncodeToString(sum[:]), model: m, program: p, programs: []*prog.Program{p}}, nil
 }

@@ -43,6 +43,7 @@ func MaybeInit() {}
 type Filter struct {
 	spec     string
 	hash     string
+	model    *policy.Model // nil if it is from no policy
 	program  *prog.Program
 	programs []*prog.Program // the object's other programs share its constants
 	budget   int
