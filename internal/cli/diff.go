@@ -31,7 +31,8 @@ func (a *app) diff() *cobra.Command {
 			"did not, with which arguments, and what it decides by state that A decided without, or the\n" +
 			"other way round. A stack is SPECs with commas between them, the first installed first.\n" +
 			"What is decided by state is proven to be the same, or tried: trials find differences, and\n" +
-			"prove nothing.\n\n" +
+			"prove nothing. Between policies each limit, phase, transition, edge and order that differs\n" +
+			"is named, with an example.\n\n" +
 			"The exit status is 0 if both are proven to do the same, 1 if they differ or might, 2 if one\n" +
 			"is unreadable or refused.",
 		Example: examples("portcullis diff ./old.yaml ./new.yaml",
@@ -95,7 +96,12 @@ func printDiff(w io.Writer, d *portcullis.Diff) {
 	if len(d.Incomplete) > 0 {
 		fmt.Fprintf(w, "%s: more differences than are listed\n", strings.Join(d.Incomplete, ", "))
 	}
-	if d.State != nil {
+	shown := false
+	for _, t := range d.Policy {
+		printTerm(w, &t)
+		shown = shown || t.Steps != nil
+	}
+	if d.State != nil && !shown {
 		printState(w, d.State)
 	}
 	if d.Result == portcullis.DiffSame {
@@ -121,14 +127,39 @@ func printChange(w io.Writer, c *portcullis.DiffChange) {
 	fmt.Fprintf(w, "%s: %s -> %s%s\n", where, c.Before, c.After, doubt)
 }
 
+// maxNamed is how many calls a line about a policy names.
+const maxNamed = 12
+
+func printTerm(w io.Writer, t *portcullis.DiffTerm) {
+	calls := t.Calls
+	if n := len(calls) - maxNamed; n > 0 {
+		calls = append(append([]string(nil), calls[:maxNamed]...), fmt.Sprintf("%d more", n))
+	}
+	line := fmt.Sprintf("%s: %s: %s: B allows %s than A", strings.Join(calls, ", "), t.Entry, t.What, t.Allows)
+	if t.Steps == nil {
+		fmt.Fprintf(w, "%s, not shown by a trial\n", line)
+		return
+	}
+	fmt.Fprintf(w, "%s: %s -> %s at the end of\n", line, t.Before, t.After)
+	printSteps(w, t.Steps)
+}
+
+func printSteps(w io.Writer, steps []string) {
+	for _, line := range steps {
+		fmt.Fprintf(w, "    %s\n", line)
+	}
+}
+
 func printState(w io.Writer, s *portcullis.DiffState) {
 	calls := strings.Join(s.Calls, ", ")
 	if s.Steps == nil {
-		fmt.Fprintf(w, "%s: decided by state, not proven to be the same: no difference found in %s\n", calls, plural(s.Trials, "trial"))
+		found := "no difference found in " + plural(s.Trials, "trial")
+		if s.Directed > 0 {
+			found += fmt.Sprintf(" and %d directed", s.Directed)
+		}
+		fmt.Fprintf(w, "%s: decided by state, not proven to be the same: %s\n", calls, found)
 		return
 	}
 	fmt.Fprintf(w, "%s: differs in state: %s -> %s at the end of\n", calls, s.Before, s.After)
-	for _, line := range s.Steps {
-		fmt.Fprintf(w, "    %s\n", line)
-	}
+	printSteps(w, s.Steps)
 }
