@@ -117,7 +117,7 @@ func (m *Term) shownBy(w *Witness) bool {
 	last := uint32(w.Steps[len(w.Steps)-1].Call.Data.Nr)
 	was, is := passes(w.Before), passes(w.After)
 	switch {
-	case !m.ends.empty() && !m.ends.has(last):
+	case !m.ends.empty() && !m.ends.has(last), !m.through.empty() && !w.goesBy(m.through):
 		return false
 	case m.Allows == More:
 		return is && !was
@@ -125,6 +125,16 @@ func (m *Term) shownBy(w *Witness) bool {
 		return was && !is
 	}
 	return true
+}
+
+// goesBy tells whether one of some calls is made.
+func (w *Witness) goesBy(some calls) bool {
+	for i := range w.Steps {
+		if s := &w.Steps[i]; s.Event == Asked && some.has(uint32(s.Call.Data.Nr)) {
+			return true
+		}
+	}
+	return false
 }
 
 // steps are those of a script, with calls of one variant.

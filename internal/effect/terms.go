@@ -37,9 +37,10 @@ type Term struct {
 	// Entry is which part of the policy differs, such as `phase "serve"`, and What how.
 	Entry, What string
 	Allows      Leaning
-	// scripts may show the difference, by one of ends at last; by any if there are none.
-	scripts []script
-	ends    calls
+	// scripts may show the difference, by one of ends at last, or by whatever call behind one of
+	// through; where a set is empty, by any.
+	scripts       []script
+	ends, through calls
 }
 
 // Side is a filter of a stack with the policy that it was made of; Model is nil if it was
@@ -126,12 +127,12 @@ func (d *difference) add(about calls, entry, what string, allows Leaning, script
 	}
 }
 
-// addAny adds a Term that any call at the end may show.
+// addAny adds a Term that any call may show once one of those that it is about was made.
 func (d *difference) addAny(about calls, entry, what string, allows Leaning, scripts ...script) {
 	n := len(d.all)
 	d.add(about, entry, what, allows, scripts...)
 	if len(d.all) > n {
-		d.all[n].ends = calls{}
+		d.all[n].ends, d.all[n].through = calls{}, about
 	}
 }
 

@@ -87,6 +87,9 @@ func shown(t *testing.T, m *Term, trials *Trials) string {
 		return line
 	}
 	replayed(t, trials, w)
+	if !m.through.empty() && !w.goesBy(m.through) {
+		t.Errorf("%s: %+v is not about it", line, w.Steps)
+	}
 	return line + " *"
 }
 
@@ -182,6 +185,11 @@ func TestTerms(t *testing.T) {
 			"phases: [{name: a, deny: dup, next: [{on: listen, to: b}]}, {name: b, deny: dup2}]",
 			"phases: [{name: a, deny: dup, next: [{on: [listen, bind], to: b}]}, {name: b, deny: dup2, next: [{on: accept, to: a}]}]",
 			[]string{`bind: phase "a": transition to "b" added: other *`, `accept: phase "b": transition to "a" added: other *`},
+		},
+		"a transition by another call": {
+			"phases: [{name: a, deny: dup, next: [{on: listen, to: b}]}, {name: b, deny: dup2}]",
+			"phases: [{name: a, deny: dup, next: [{on: bind, to: b}]}, {name: b, deny: dup2}]",
+			[]string{`listen: phase "a": transition to "b" removed: other *`, `bind: phase "a": transition to "b" added: other *`},
 		},
 		"a transition to elsewhere": {
 			"phases: [{name: a, next: [{on: listen, to: b}, {on: bind, to: c}], deny: dup}, {name: b, deny: dup2}, {name: c, deny: dup3}]",
