@@ -20,7 +20,7 @@ func TestDocumentsCompile(t *testing.T) {
 		t.Fatalf("%d examples: expected more", len(found))
 	}
 	for _, f := range found {
-		m, err := Load("example.yaml", []byte(f[1]), nil)
+		m, err := Load("example.yaml", []byte(f[1]), Ready)
 		if err != nil {
 			t.Errorf("%v\n%s", err, f[1])
 			continue

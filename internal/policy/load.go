@@ -9,7 +9,8 @@ import (
 )
 
 // Reader gives the contents of a file that a policy includes. Its path is that of the
-// including file's directory with what was written behind it.
+// including file's directory with what was written behind it, and has a slash; a word for
+// which IsName holds is the name of a ready policy, which Ready has.
 type Reader func(file string) ([]byte, error)
 
 // Bounds of inclusion: hostile policies may name each other, and themselves.
@@ -38,8 +39,8 @@ func (l *loader) load(file string, data []byte, depth int) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.open[path.Clean(file)] = true
-	defer delete(l.open, path.Clean(file))
+	l.open[identity(file)] = true
+	defer delete(l.open, identity(file))
 	bases := &Model{Lines: map[string][]string{}}
 	for _, i := range m.Include {
 		base, err := l.include(file, i, depth)
@@ -56,16 +57,10 @@ func (l *loader) load(file string, data []byte, depth int) (*Model, error) {
 }
 
 func (l *loader) include(from string, i Include, depth int) (*Model, error) {
-	file := i.Path
-	if !strings.HasPrefix(file, "/") {
-		file = path.Join(path.Dir(from), file)
-		if !strings.Contains(file, "/") {
-			file = "./" + file
-		}
-	}
+	file := located(from, i.Path)
 	l.count++
 	switch {
-	case l.open[path.Clean(file)]:
+	case l.open[identity(file)]:
 		return nil, Wrong(i.Pos, "leave one of them out", "%s includes itself, at last", Shown(i.Path))
 	case depth >= maxIncludeDepth:
 		return nil, Wrong(i.Pos, "", "policies include each other more than %d deep", maxIncludeDepth)
@@ -79,6 +74,26 @@ func (l *loader) include(from string, i Include, depth int) (*Model, error) {
 		return nil, &Error{Pos: i.Pos, Reason: "including " + Shown(i.Path) + ": " + cause(err).Error(), Err: err}
 	}
 	return l.load(file, data, depth+1)
+}
+
+// located is the path of what a file includes; the name of a ready policy stays a name.
+func located(from, included string) string {
+	if IsName(included) || strings.HasPrefix(included, "/") {
+		return included
+	}
+	file := path.Join(path.Dir(from), included)
+	if !strings.Contains(file, "/") {
+		file = "./" + file
+	}
+	return file
+}
+
+// identity is the same for all ways to write a path, and another for a name.
+func identity(file string) string {
+	if IsName(file) {
+		return file
+	}
+	return "/" + path.Clean(file)
 }
 
 // cause is an error without the file that it is about, which has been named.

@@ -231,8 +231,28 @@ func (d *decoder) fields(n *yaml.Node, what string, fs ...field) {
 		for i, f := range fs {
 			keys[i] = f.key
 		}
-		d.fail(key, "write one of "+strings.Join(keys, ", "), "%s has no field %s", what, Shown(key.Value))
+		remedy := "write one of " + strings.Join(keys, ", ")
+		if better := meant(key.Value, fs); better != "" {
+			remedy = better
+		}
+		d.fail(key, remedy, "%s has no field %s", what, Shown(key.Value))
 	})
+}
+
+// meant is what to write for fields that other languages have, where a mapping has conditions.
+func meant(key string, fs []field) string {
+	conditions := false
+	for _, f := range fs {
+		conditions = conditions || f.key == "if"
+	}
+	switch {
+	case !conditions:
+	case key == "when" || key == "where" || key == "unless" || key == "condition":
+		return "write if: with the condition, such as if: {family: AF_INET}, or if: {caller: {uid: 0}} for who makes the call"
+	case key == "caller" || key == "uid" || key == "gid" || key == "comm" || key == "user":
+		return "write if: {caller: {uid: 0}}"
+	}
+	return ""
 }
 
 // list calls each for the elements of a list.
