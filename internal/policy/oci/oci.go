@@ -15,7 +15,8 @@ import (
 	"portcullis/internal/policy/oci/static"
 )
 
-// Loss is one thing that is not in what Read or Write makes.
+// Loss is one thing that is not in what Read or Write makes. Those of Read tell what they do
+// to the calls that can be made, those of Write do not.
 type Loss = static.Loss
 
 // Options are what a profile may ask about the container.
@@ -195,9 +196,8 @@ func alternatives(any []policy.Condition) (policy.Condition, bool) {
 // makes a tree of them in which one can hide another, and of two that match and say
 // different things it takes either, or refuses them.
 func (p *profile) overlaps(rules []rule) {
-	const most = 64
 	for i, a := range rules {
-		for _, b := range rules[:min(i, most)] {
+		for _, b := range rules[:min(i, maxCompared)] {
 			why := ""
 			switch equal := static.Same(a.action, b.action); {
 			case !equal && !a.when.Disjoint(b.when):
@@ -208,10 +208,35 @@ func (p *profile) overlaps(rules []rule) {
 				continue
 			}
 			name, _ := syscalls.Name(a.nr)
-			p.Lose(a.pos, "rules of "+name+" that overlap", why)
+			p.LoseAs(static.Stricter.When(!missesPermission(rules)), a.pos, "rules of "+name+" that overlap", why)
 			return
 		}
 	}
+}
+
+// maxCompared is how many rules of a call each is compared with.
+const maxCompared = 64
+
+// missesPermission tells whether libseccomp's program may miss a rule that permits, where the
+// policy has it count.
+func missesPermission(rules []rule) bool {
+	permits := false
+	for _, r := range rules {
+		permits = permits || r.action.Permits()
+	}
+	return permits && (len(rules) > maxCompared || tangled(rules))
+}
+
+// tangled tells whether one of the rules may hide another in libseccomp's tree.
+func tangled(rules []rule) bool {
+	for i, a := range rules {
+		for _, b := range rules[:i] {
+			if a.when.Tangled(b.when) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // stricter tells whether a comes before b: by the kernel's precedence, then the smaller

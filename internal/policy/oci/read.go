@@ -111,7 +111,7 @@ func (r *reader) action(v *value, errno int64) policy.Action {
 	switch {
 	case v.text == "SCMP_ACT_TRACE":
 		a.Data = static.ENOSYS
-		r.Lose(v.pos, "SCMP_ACT_TRACE", "calls fail with ENOSYS, as they do without a tracer")
+		r.LoseAs(static.Stricter, v.pos, "SCMP_ACT_TRACE", "calls fail with ENOSYS, as they do without a tracer")
 	case k != policy.Errno:
 	case errno < 0:
 		a.Data = static.EPERM
@@ -214,7 +214,7 @@ func (r *reader) flags(v *value) {
 		switch f.text {
 		case "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "":
 		case "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW":
-			r.Lose(f.pos, f.text, "it is a matter of installing a filter, not of its rules")
+			r.LoseAs(static.Stricter, f.pos, f.text, "it is a matter of installing a filter, not of its rules")
 		default:
 			r.Fail(f.pos, "", "expected a flag such as SECCOMP_FILTER_FLAG_LOG, found %s", policy.Shown(f.text))
 		}
@@ -224,7 +224,7 @@ func (r *reader) flags(v *value) {
 func (r *reader) listener(v *value) {
 	for _, name := range []string{"listenerPath", "listenerMetadata"} {
 		if l := v.get(name); r.want(l, text, name) && l.text != "" {
-			r.Lose(l.pos, name, "a policy has no agent of others: calls that are notified of fail with ENOSYS")
+			r.LoseAs(static.Stricter, l.pos, name, "a policy has no agent of others: calls that are notified of fail with ENOSYS")
 		}
 	}
 }
@@ -243,7 +243,7 @@ func (r *reader) entry(v *value, p *profile) {
 	}
 	a := r.action(act, r.errnoOf(v, "errnoRet", "errno"))
 	cubes := r.cubes(v.get("args"))
-	if !r.applies(v) || r.Err() != nil {
+	if !r.applies(v, a) || r.Err() != nil {
 		return
 	}
 	comment := ""
@@ -255,12 +255,12 @@ func (r *reader) entry(v *value, p *profile) {
 		return
 	}
 	for i := range names {
-		if nr, ok := r.call(&names[i], a); ok {
+		if nr, ok := r.call(&names[i], a, p.deflt); ok {
 			if nr > p.largest {
 				p.largest = nr
 			}
 			if names[i].text == "io_uring_setup" && a.Permits() {
-				r.Lose(names[i].pos, "the permission of io_uring_setup", "a guard fails it with ENOSYS, unless io_uring is lifted")
+				r.LoseAs(static.Stricter, names[i].pos, "the permission of io_uring_setup", "a guard fails it with ENOSYS, unless io_uring is lifted")
 			}
 			if static.Same(a, p.deflt) && p.defaultOCI != "SCMP_ACT_TRACE" {
 				continue // runc adds no rule that does what is done anyway
@@ -272,12 +272,14 @@ func (r *reader) entry(v *value, p *profile) {
 	}
 }
 
-// call is the number of a call that the policy can be about. Others runc ignores, too.
-func (r *reader) call(name *value, a policy.Action) (uint32, bool) {
+// call is the number of a call that the policy can be about. Others runc ignores, too; should
+// it know a newer one, that has the default's answer here.
+func (r *reader) call(name *value, a, deflt policy.Action) (uint32, bool) {
 	nr, ok := syscalls.Number(name.text)
 	switch {
 	case !ok && r.Strange(name.text):
-		r.Lose(name.pos, "the rule for "+policy.Shown(name.text), "no call has that name; runc ignores it, too")
+		harmless := static.Stricter.When(a.Permits() || !deflt.Permits())
+		r.LoseAs(harmless, name.pos, "the rule for "+policy.Shown(name.text), "no call has that name; runc ignores it, too")
 	case ok && name.text == "write" && a.Kind == policy.Notify:
 		r.Fail(name.pos, "choose another action", "SCMP_ACT_NOTIFY cannot be the action for write: runc refuses it")
 	}
@@ -328,7 +330,7 @@ func (r *reader) cubes(v *value) []static.Cube {
 	if !twice {
 		return []static.Cube{all.Simplify()}
 	}
-	r.Lose(v.pos, "args with two conditions on one argument", "one of the conditions has to hold, as in runc, not all")
+	r.LoseAs(static.Stricter, v.pos, "args with two conditions on one argument", "one of the conditions has to hold, as in runc, not all")
 	var cubes []static.Cube
 	for _, a := range all {
 		cubes = append(cubes, static.Cube{a}.Simplify())
@@ -372,18 +374,19 @@ func (r *reader) atom(v *value) static.Atom {
 	return a
 }
 
-// applies tells whether an entry is for this container, as Docker decides it.
-func (r *reader) applies(v *value) bool {
+// applies tells whether an entry with that action is for this container, as Docker decides it.
+// To leave out what permits is stricter, and so is to take what denies.
+func (r *reader) applies(v *value, a policy.Action) bool {
 	excluded, included := false, true
 	if e := v.get("excludes"); r.want(e, object, "excludes") {
-		arch, caps, kernel := r.filter(e, "excludes")
+		arch, caps, kernel := r.filter(e, "excludes", static.Stricter.When(!a.Permits()))
 		excluded = arch == some || arch == every || caps == some || caps == every || kernel == every
 	}
 	if i := v.get("includes"); r.want(i, object, "includes") {
-		arch, caps, kernel := r.filter(i, "includes")
+		arch, caps, kernel := r.filter(i, "includes", static.Stricter.When(a.Permits()))
 		included = (arch == unasked || arch == some || arch == every) && (caps == unasked || caps == every) && kernel != none
 		if !included && caps != unasked && caps != every && r.Err() == nil {
-			r.Lose(i.pos, "an entry of syscalls for containers with "+list(i.get("caps")), "the policy is for a process without")
+			r.LoseAs(static.Stricter.When(a.Permits()), i.pos, "an entry of syscalls for containers with "+list(i.get("caps")), "the policy is for a process without")
 		}
 	}
 	return included && !excluded
@@ -408,7 +411,9 @@ const (
 	every
 )
 
-func (r *reader) filter(v *value, what string) (arch, caps, kernel answer) {
+// filter answers the questions of an entry. Older is what it does to take the kernel for older
+// than it is.
+func (r *reader) filter(v *value, what string, older static.Effect) (arch, caps, kernel answer) {
 	r.known(v, what, "caps", "arches", "minKernel")
 	arch = r.count(v.get("arches"), "arches", func(s string) bool { return s == "amd64" })
 	caps = r.count(v.get("caps"), "caps", func(s string) bool {
@@ -421,7 +426,7 @@ func (r *reader) filter(v *value, what string) (arch, caps, kernel answer) {
 	})
 	if k := v.get("minKernel"); r.want(k, text, "minKernel") && k.text != "" {
 		kernel = none
-		if r.kernel(k) {
+		if r.kernel(k, older) {
 			kernel = every
 		}
 	}
@@ -452,7 +457,7 @@ const oldestMajor, oldestMinor = 5, 19
 
 // kernel tells whether the kernel is at least that: those that are older do not matter,
 // and of those that are newer nothing is known here.
-func (r *reader) kernel(v *value) bool {
+func (r *reader) kernel(v *value, older static.Effect) bool {
 	var major, minor int
 	if n, err := fmt.Sscanf(v.text, "%d.%d", &major, &minor); err != nil || n != 2 || major < 0 || minor < 0 ||
 		v.text != fmt.Sprintf("%d.%d", major, minor) {
@@ -460,7 +465,7 @@ func (r *reader) kernel(v *value) bool {
 		return false
 	}
 	if major > oldestMajor || major == oldestMajor && minor > oldestMinor {
-		r.Lose(v.pos, "minKernel "+v.text, "the kernel is taken for older")
+		r.LoseAs(older, v.pos, "minKernel "+v.text, "the kernel is taken for older")
 		return false
 	}
 	return true

@@ -7,6 +7,7 @@ import (
 
 	"portcullis/internal/abi/syscalls"
 	"portcullis/internal/policy"
+	"portcullis/internal/policy/oci/static"
 )
 
 // profileWith is a profile with one more field, and an entry.
@@ -92,6 +93,66 @@ p.json:11:75: minKernel 6.20: the kernel is taken for older
 `
 	if found != want {
 		t.Errorf("found\n%sexpected\n%s", found, want)
+	}
+}
+
+// TestEffects: only what cannot let more calls be made is said not to.
+func TestEffects(t *testing.T) {
+	const any, caps = `"args": []`, `"includes": {"caps": ["CAP_BPF"]}`
+	entry := func(call, action, more string) string {
+		return `{"names": ["` + call + `"], "action": "SCMP_ACT_` + action + `", ` + more + `}`
+	}
+	arg := func(i, v string) string { return `{"index": ` + i + `, "value": ` + v + `, "op": "SCMP_CMP_EQ"}` }
+	args := func(all ...string) string { return `"args": [` + strings.Join(all, ", ") + `]` }
+	tangle := func(action string) string {
+		return entry("fcntl", action, args(arg("1", "1"), arg("2", "2"))) + "," + entry("fcntl", action, args(arg("0", "3")))
+	}
+	for _, c := range []struct {
+		deflt, entries string
+		want           static.Effect
+	}{
+		{"ERRNO", entry("mount", "ALLOW", caps), static.Stricter},
+		{"ALLOW", entry("mount", "ERRNO", caps), static.Open},
+		{"ERRNO", entry("mount", "KILL", caps), static.Open},
+		{"ALLOW", entry("mount", "NOTIFY", caps), static.Open},
+		{"ERRNO", entry("no_such", "ALLOW", any), static.Stricter},
+		{"ALLOW", entry("no_such", "LOG", any), static.Stricter},
+		{"ERRNO", entry("no_such", "KILL", any), static.Stricter},
+		{"ALLOW", entry("no_such", "ERRNO", any), static.Open},
+		{"ERRNO", entry("mount", "ALLOW", `"includes": {"minKernel": "6.20"}`), static.Stricter},
+		{"ALLOW", entry("mount", "ERRNO", `"includes": {"minKernel": "6.20"}`), static.Open},
+		{"ERRNO", entry("mount", "ALLOW", `"excludes": {"minKernel": "6.20"}`), static.Open},
+		{"ALLOW", entry("mount", "ERRNO", `"excludes": {"minKernel": "6.20"}`), static.Stricter},
+		{"ERRNO", entry("mount", "TRACE", any), static.Stricter},
+		{"ALLOW", entry("mount", "ERRNO", `"errnoRet": 0`), static.Stricter},
+		{"ERRNO", entry("mount", "ALLOW", `"extra": 0`), static.Open},
+		{"ALLOW", tangle("ERRNO"), static.Stricter},
+		{"ERRNO", tangle("ALLOW"), static.Open},
+		{"KILL", entry("fcntl", "ALLOW", args(arg("0", "1"))) + "," + entry("fcntl", "ERRNO", args(arg("1", "1"))), static.Stricter},
+		{"KILL", entry("fcntl", "ALLOW", args(arg("0", "1"))) + "," + entry("fcntl", "ERRNO", args(arg("1", "1"))) + "," + tangle("LOG"), static.Open},
+	} {
+		_, losses, err := Read("p.json", []byte(`{"defaultAction": "SCMP_ACT_`+c.deflt+`", "syscalls": [`+c.entries+`]}`))
+		if err != nil || len(losses) == 0 {
+			t.Errorf("%s, %s: %d losses, %v", c.deflt, c.entries, len(losses), err)
+			continue
+		}
+		for _, l := range losses {
+			if l.Effect != c.want {
+				t.Errorf("%s, %s: %s: %d, expected %d", c.deflt, c.entries, l, l.Effect, c.want)
+			}
+		}
+	}
+}
+
+// TestManyLosses: those that are not listed may let anything through.
+func TestManyLosses(t *testing.T) {
+	names := strings.Repeat(`"no_such_call",`, 1001) + `"read"`
+	_, losses, err := Read("p.json", []byte(`{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": [`+names+`], "action": "SCMP_ACT_ALLOW"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last := losses[len(losses)-1]; len(losses) != 1001 || losses[0].Effect != static.Stricter || last.Effect != static.Open {
+		t.Errorf("%d losses, the last %s: %d", len(losses), last, last.Effect)
 	}
 }
 
@@ -184,8 +245,8 @@ limits:
 	const want = `p.yaml:4:10: the answer to calls without a name, kill: runc's is ENOSYS
 p.yaml:6:5: the decision about write: runc does not let an agent decide about it; it fails with EPERM
 p.yaml:7:5: trap(7): SCMP_ACT_TRAP has no data
-p.yaml:12:5: a limit: its calls are for an agent to decide (SCMP_ACT_NOTIFY), and fail without one
-p.yaml:9:5: a rule that asks for more than numbers: its calls are for an agent to decide (SCMP_ACT_NOTIFY), and fail without one
+p.yaml:12:5: a limit: its calls are for an agent to decide (SCMP_ACT_NOTIFY); without a listenerPath to one no container starts
+p.yaml:9:5: a rule that asks for more than numbers: its calls are for an agent to decide (SCMP_ACT_NOTIFY); without a listenerPath to one no container starts
 `
 	if found != want {
 		t.Errorf("found\n%sexpected\n%s%s", found, want, data)

@@ -32,8 +32,8 @@ type argument struct {
 }
 
 // Write is the profile of a policy, and what of the policy is not in it. What a policy
-// decides by more than numbers is left to an agent (SCMP_ACT_NOTIFY); without one such
-// calls fail. Errors are of type *policy.Error.
+// decides by more than numbers is left to an agent (SCMP_ACT_NOTIFY); without one runtimes
+// refuse the profile. Errors are of type *policy.Error.
 func Write(m *policy.Model) ([]byte, []Loss, error) {
 	t, err := static.Decide(m)
 	if err != nil {
@@ -46,7 +46,7 @@ func Write(m *policy.Model) ([]byte, []Loss, error) {
 	}
 	w.newest()
 	for _, p := range t.Dynamic {
-		w.Lose(p.Pos, p.What, "its calls are for an agent to decide (SCMP_ACT_NOTIFY), and fail without one")
+		w.Lose(p.Pos, p.What, "its calls are for an agent to decide (SCMP_ACT_NOTIFY); without a listenerPath to one no container starts")
 	}
 	data, err := json.MarshalIndent(&w.doc, "", "\t")
 	return append(data, '\n'), w.All(), err
@@ -65,7 +65,7 @@ type writer struct {
 func (w *writer) defaults() {
 	w.deflt = w.table.Default
 	if w.deflt.Kind == policy.Notify {
-		w.Lose(w.deflt.Pos, "the default to notify", "runc refuses it; calls fail with ENOSYS, as they do without an agent")
+		w.Lose(w.deflt.Pos, "the default to notify", "runc refuses it; calls fail with ENOSYS")
 		w.deflt = policy.Action{Kind: policy.Errno, Data: static.ENOSYS}
 	}
 	w.doc.Architectures = []string{native}

@@ -72,7 +72,7 @@ func (f *Findings) Errno(at policy.Pos, text string) uint16 {
 // Failing is the action of calls that fail with an error.
 func (f *Findings) Failing(at policy.Pos, what string, errno uint16) policy.Action {
 	if errno == 0 {
-		f.Lose(at, what, "calls fail with EPERM: a call that is not made and succeeds cannot be said")
+		f.LoseAs(Stricter, at, what, "calls fail with EPERM: a call that is not made and succeeds cannot be said")
 		errno = EPERM
 	}
 	return policy.Action{Pos: at, Kind: policy.Errno, Data: errno}
@@ -80,7 +80,7 @@ func (f *Findings) Failing(at policy.Pos, what string, errno uint16) policy.Acti
 
 // LoseTable notes that calls of another table of numbers, such as i386, are let in.
 func (f *Findings) LoseTable(at policy.Pos, what string) {
-	f.Lose(at, what, "policies are about x86-64; a guard kills who makes others, unless it is lifted, and then they are not filtered")
+	f.LoseAs(Guarded, at, what, "policies are about x86-64; a guard kills who makes others, unless it is lifted, and then they are not filtered")
 }
 
 // Same tells whether two actions do the same.

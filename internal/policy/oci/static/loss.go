@@ -12,6 +12,29 @@ type Loss struct {
 	Pos policy.Pos
 	// What is lost, and Why, or what takes its place.
 	What, Why string
+	// Effect is what that does to the calls that can be made.
+	Effect Effect
+}
+
+// Effect is how what is made differs from what was read, for calls that can be made.
+type Effect uint8
+
+// The effects of a loss. What is not known to be harmless is Open.
+const (
+	// Open is that calls may be made which were denied.
+	Open Effect = iota
+	// Guarded is that no more calls can be made while no guard is lifted.
+	Guarded
+	// Stricter is that no more calls can be made than before.
+	Stricter
+)
+
+// When is the effect if that is so, else Open.
+func (e Effect) When(so bool) Effect {
+	if so {
+		return e
+	}
+	return Open
 }
 
 // String is one line.
@@ -32,13 +55,16 @@ type Losses struct {
 	more int
 }
 
-// Lose adds one.
-func (l *Losses) Lose(at policy.Pos, what, why string) {
+// Lose adds one that may let more calls be made.
+func (l *Losses) Lose(at policy.Pos, what, why string) { l.LoseAs(Open, at, what, why) }
+
+// LoseAs adds one with the effect. Those that are not listed are Open.
+func (l *Losses) LoseAs(effect Effect, at policy.Pos, what, why string) {
 	if len(l.list) == maxLosses {
 		l.more++
 		return
 	}
-	l.list = append(l.list, Loss{Pos: at, What: what, Why: why})
+	l.list = append(l.list, Loss{Pos: at, What: what, Why: why, Effect: effect})
 }
 
 // All are those that were lost.
