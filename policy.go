@@ -4,39 +4,70 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"strings"
 
 	"portcullis/internal/policy"
-	"portcullis/internal/policy/dialect"
 	"portcullis/internal/prog"
 )
 
 // LoadPolicy takes a filter from a policy, as docs/POLICIES.md describes them. Name is the
 // path in messages, and that of the directory from which it includes others.
 func LoadPolicy(name string, data []byte) (*Filter, error) {
-	m, p, sum, err := compile(name, data)
+	f, err := compile(name, data)
 	if err != nil {
 		return nil, &LoadError{Spec: name, Err: err}
 	}
-	return &Filter{spec: name, hash: sum, model: m, program: p, programs: []*prog.Program{p}}, nil
+	return f, nil
 }
 
-// compile makes the program of a policy, and the hash of all that it was read from.
-func compile(name string, data []byte) (*policy.Model, *prog.Program, string, error) {
+// compile makes the filter of a policy, with the hash of all that it was read from.
+func compile(name string, data []byte) (*Filter, error) {
 	sum := sha256.New()
 	sum.Write(data)
 	m, err := policy.Load(name, data, func(file string) ([]byte, error) {
-		data, _, err := readRegular(file, "a policy", policy.MaxSize) // Load refuses what is longer
+		data, err := included(file)
 		of := sha256.Sum256(data)
 		sum.Write(of[:])
 		return data, err
 	})
 	if err != nil {
-		return nil, nil, "", err
+		return nil, err
 	}
+	return ofModel(name, hex.EncodeToString(sum.Sum(nil)), m)
+}
+
+// ofModel is the filter that a policy comes to.
+func ofModel(spec, hash string, m *policy.Model) (*Filter, error) {
 	p, err := policy.Compile(m)
-	return m, p, hex.EncodeToString(sum.Sum(nil)), err
+	if err != nil {
+		return nil, err
+	}
+	return &Filter{spec: spec, hash: hash, model: m, program: p, programs: []*prog.Program{p}}, nil
+}
+
+// Programs are the places of the entries under programs, in the policy that the filter was
+// read from, that are for what is executed by that absolute path. They have no effect on the
+// command itself, which Start executes: that is not asked about.
+func (f *Filter) Programs(path string) []string {
+	if f.model == nil {
+		return nil
+	}
+	var at []string
+	for i := range f.model.Programs {
+		if p := &f.model.Programs[i]; p.Takes(path) {
+			at = append(at, p.Pos.String())
+		}
+	}
+	return at
+}
+
+// included is what a policy includes: a ready policy by its name, or a file.
+func included(file string) ([]byte, error) {
+	if policy.IsName(file) {
+		return policy.Ready(file)
+	}
+	data, _, err := readRegular(file, "a policy", policy.MaxSize) // Load refuses what is longer
+	return data, err
 }
 
 // isPolicy tells what a file is by what it holds. One that is neither is what its name says,
@@ -56,22 +87,4 @@ func kindOfFilter(name string) string {
 		return "a policy"
 	}
 	return "an ELF object"
-}
-
-// loadForeign takes a filter from a policy in another language. One of which something is lost is for its
-// user to look at first.
-func loadForeign(name string, data []byte, of dialect.Reader) (*Filter, error) {
-	m, lost, err := of(name, data)
-	if err == nil && len(lost) > 0 {
-		err = fmt.Errorf("%s is lost: %d of that kind; portcullis convert %s -o FILE.yaml lists them, and makes a policy to look at", lost[0], len(lost), name)
-	}
-	if err != nil {
-		return nil, &LoadError{Spec: name, Err: err}
-	}
-	p, err := policy.Compile(m)
-	if err != nil {
-		return nil, &LoadError{Spec: name, Err: err}
-	}
-	sum := sha256.Sum256(data)
-	return &Filter{spec: name, hash: hex.EncodeToString(sum[:]), model: m, program: p, programs: []*prog.Program{p}}, nil
 }

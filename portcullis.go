@@ -80,11 +80,14 @@ func (e *LoadError) Unwrap() error { return e.Err }
 const maxObject = 16 << 20
 
 // Load finds a filter by its SPEC: the bare name of a built-in filter (see
-// Builtins), or the path of an ELF object or a policy, which contains a slash or ends in
-// ".o", ".yaml" or ".yml"; ":PROG" after it selects one of several programs. Profiles of
+// Builtins), of a ready policy, or the path of an ELF object or a policy, which contains a slash or a
+// dot; ":PROG" after it selects one of several programs. Profiles of
 // containers (JSON) and units of systemd are taken for the policies that they are, if
 // nothing of them is lost. What a file holds tells what it is, not its name.
-func Load(spec string) (*Filter, error) {
+func Load(spec string) (*Filter, error) { return Reading{}.Load(spec) }
+
+// Load is the function Load, with profiles of containers read in this way.
+func (r Reading) Load(spec string) (*Filter, error) {
 	name, program := splitSpec(spec)
 	if program == "" && !isPath(name) {
 		program = name // a built-in may have more, for tail calls
@@ -94,7 +97,7 @@ func Load(spec string) (*Filter, error) {
 		return nil, &LoadError{Spec: spec, Err: err}
 	}
 	if of := dialect.Of(data); of != nil && program == "" {
-		return loadForeign(name, data, of)
+		return r.loadForeign(name, data, of)
 	}
 	if isPolicy(name, data) && (program == "" || program == name) {
 		return LoadPolicy(name, data)
@@ -140,13 +143,21 @@ func read(name string) ([]byte, error) {
 	if data, ok := policies.Policy(name); ok {
 		return data, nil
 	}
-	return nil, fmt.Errorf("no built-in filter of that name; there are %s, and those of CVEs (portcullis list); a file needs a path such as ./%s",
-		strings.Join(filters.Names(), ", "), name)
+	return nil, noSuchName(name)
 }
 
-func isPath(name string) bool {
-	return strings.ContainsRune(name, '/') || strings.HasSuffix(name, ".o") || isPolicyPath(name)
+// noSuchName names what may have been meant, else all there is.
+func noSuchName(name string) error {
+	hint := fmt.Sprintf("there are the filters %s, those of CVEs, and the policies %s",
+		strings.Join(filters.Names(), ", "), strings.Join(policies.Names(), ", "))
+	if near := policy.Nearest(name, append(Builtins(), policies.Names()...)); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("no built-in filter or policy of that name; %s (portcullis list); a file needs a path such as ./%s",
+		hint, policy.Printable(name))
 }
+
+func isPath(name string) bool { return name != "" && !policy.IsName(name) }
 
 func readFile(name string) ([]byte, error) {
 	data, size, err := readRegular(name, kindOfFilter(name), maxObject)
