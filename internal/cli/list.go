@@ -28,11 +28,14 @@ type builtinVariable struct {
 }
 
 func (a *app) list() *cobra.Command {
-	return a.withJSON(&cobra.Command{
-		Use:     "list",
-		Short:   "List the built-in filters and policies, and their variables",
-		Example: examples("portcullis list", "portcullis list --json"),
-		Args:    cobra.NoArgs,
+	cmd := a.withJSON(&cobra.Command{
+		Use:   "list",
+		Short: "List the built-in filters and policies, and their variables",
+		Long: "List the built-in filters and policies, and their variables; or, by the commands below, the\n" +
+			"names that policies may use, and the schema of policies.",
+		Example: examples("portcullis list", "portcullis list --json", "portcullis list groups @network-io",
+			"portcullis list calls openat", "portcullis list constants AF_", "portcullis list schema"),
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			all, err := builtins()
 			if err != nil {
@@ -41,6 +44,8 @@ func (a *app) list() *cobra.Command {
 			return a.print(all, func(w io.Writer) { printBuiltins(w, all) })
 		},
 	})
+	cmd.AddCommand(a.listGroups(), a.listCalls(), a.listConstants(), a.listSchema())
+	return cmd
 }
 
 func builtins() ([]builtin, error) {
