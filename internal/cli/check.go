@@ -27,10 +27,11 @@ func (a *app) check() *cobra.Command {
 		Use:   "check [flags] SPEC...",
 		Short: "Verify filters, and warn of what may surprise",
 		Long: "Prove that filters are safe to run, count what is decided where, and warn of what may\n" +
-			"surprise. The exit status is 0 if all are safe, 1 if one is refused, 2 if one is unreadable.",
-		Example: examples("portcullis check ./my-filter.o", "portcullis check --json count-exec phases"),
-		Args:    cobra.MinimumNArgs(1),
-		RunE:    func(_ *cobra.Command, specs []string) error { return a.checkAll(&s, specs) },
+			"surprise. The exit status is 0 if all are safe, 1 if one is refused, 2 if one is unreadable.\n\n" + specHelp,
+		Example: examples("portcullis check ./my-filter.o", "portcullis check ./policy.yaml nginx", "portcullis check ./profile.json ./app.service",
+			"portcullis check --json count-exec phases"),
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, specs []string) error { return a.checkAll(&s, specs) },
 	}
 	s.add(cmd)
 	return a.withJSON(cmd)

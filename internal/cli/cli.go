@@ -88,9 +88,13 @@ func newRoot(s Streams) *cobra.Command {
 		Version: release,
 		Short:   "Programmable system-call security",
 		Long: "Portcullis runs programs under eBPF filters that are asked about every system call\n" +
-			"of a process tree, keep state between calls, and need no privilege.",
+			"of a process tree, keep state between calls, and need no privilege.\n\n" +
+			"A filter is a built-in one, a ready policy, or a file: a policy (.yaml), an ELF object (.o), the\n" +
+			"seccomp profile of a container (.json), or a unit of systemd.",
 		Example: "  portcullis list\n" +
 			"  portcullis run -f count-exec --set max=3 -- bash\n" +
+			"  portcullis run -f ./policy.yaml -- make\n" +
+			"  portcullis test policy.yaml cases.txtar\n" +
 			"  portcullis check ./my-filter.o",
 		SilenceUsage:      true,
 		SilenceErrors:     true,

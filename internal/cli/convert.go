@@ -19,8 +19,8 @@ import (
 
 // form is a file format that a filter can be written in.
 type form struct {
-	// ext is how names of such files end.
-	ext string
+	// ext is how names of such files end, name the word behind --to; none for other endings.
+	ext, name string
 	// what names it in messages.
 	what string
 	// binary files are not for terminals.
@@ -31,64 +31,89 @@ type form struct {
 	policy func(*policy.Model) ([]byte, []oci.Loss, error)
 }
 
-// forms are the formats of convert. The first is that of standard output.
+// forms are the formats of convert. The first is that of standard output where none is named.
 func forms() []form {
 	return []form{
-		{ext: ".o", what: "an ELF object", binary: true, write: (*portcullis.Filter).Object, policy: asObject},
-		{ext: ".yaml", what: "a policy", policy: asYAML},
+		{ext: ".o", name: "object", what: "an ELF object", binary: true, write: (*portcullis.Filter).Object, policy: asObject},
+		{ext: ".yaml", name: "yaml", what: "a policy", policy: asYAML},
 		{ext: ".yml", what: "a policy", policy: asYAML},
-		{ext: ".json", what: "a container's profile", policy: oci.Write},
-		{ext: ".conf", what: "lines for a unit of systemd", policy: systemd.Write},
+		{ext: ".json", name: "json", what: "a container's profile", policy: oci.Write},
+		{ext: ".conf", name: "systemd", what: "lines for a unit of systemd", policy: systemd.Write},
 	}
 }
 
 func (a *app) convert() *cobra.Command {
 	var s specFlags
-	var file string
+	var to destination
 	cmd := &cobra.Command{
 		Use:   "convert [flags] SPEC -o FILE",
 		Short: "Write a filter to a file",
-		Long: "Write a filter to FILE, in the format that its name says:\n\n" +
-			"  .o           an ELF object, with source lines, for portcullis, libbpf and bpftool\n" +
-			"  .yaml, .yml  a policy; SPEC is a policy, or a file of one of the next two formats\n" +
-			"  .json        the seccomp profile of a container, likewise\n" +
-			"  .conf        lines for a unit of systemd, likewise\n\n" +
+		Long: "Write a filter to FILE, in the format that --to or else its name says:\n\n" +
+			"  object    .o           an ELF object, with source lines, for portcullis, libbpf and bpftool\n" +
+			"  yaml      .yaml, .yml  a policy; SPEC is a policy, the name of a ready one, or a file of one\n" +
+			"                         of the next two formats\n" +
+			"  json      .json        the seccomp profile of a container, likewise\n" +
+			"  systemd   .conf        lines for a unit of systemd, likewise\n\n" +
+			"With --to and without -o, or with -o -, it is written to standard output; -o - alone writes an\n" +
+			"object.\n\n" +
 			"What a format cannot say is listed on standard error, a line each that begins with \"lost:\".\n\n" +
 			"Variables have the values that --set gives them, and can be set again. Other programs of the\n" +
 			"same object are left out, unless the filter goes on in them by tail calls. FILE is replaced\n" +
 			"when all of it is written. The filter is not verified: check does that. The exit status is 0 if\n" +
 			"the filter was written, 1 if the format cannot hold it, 2 if it is unreadable or FILE cannot be\n" +
 			"written.",
-		Example: examples("portcullis convert count-exec --set max=3 -o three.o", "portcullis convert ./my-filter.o:main -o main.o"),
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, specs []string) error { return a.convertTo(&s, specs, file) },
+		Example: examples("portcullis convert count-exec --set max=3 -o three.o", "portcullis convert ./my-filter.o:main -o main.o",
+			"portcullis convert nginx -o my-nginx.yaml", "portcullis convert ./profile.json --to yaml"),
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, specs []string) error { return a.convertTo(&s, specs, to) },
 	}
-	cmd.Flags().StringArrayVar(&s.set, "set", nil, "`[FILTER.]NAME=VALUE` of a filter's variable; repeat for more")
-	cmd.Flags().StringVarP(&file, "output", "o", "", "the `FILE` to write; - is standard output")
+	fs := cmd.Flags()
+	fs.StringArrayVar(&s.set, "set", nil, "`[FILTER.]NAME=VALUE` of a filter's variable; repeat for more")
+	fs.StringVarP(&to.file, "output", "o", "", "the `FILE` to write; - is standard output")
+	fs.StringVar(&to.form, "to", "", "`FORMAT` to write: yaml, json, object or systemd; else FILE's name says it")
+	s.addCapabilities(cmd)
 	return cmd
 }
 
-func (a *app) convertTo(s *specFlags, specs []string, file string) error {
-	to, err := formOf(file)
+// destination is where convert writes to: a file, and the name of a format, each of which may be left out.
+type destination struct{ file, form string }
+
+// choose completes the destination, and finds its format.
+func (t *destination) choose() (form, error) {
+	if t.form == "" {
+		return formOf(t.file)
+	}
+	if t.file == "" {
+		t.file = stdout
+	}
+	return formNamed(t.form)
+}
+
+func (a *app) convertTo(s *specFlags, specs []string, to destination) error {
+	f, err := to.choose()
 	if err != nil {
 		return exit(exitUsage, err)
 	}
-	if file == stdout && to.binary && isTerminal(a.Out) {
-		return exit(exitUsage, fmt.Errorf("-o -: %s is not for a terminal: expected a file or a pipe", to.what))
+	if to.file == stdout && f.binary && isTerminal(a.Out) {
+		return exit(exitUsage, fmt.Errorf("-o -: %s is not for a terminal: expected a file or a pipe", f.what))
 	}
-	data, err := a.converted(s, specs, to)
+	data, err := a.converted(s, specs, f)
 	if err != nil {
 		return err
 	}
-	if err := a.output(file, data); err != nil {
-		return exit(exitUsage, fmt.Errorf("-o %s: %w", file, err))
+	if err := a.output(to.file, data); err != nil {
+		return exit(exitUsage, fmt.Errorf("-o %s: %w", to.file, err))
 	}
 	return nil
 }
 
 // converted is the filter in the format.
 func (a *app) converted(s *specFlags, specs []string, to form) ([]byte, error) {
-	from, err := readSource(specs[0])
+	caps, err := s.containers()
+	if err != nil {
+		return nil, exit(exitUsage, err)
+	}
+	from, err := readSource(specs[0], caps)
 	if err != nil {
 		return nil, exit(exitUsage, err)
 	}
@@ -131,9 +156,23 @@ func formOf(file string) (form, error) {
 		known = append(known, fmt.Sprintf("%s (%s)", f.ext, f.what))
 	}
 	if file == "" {
-		return form{}, errors.New("no -o: expected a file to write, such as -o filter.o")
+		return form{}, errors.New("no -o: expected a file to write, such as -o filter.o, or --to with a format for standard output")
 	}
-	return form{}, fmt.Errorf("-o %s: expected a name that ends in %s", file, strings.Join(known, ", "))
+	return form{}, fmt.Errorf("-o %s: expected a name that ends in %s; or say the format with --to", file, strings.Join(known, ", "))
+}
+
+// formNamed finds the format that --to names.
+func formNamed(name string) (form, error) {
+	var known []string
+	for _, f := range forms() {
+		if f.name == name && name != "" {
+			return f, nil
+		}
+		if f.name != "" {
+			known = append(known, f.name)
+		}
+	}
+	return form{}, fmt.Errorf("--to %q: expected one of %s", name, strings.Join(known, ", "))
 }
 
 // isTerminal tells whether w may be a terminal: a character device, and not the one

@@ -20,10 +20,11 @@ func (a *app) explain() *cobra.Command {
 			"the agent is asked (notify), or its tracer holds the call (trace), with the instruction and\n" +
 			"source line that make it so.\n" +
 			"Where a call's arguments decide, they are shown as tests: args[0].low is the lower half\n" +
-			"of the first, \"s>\" compares signed numbers.",
-		Example: examples("portcullis explain count-exec", "portcullis explain ./my-filter.o socket connect"),
-		Args:    cobra.MinimumNArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.explainOne(&s, args[0], args[1:]) },
+			"of the first, \"s>\" compares signed numbers.\n\n" + specHelp,
+		Example: examples("portcullis explain count-exec", "portcullis explain ./my-filter.o socket connect",
+			"portcullis explain nginx execve", "portcullis explain ./policy.yaml openat", "portcullis explain ./profile.json clone"),
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.explainOne(&s, args[0], args[1:]) },
 	}
 	s.add(cmd)
 	return a.withJSON(cmd)

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 
+	"portcullis/filters"
 	"portcullis/internal/object"
 	"portcullis/internal/policy"
 	"portcullis/internal/policy/dialect"
@@ -27,10 +28,10 @@ type source struct {
 	yaml bool
 }
 
-// readSource takes a policy from a file, whatever form of it the file has; nil if the SPEC
+// readSource takes a ready policy, or one from a file, whatever form of it the file has; nil if the SPEC
 // is of another kind: then it is for portcullis.Load to say what is wrong with it.
-func readSource(spec string) (*source, error) {
-	if !strings.ContainsAny(spec, "/.") {
+func readSource(spec string, in oci.Options) (*source, error) {
+	if _, filter := filters.Object(spec); filter { // it comes first, as in portcullis.Load
 		return nil, nil
 	}
 	data, err := readPolicy(spec)
@@ -38,7 +39,9 @@ func readSource(spec string) (*source, error) {
 		return nil, nil
 	}
 	s := &source{}
-	if read := dialect.Of(data); read != nil {
+	if oci.Recognise(data) {
+		s.model, s.lost, err = in.Read(spec, data)
+	} else if read := dialect.Of(data); read != nil {
 		s.model, s.lost, err = read(spec, data)
 	} else if s.yaml = policy.Recognise(data); s.yaml {
 		s.model, err = policy.Load(spec, data, readPolicy)
@@ -51,8 +54,12 @@ func readSource(spec string) (*source, error) {
 	return s, err
 }
 
-// readPolicy reads a file, or one that it includes: nothing that may have no end.
+// readPolicy reads a file, or one that it includes, nothing that may have no end, or a ready
+// policy by its name.
 func readPolicy(file string) ([]byte, error) {
+	if policy.IsName(file) {
+		return policy.Ready(file)
+	}
 	info, err := os.Stat(file)
 	switch {
 	case err != nil:
@@ -116,4 +123,4 @@ func asObject(m *policy.Model) ([]byte, []oci.Loss, error) {
 func asYAML(m *policy.Model) ([]byte, []oci.Loss, error) { return policy.Write(m), nil, nil }
 
 // errNoPolicy is why programs have no other form than an object.
-var errNoPolicy = errors.New("it is a program, not a policy: expected -o to end in .o")
+var errNoPolicy = errors.New("it is a program, not a policy: expected -o to end in .o, or --to object")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -33,14 +34,17 @@ func (a *app) run() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run -f SPEC [flags] [--] CMD [ARGS...]",
 		Short: "Run a command under filters",
-		Long: "Run CMD and everything it starts under a stack of filters. SPEC is the name of a built-in\n" +
-			"filter (see portcullis list) or the path of an ELF object; SPEC:PROG selects a program in it.\n" +
-			"What is denied is explained on standard error.\n\n" +
+		Long: "Run CMD and everything it starts under a stack of filters. What is denied is explained on\n" +
+			"standard error.\n\n" + specHelp + "\n" +
 			"With --permissive the filters deny nothing: what they would deny is reported, and let through.\n" +
 			"Guards still deny. It takes the agent engine.\n\n" +
 			"The exit status is CMD's, or 128 and the signal that ended it; 125 if CMD could not be put\n" +
 			"under the filters, 126 if it could not be executed, 127 if it was not found.",
 		Example: examples("portcullis run -f count-exec --set max=3 -- bash",
+			"portcullis run -f no-network -- make",
+			"portcullis run -f ./policy.yaml -- make",
+			"portcullis run -f ./profile.json --allow-loss -- ./server",
+			"portcullis run -f ./app.service -- ./app",
 			"portcullis run -f no-exec -f count --set count.calls=socket --set count.max=10 -- python3 app.py",
 			"portcullis run -f ./my-filter.o --events denials.jsonl -- make",
 			"portcullis run -f ./my-filter.o --permissive --events would-deny.jsonl -- make",
@@ -101,11 +105,39 @@ func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.checkLift(); err != nil {
+		return nil, err
+	}
 	cmd := portcullis.Command(args[0], args[1:]...)
 	cmd.Filters, cmd.Lift, cmd.Engine = filters, o.lift, portcullis.Engine(o.engine)
 	cmd.WaitLimit, cmd.Permissive = o.waitLimit, o.permissive
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
+	a.warnOfPrograms(cmd)
 	return cmd, nil
+}
+
+// checkLift refuses to lift guards that keep what is lost of a profile from letting calls through.
+func (o *runFlags) checkLift() error {
+	for _, guard := range o.lift {
+		if o.spec.guarded != "" && guard != "io_uring" { // which the profile allows, or not, by itself
+			return fmt.Errorf("--lift %s: with --allow-loss its calls would not be filtered; lost is: %s", guard, o.spec.guarded)
+		}
+	}
+	return nil
+}
+
+// warnOfPrograms says which programs of a policy are CMD itself: they are for what it executes.
+func (a *app) warnOfPrograms(cmd *portcullis.Cmd) {
+	path, err := filepath.Abs(cmd.Path)
+	if err != nil {
+		return // it does not start either
+	}
+	for _, f := range cmd.Filters {
+		for _, at := range f.Programs(path) {
+			fmt.Fprintf(a.Err, "portcullis: warning: %s: this program is the command itself, whose start is not asked about: "+
+				"start %s through another, such as env, for it to take effect\n", at, event.Printable(path))
+		}
+	}
 }
 
 // watcher takes a run's events to where they were asked for.

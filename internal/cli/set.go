@@ -29,10 +29,10 @@ func parseSetting(text string) (setting, error) {
 }
 
 // load finds the filters of specs and gives them their settings.
-func load(specs, settings []string) ([]*portcullis.Filter, error) {
+func load(how portcullis.Reading, specs, settings []string) ([]*portcullis.Filter, error) {
 	var fs []*portcullis.Filter
 	for _, spec := range specs {
-		f, err := portcullis.Load(spec)
+		f, err := how.Load(spec)
 		if err != nil {
 			return nil, err
 		}

@@ -35,10 +35,11 @@ func (a *app) test() *cobra.Command {
 			"  fork 1 2\n" +
 			"  2: execve() = EPERM\n\n" +
 			"docs/TESTING-FILTERS.md has the whole form. The exit status is 0 if everything was as expected,\n" +
-			"1 if not or if the filter is refused, 2 if something is unreadable.",
-		Example: examples("portcullis test ./my-filter.o my-filter.txtar", "portcullis test --set max=2 count-exec calls.jsonl"),
-		Args:    cobra.MinimumNArgs(2),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.testAll(&o, args[0], args[1:]) },
+			"1 if not or if the filter is refused, 2 if something is unreadable.\n\n" + specHelp,
+		Example: examples("portcullis test ./my-filter.o my-filter.txtar", "portcullis test policy.yaml cases.txtar",
+			"portcullis test no-network cases.txtar", "portcullis test ./profile.json cases.txtar", "portcullis test --set max=2 count-exec calls.jsonl"),
+		Args: cobra.MinimumNArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error { return a.testAll(&o, args[0], args[1:]) },
 	}
 	o.spec.add(cmd)
 	cmd.Flags().BoolVarP(&o.verbose, "verbose", "v", false, "print every call of every case")
