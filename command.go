@@ -66,6 +66,11 @@ type Cmd struct {
 	// DefaultWaitLimit where 0.
 	WaitLimit time.Duration
 
+	// Audit has the kernel write denials to its audit log (dmesg, where there is no auditd):
+	// those that /proc/sys/kernel/seccomp/actions_logged names. What the command's process
+	// tree is denied by other filters is not among them, unless they ask for it too.
+	Audit bool
+
 	// Log takes a line for what is neither routine nor an event; nil for none. It is
 	// called from several goroutines of this command, one at a time.
 	Log io.Writer
@@ -284,7 +289,7 @@ func (c *Cmd) prepare() (*engine.Stack, *exec.Cmd, error) {
 }
 
 func (c *Cmd) options() engine.Options {
-	o := engine.Options{Engine: engine.Kind(c.Engine), Observe: c.Observe, WaitLimit: c.WaitLimit, Log: c.Log, Context: c.ctx}
+	o := engine.Options{Engine: engine.Kind(c.Engine), Observe: c.Observe, WaitLimit: c.WaitLimit, Audit: c.Audit, Log: c.Log, Context: c.ctx}
 	if c.Permissive {
 		o.Observe = prefilter.ObservePermissive
 	}

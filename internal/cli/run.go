@@ -27,6 +27,7 @@ type runFlags struct {
 	waitLimit      time.Duration
 	quiet          bool
 	permissive     bool
+	audit          bool
 }
 
 func (a *app) run() *cobra.Command {
@@ -63,6 +64,7 @@ func (a *app) run() *cobra.Command {
 		"`DURATION` for which a call may wait for others (bpf_wait_syscall) before it fails with ETIMEDOUT")
 	fs.BoolVarP(&o.quiet, "quiet", "q", false, "do not explain denials")
 	fs.BoolVar(&o.permissive, "permissive", false, "let through what the filters deny, and report it; guards stay")
+	fs.BoolVar(&o.audit, "audit", false, "have the kernel log denials too, for portcullis why -f SPEC; docs/RECORDING.md says which")
 	return cmd
 }
 
@@ -110,7 +112,7 @@ func (o *runFlags) command(a *app, args []string) (*portcullis.Cmd, error) {
 	}
 	cmd := portcullis.Command(args[0], args[1:]...)
 	cmd.Filters, cmd.Lift, cmd.Engine = filters, o.lift, portcullis.Engine(o.engine)
-	cmd.WaitLimit, cmd.Permissive = o.waitLimit, o.permissive
+	cmd.WaitLimit, cmd.Permissive, cmd.Audit = o.waitLimit, o.permissive, o.audit
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Log = a.In, a.Out, a.Err, a.Err
 	a.warnOfPrograms(cmd)
 	return cmd, nil

@@ -74,6 +74,9 @@ type Options struct {
 	// WaitLimit is how long a call may wait for others (bpf_wait_syscall), from
 	// ShortestWaitLimit to LongestWaitLimit: DefaultWaitLimit where 0.
 	WaitLimit time.Duration
+	// Audit has the kernel log what it denies for the filters and guards: audit_seccomp in
+	// kernel/auditsc.c.
+	Audit bool
 	// Log takes a line for what is neither routine nor an event; nil for none. Start
 	// has one line written at a time.
 	Log io.Writer

@@ -21,7 +21,7 @@ func startKernel(s *Stack, cmd *exec.Cmd, o Options) (*Process, error) {
 	if o.Observe != prefilter.ObserveNone {
 		o.logf("the kernel engine reports no events: use the agent engine to see them")
 	}
-	if err := kernel.StartWithin(o.WaitLimit, s.trees(), guards.Program(), cmd); err != nil {
+	if err := kernel.StartAs(kernel.Options{WaitLimit: o.WaitLimit, Log: o.Audit}, s.trees(), guards.Program(), cmd); err != nil {
 		return nil, err
 	}
 	return newProcess(cmd, Kernel), nil
@@ -36,5 +36,5 @@ func execKernel(s *Stack, path string, argv, env []string, o Options) error {
 	if err != nil {
 		return err
 	}
-	return kernel.ExecWithin(o.WaitLimit, s.trees(), guards.Program(), path, argv, env)
+	return kernel.ExecAs(kernel.Options{WaitLimit: o.WaitLimit, Log: o.Audit}, s.trees(), guards.Program(), path, argv, env)
 }

@@ -141,7 +141,7 @@ func newPlan(s *Stack, o *Options) *plan {
 	if err != nil {
 		return &plan{err: err}
 	}
-	p := &plan{cfg: launch.Config{Filter: classic(pre), Token: token}, traced: pre.Traced(), slots: where}
+	p := &plan{cfg: launch.Config{Filter: classic(pre), Token: token, Log: o.Audit}, traced: pre.Traced(), slots: where}
 	if p.traced {
 		p.err = traceable()
 	}
@@ -271,7 +271,7 @@ func Exec(s *Stack, path string, argv, env []string, o Options) error {
 	case pre.Dynamic():
 		return &DynamicError{dynamicProgram(s)}
 	}
-	return launch.Exec(path, argv, env, launch.Config{Filter: classic(pre), Token: token})
+	return launch.Exec(path, argv, env, launch.Config{Filter: classic(pre), Token: token, Log: o.Audit})
 }
 
 // dynamicProgram names a filter with a leaf that is not static.

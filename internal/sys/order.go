@@ -36,6 +36,7 @@ type StageOrder struct {
 	Token uint64
 
 	traced   uint64
+	flags    uint
 	installs []stageInstall
 	data     []byte
 }
@@ -45,6 +46,10 @@ type StageOrder struct {
 // may look into it, so it has forgotten the order, Token and all, and the listener:
 // it is for the tracer to write the token into the call.
 func (o *StageOrder) AwaitTracer() { o.traced = 1 }
+
+// LogDenials has the kernel log what the filters that are added from here on deny, with
+// FlagLog.
+func (o *StageOrder) LogDenials() { o.flags |= FlagLog }
 
 // Classic adds a classic filter, installed with flags as by InstallFilter. With
 // FlagNewListener, which one install may have, the stage sends the listener with
@@ -96,7 +101,7 @@ func (o *StageOrder) Extended(fd int, x Extension) {
 }
 
 func (o *StageOrder) install(flags uint, arg []byte) {
-	o.installs = append(o.installs, stageInstall{uint64(flags), o.add(arg)})
+	o.installs = append(o.installs, stageInstall{uint64(flags | o.flags), o.add(arg)})
 }
 
 // add is the address data will have in the stage; 0 for no data.

@@ -13,6 +13,7 @@ import (
 
 // Flags of InstallFilter and Exec, SECCOMP_FILTER_FLAG_* of seccomp(2).
 const (
+	FlagLog              = unix.SECCOMP_FILTER_FLAG_LOG
 	FlagNewListener      = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
 	FlagWaitKillableRecv = unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 )

@@ -38,7 +38,7 @@ func (l *loaded) execute(guards cbpf.Program, path string, argv, env []string) e
 
 // config hands the programs over as files.
 func (l *loaded) config(guards cbpf.Program) launch.Config {
-	cfg := launch.Config{Filter: classic(guards)}
+	cfg := launch.Config{Filter: classic(guards), Log: l.options.Log}
 	for i, fd := range l.progs {
 		p := launch.Program{Name: l.names[i], Extension: l.extensions[i]}
 		p.File = os.NewFile(uintptr(fd), p.Name)
@@ -54,7 +54,7 @@ func (l *loaded) order(i int, x *sys.Extension) {
 	if !l.waits {
 		return
 	}
-	x.WaitMS = uint32((l.limit + time.Millisecond - 1) / time.Millisecond)
+	x.WaitMS = uint32((l.options.WaitLimit + time.Millisecond - 1) / time.Millisecond)
 	if i > 0 {
 		x.Flags |= sys.JoinWaits
 	}

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"time"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/prog"
@@ -180,7 +179,7 @@ type loaded struct {
 	maps       map[*prog.Map]int
 	tails      []int // programs that tail calls go on in
 	waits      bool  // whether any of them orders calls
-	limit      time.Duration
+	options    Options
 }
 
 // load loads filters in their order. Maps are shared by their identity. On an

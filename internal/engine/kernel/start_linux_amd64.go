@@ -20,12 +20,19 @@ import (
 // outlives this process. Errors are those of this package and of package launch,
 // or what cmd.Start would have returned of the target.
 func Start(stack []*split.Tree, guards cbpf.Program, cmd *exec.Cmd) error {
-	return StartWithin(0, stack, guards, cmd)
+	return StartAs(Options{}, stack, guards, cmd)
 }
 
-// StartWithin is Start with a limit for how long a call waits for others; 0 is the
-// kernel's.
-func StartWithin(limit time.Duration, stack []*split.Tree, guards cbpf.Program, cmd *exec.Cmd) error {
+// Options say how filters are installed.
+type Options struct {
+	// WaitLimit is how long a call waits for others; 0 is the kernel's limit.
+	WaitLimit time.Duration
+	// Log has the kernel log what the filters and guards deny.
+	Log bool
+}
+
+// StartAs is Start with options.
+func StartAs(o Options, stack []*split.Tree, guards cbpf.Program, cmd *exec.Cmd) error {
 	filters, err := newFilters(stack)
 	if err != nil {
 		return err
@@ -35,13 +42,13 @@ func StartWithin(limit time.Duration, stack []*split.Tree, guards cbpf.Program, 
 		return err
 	}
 	defer l.close() // the target must not reach them by way of this process
-	l.limit = limit
+	l.options = o
 	return l.launch(guards, cmd)
 }
 
-// ExecWithin loads the filters of stack and executes path in place of this process,
-// under guards and stack, with a limit as that of StartWithin; see launch.Exec.
-func ExecWithin(limit time.Duration, stack []*split.Tree, guards cbpf.Program, path string, argv, env []string) error {
+// ExecAs loads the filters of stack and executes path in place of this process,
+// under guards and stack, with options; see launch.Exec.
+func ExecAs(o Options, stack []*split.Tree, guards cbpf.Program, path string, argv, env []string) error {
 	filters, err := newFilters(stack)
 	if err != nil {
 		return err
@@ -51,7 +58,7 @@ func ExecWithin(limit time.Duration, stack []*split.Tree, guards cbpf.Program, p
 		return err
 	}
 	defer l.close()
-	l.limit = limit
+	l.options = o
 	return l.execute(guards, path, argv, env)
 }
 

@@ -285,5 +285,5 @@ func inPlace(words, seen []string) string {
 	if len(words) == 0 {
 		path = "/nothing/there"
 	}
-	return ExecWithin(0, stack, cbpf.Program{}, path, append([]string{victimMark}, words...), nil).Error()
+	return ExecAs(Options{}, stack, cbpf.Program{}, path, append([]string{victimMark}, words...), nil).Error()
 }

@@ -75,7 +75,7 @@ func ordered(t *testing.T, limit time.Duration, want string, filters []filter, w
 		t.Fatalf("%+v", err)
 	}
 	defer l.close()
-	l.limit = limit
+	l.options.WaitLimit = limit
 	cmd := victim(strings.Fields(words)...)
 	out := new(strings.Builder)
 	cmd.Stdout = out

@@ -21,6 +21,8 @@ type Config struct {
 	Token uint64
 	// Programs are exempt for the launch by the kernel.
 	Programs []Program
+	// Log has the kernel log what the filters deny.
+	Log bool
 	// Patience is how long a launch may take from when somebody else can trace its
 	// threads, and keep them from going on; 0 for 10 seconds.
 	Patience time.Duration

@@ -250,6 +250,9 @@ func (s *Stage) order(cfg *Config, order sys.StageOrder) error {
 // sendOrder sends a stage an order with the filters of cfg; fd is the descriptor
 // that the stage has of a program.
 func sendOrder(sock int, cfg *Config, order sys.StageOrder, fd func(i int) int) error {
+	if cfg.Log {
+		order.LogDenials()
+	}
 	if len(cfg.Filter) > 0 {
 		order.Classic(cfg.Filter, cfg.Listen.flags())
 	}
