@@ -8,24 +8,53 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portcullis"
 	"portcullis/internal/why"
 )
 
+// whyFlags are the flags of why.
+type whyFlags struct {
+	spec    specFlags
+	filters []string
+}
+
 func (a *app) why() *cobra.Command {
-	return a.withJSON(&cobra.Command{
+	var o whyFlags
+	cmd := a.withJSON(&cobra.Command{
 		Use:   "why [flags] [EVENTS...]",
 		Short: "Say what denied calls, and what would let them be made",
 		Long: "Read events, as run --events writes them, or the kernel's log of seccomp (audit.log, dmesg),\n" +
 			"from files, or from standard input without any, and say of each kind of denied call which\n" +
 			"rule denied it, and the smallest change of the policy that would let it be made.\n\n" +
+			"The kernel's log names no rule. With -f, as in run, those of the filters are named that can have\n" +
+			"denied the call. run --audit has the kernel log errors, too, which it else does not.\n\n" +
 			"The exit status is 0 if there are denials, 1 if there are none, 2 if a file cannot be read.",
-		Example: examples("portcullis why denials.jsonl", "portcullis why --json denials.jsonl", "portcullis why audit.log"),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.whyAll(args) },
+		Example: examples("portcullis why denials.jsonl", "portcullis why --json denials.jsonl", "portcullis why audit.log", "portcullis why -f ./policy.yaml audit.log"),
+		RunE:    func(_ *cobra.Command, args []string) error { return o.all(a, args) },
 	})
+	cmd.Flags().StringArrayVarP(&o.filters, "filter", "f", nil, "`SPEC` of a filter that made denials of the kernel's log; repeat for a stack")
+	o.spec.add(cmd)
+	return cmd
 }
 
-func (a *app) whyAll(files []string) error {
+// report is an empty one, with the filters that were given.
+func (o *whyFlags) report() (*why.Report, error) {
 	r := &why.Report{Denials: []*why.Denial{}}
+	if len(o.filters) == 0 && len(o.spec.set) > 0 {
+		return nil, fmt.Errorf("why: --set %s: no filter given: expected -f SPEC with it", o.spec.set[0])
+	}
+	filters, err := o.spec.load(o.filters)
+	if err == nil && len(filters) > 0 {
+		r.Suspects, err = portcullis.Suspect(filters)
+	}
+	return r, err
+}
+
+func (o *whyFlags) all(a *app, files []string) error {
+	r, err := o.report()
+	if err != nil {
+		return exit(exitUsage, err)
+	}
 	if len(files) == 0 {
 		files = []string{"-"}
 	}
@@ -57,9 +86,10 @@ func (a *app) whyOne(r *why.Report, file string) error {
 
 func printWhy(w io.Writer, r *why.Report) {
 	for _, d := range r.Denials {
-		fmt.Fprintf(w, "%d × %s%s\n    %s%s from %s\n    %s\n", d.Count, d.Call, byWhom(d.By), letThrough(d), d.Verdict, d.Reason, indented(d))
-		for _, text := range d.Warnings {
-			fmt.Fprintf(w, "    broad: %s\n", text)
+		fmt.Fprintf(w, "%d × %s%s\n", d.Count, d.Call, byWhom(d.By))
+		printCause(w, "    ", letThrough(d), &d.Cause)
+		for i := range d.Causes {
+			printCause(w, "      ", "", &d.Causes[i])
 		}
 	}
 	if len(r.Denials) == 0 {
@@ -70,6 +100,13 @@ func printWhy(w io.Writer, r *why.Report) {
 	}
 	if r.Lost > 0 {
 		fmt.Fprintf(w, "%d events were lost: there may be more\n", r.Lost)
+	}
+}
+
+func printCause(w io.Writer, indent, how string, c *why.Cause) {
+	fmt.Fprintf(w, "%s%s%s from %s\n%s%s\n", indent, how, c.Verdict, c.Reason, indent, indented(c, indent))
+	for _, text := range c.Warnings {
+		fmt.Fprintf(w, "%sbroad: %s\n", indent, text)
 	}
 }
 
@@ -88,9 +125,10 @@ func byWhom(names []string) string {
 }
 
 // indented is a change with the place where it belongs.
-func indented(d *why.Denial) string {
-	if d.Change == "" {
-		return "to allow it: " + d.Where
+func indented(c *why.Cause, indent string) string {
+	if c.Change == "" {
+		return "to allow it: " + c.Where
 	}
-	return "to allow it, " + d.Where + ":\n      " + strings.ReplaceAll(strings.TrimRight(d.Change, "\n"), "\n", "\n      ")
+	indent = "\n  " + indent
+	return "to allow it, " + c.Where + ":" + indent + strings.ReplaceAll(strings.TrimRight(c.Change, "\n"), "\n", indent)
 }

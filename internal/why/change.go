@@ -11,32 +11,59 @@ import (
 	"portcullis/internal/event"
 	"portcullis/internal/policy"
 	"portcullis/internal/policy/group"
+	"portcullis/internal/prefilter"
 	"portcullis/internal/record"
 )
 
-// explain is what an event says, before it is counted.
-func explain(e *event.Event, withArguments bool) *Denial {
+// explain is what an event says, or a record, before it is counted.
+func (r *Report) explain(e *event.Event, withArguments bool) *Denial {
+	d := &Denial{Call: symbolic(&e.Call), Permitted: e.Permitted, Cause: causeOf(e, withArguments), By: []string{}}
+	if withArguments {
+		return d
+	}
+	d.Call, d.Reason = e.Call.Title(), "a filter that the kernel's log does not name" // nor the error
+	if answered(e.Verdict.Action()) {
+		d.Reason = "a supervisor whose answer the kernel's log does not hold"
+	}
+	d.Verdict, _, _ = strings.Cut(d.Verdict, "(")
+	switch {
+	case e.Call.Nr == -1 && e.Verdict.Action() == abi.Trace: // which a tracer puts in the place of a call that is not to be made
+		d.Cause = Cause{Verdict: d.Verdict, Reason: "a tracer, in the place of another call", Where: askEvents}
+	case r.Suspects != nil:
+		r.Suspects.accuse(d, e)
+	}
+	return d
+}
+
+// askEvents is what to do where a record is not of the call that was denied.
+const askEvents = "run with --events FILE, and give that: the record does not hold the call"
+
+// causeOf is what an event says of what denied its call.
+func causeOf(e *event.Event, withArguments bool) Cause {
 	denied := *e
 	denied.Permitted = false // which is said beside
-	d := &Denial{
-		Call: symbolic(&e.Call), Verdict: event.Verdict(e.Verdict),
-		Reason: strings.TrimPrefix(denied.Explain(), event.Verdict(e.Verdict)+" from "), By: []string{}, Permitted: e.Permitted,
-	}
-	if !withArguments { // an audit record has neither the filter nor the error
-		d.Call, d.Reason = e.Call.Title(), "a filter that the kernel's log does not name"
-		d.Verdict, _, _ = strings.Cut(d.Verdict, "(")
-	}
+	d := Cause{Verdict: event.Verdict(e.Verdict)}
+	d.Reason = strings.TrimPrefix(denied.Explain(), d.Verdict+" from ")
 	name, ok := syscalls.Name(uint32(e.Call.Nr))
 	switch {
 	case e.Leaf == event.LeafGuard:
-		d.Where = fmt.Sprintf("run --lift %s leaves the guard out", e.Program)
-		d.Warnings = []string{"the guard closes a way around the filters, for all that the command starts"}
+		d.guard(e.Program)
 	case !ok || e.Call.Arch != abi.ArchX86_64:
 		d.Where = "no rule names it: it is no x86-64 call with a name"
 	default:
 		d.change(e, name, withArguments)
 	}
 	return d
+}
+
+func (d *Cause) guard(name string) {
+	d.Where = fmt.Sprintf("run --lift %s leaves the guard out", name)
+	d.Warnings = []string{"the guard closes a way around the filters, for all that the command starts"}
+	for _, g := range prefilter.Guards() {
+		if string(g.Name) == name && !g.Liftable {
+			d.Where, d.Warnings = "no option leaves the guard out: "+g.Why, nil
+		}
+	}
 }
 
 // origins of a denial, told by the line of the policy that it names.
@@ -122,7 +149,7 @@ func told(text string) origin {
 }
 
 // change says what would let the calls be made.
-func (d *Denial) change(e *event.Event, name string, withArguments bool) {
+func (d *Cause) change(e *event.Event, name string, withArguments bool) {
 	at := e.Line
 	rule := func(where string) {
 		c := condition(e, withArguments)
@@ -155,7 +182,7 @@ func (d *Denial) change(e *event.Event, name string, withArguments bool) {
 	}
 }
 
-func (d *Denial) elsewhere(e *event.Event, rule func(string)) {
+func (d *Cause) elsewhere(e *event.Event, rule func(string)) {
 	if e.Program == "" {
 		rule("in the policy that these processes run under")
 		return
@@ -183,9 +210,8 @@ func allowing(name string, c *policy.Condition) string {
 	return rule
 }
 
-// warnings say where a rule lets more be made than was denied.
-func warnings(name string, c *policy.Condition, withArguments bool) []string {
-	var all []string
+// dangers say what a call can do.
+func dangers(name string) []string {
 	for _, s := range [...]struct{ group, what string }{
 		{"@debug", "looks into, and changes, other processes"},
 		{"@module", "loads code into the kernel"},
@@ -198,10 +224,15 @@ func warnings(name string, c *policy.Condition, withArguments bool) []string {
 		{"@obsolete", "is obsolete"},
 	} {
 		if member(s.group, name) {
-			all = append(all, fmt.Sprintf("%s %s (%s)", name, s.what, s.group))
-			break
+			return []string{fmt.Sprintf("%s %s (%s)", name, s.what, s.group)}
 		}
 	}
+	return nil
+}
+
+// warnings say where a rule lets more be made than was denied.
+func warnings(name string, c *policy.Condition, withArguments bool) []string {
+	all := dangers(name)
 	if text := broad()[name]; text != "" {
 		all = append(all, text)
 	}

@@ -108,9 +108,9 @@ func parseAudit(text string) (e *event.Event, isRecord, denies bool) {
 		}
 	}
 	e = &event.Event{Kind: event.KindVerdict, Insn: -1, Comm: unquote(fields["comm"])}
-	nr, err := strconv.ParseUint(fields["syscall"], 10, 31)
+	nr, err := strconv.ParseInt(fields["syscall"], 10, 32)
 	if known, ok := syscalls.Number(fields["syscall"]); ok {
-		nr, err = uint64(known), nil
+		nr, err = int64(known), nil
 	}
 	arch, archErr := strconv.ParseUint(fields["arch"], 16, 32)
 	if fields["arch"] == "x86_64" {
@@ -121,7 +121,13 @@ func parseAudit(text string) (e *event.Event, isRecord, denies bool) {
 		return nil, false, false
 	}
 	e.Call.Nr, e.Call.Arch, e.Verdict = int32(nr), abi.Arch(arch), abi.Verdict(code)
-	return e, true, e.Denies()
+	return e, true, e.Denies() || answered(e.Verdict.Action()) && !injected(fields["ip"])
+}
+
+// injected tells whether a tracer made a call in the target's name, which no target can do there.
+func injected(ip string) bool {
+	at, err := strconv.ParseUint(ip, 0, 64)
+	return err == nil && at == abi.CallSite
 }
 
 // unquote reads a text of an audit record, in quotes or in hexadecimal.

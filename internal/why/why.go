@@ -27,10 +27,17 @@ type Denial struct {
 	// Count is how many there were, By who made them.
 	Count uint64   `json:"count"`
 	By    []string `json:"by"`
-	// Verdict is what happened to them.
-	Verdict string `json:"verdict"`
 	// Permitted tells that they were made all the same, as the run was permissive.
 	Permitted bool `json:"permitted,omitempty"`
+	Cause
+	// Causes are what can have denied them, at most 16, where that is all that is known.
+	Causes []Cause `json:"causes,omitempty"`
+}
+
+// Cause is what denied calls.
+type Cause struct {
+	// Verdict is what happened to them.
+	Verdict string `json:"verdict"`
 	// Reason is what said so: a rule, with its file and line, another filter, or a guard.
 	Reason string `json:"reason"`
 	// Change is the smallest change that would let them be made: lines of a policy, or ""
@@ -47,6 +54,8 @@ type Report struct {
 	// Others are denials of more kinds than can be told apart, Lost events that were lost.
 	Others uint64 `json:"others,omitempty"`
 	Lost   uint64 `json:"lost,omitempty"`
+	// Suspects are what can have made the denials of records, nil if that is not known.
+	Suspects *Suspects `json:"-"`
 
 	known map[key]*Denial
 }
@@ -109,7 +118,7 @@ func (r *Report) denied(e *event.Event, withArguments bool) {
 		r.Others++
 		return
 	case d == nil:
-		d = explain(e, withArguments)
+		d = r.explain(e, withArguments)
 		r.known[k] = d
 		r.Denials = append(r.Denials, d)
 	}
