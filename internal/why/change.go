@@ -57,11 +57,15 @@ func causeOf(e *event.Event, withArguments bool) Cause {
 }
 
 func (d *Cause) guard(name string) {
-	d.Where = fmt.Sprintf("run --lift %s leaves the guard out", name)
-	d.Warnings = []string{"the guard closes a way around the filters, for all that the command starts"}
+	d.Where = "no option leaves the guard out"
 	for _, g := range prefilter.Guards() {
-		if string(g.Name) == name && !g.Liftable {
-			d.Where, d.Warnings = "no option leaves the guard out: "+g.Why, nil
+		switch {
+		case string(g.Name) != name:
+		case g.Liftable:
+			d.Where = fmt.Sprintf("run --lift %s leaves the guard out", name)
+			d.Warnings = []string{"the guard closes a way around the filters, for all that the command starts"}
+		default:
+			d.Where += ": " + g.Why
 		}
 	}
 }

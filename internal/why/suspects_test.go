@@ -161,6 +161,21 @@ func TestOthersAnswers(t *testing.T) {
 	}
 }
 
+// TestGuardsThatStay are not said to be left out by an option.
+func TestGuardsThatStay(t *testing.T) {
+	for name, want := range map[string]string{
+		"io_uring": "run --lift io_uring leaves the guard out", "ptrace": "no option leaves the guard out: a child that",
+		"arch": "no option leaves the guard out",
+	} {
+		e := denial("ptrace", "", "")
+		e.Program, e.Leaf = name, event.LeafGuard
+		r := &Report{}
+		if r.Add(e); !strings.HasPrefix(r.Denials[0].Where, want) || (len(r.Denials[0].Warnings) > 0) != (name == "io_uring") {
+			t.Errorf("%s: got %q, %q", name, r.Denials[0].Where, r.Denials[0].Warnings)
+		}
+	}
+}
+
 // TestManySuspects bounds what is told of one record.
 func TestManySuspects(t *testing.T) {
 	text := "version: 1\ndefault: allow\nrules:\n"
