@@ -1,6 +1,7 @@
 package record
 
 import (
+	"sort"
 	"strings"
 	"testing"
 
@@ -34,6 +35,44 @@ func TestExactPhases(t *testing.T) {
 	r.Observe(o)
 	text := made(t, r, Options{Mode: Phases, By: "x"})
 	if !strings.Contains(text, "deny: [bind, fork, mount]") || !strings.Contains(text, "# x\n") {
+		t.Errorf("got\n%s", text)
+	}
+}
+
+// TestExactWays has each of three be born in the phase of the one before: there is a way from each
+// to the next, and no other.
+func TestExactWays(t *testing.T) {
+	o := &Observation{Tasks: []Task{{1, 0, 10, 10, 1}, {2, 1, 11, 11, 13}, {3, 2, 12, 12, 23}}}
+	o.Calls = append(o.Calls, calls(t, 1, 10, "srv", "bind rt_sigsuspend fork wait4")...)
+	o.Calls = append(o.Calls, calls(t, 2, 20, "srv", "setuid poll fork getcwd")...)
+	o.Calls = append(o.Calls, calls(t, 3, 30, "srv", "chroot epoll_wait accept4")...)
+	r := New()
+	r.Observe(o)
+	all, err := r.phases(Options{Transitions: []string{"rt_sigsuspend=one", "poll=two", "epoll_wait=three"}, StrictStart: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ways []string
+	for _, p := range all {
+		for _, w := range p.Next {
+			ways = append(ways, p.Name+" "+w.On[0].Text+" "+w.To)
+		}
+	}
+	sort.Strings(ways)
+	if got, want := strings.Join(ways, ", "), "one poll two, start rt_sigsuspend one, two epoll_wait three"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// TestUncountedParent has a process be born of one that made no calls, which is in the phase that
+// it was born in itself.
+func TestUncountedParent(t *testing.T) {
+	o := &Observation{Tasks: []Task{{1, 0, 10, 10, 1}, {2, 1, 11, 11, 20}, {3, 2, 12, 12, 30}}}
+	o.Calls = append(o.Calls, calls(t, 1, 10, "srv", "bind epoll_wait")...)
+	o.Calls = append(o.Calls, calls(t, 3, 40, "srv", "mount")...)
+	r := New()
+	r.Observe(o)
+	if text := made(t, r, Options{Mode: Phases}); !strings.Contains(text, "deny: [bind]") {
 		t.Errorf("got\n%s", text)
 	}
 }

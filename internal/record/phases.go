@@ -31,37 +31,24 @@ func callsOf(text string) map[uint32]bool {
 
 // phases makes a phase of what comes before the first transition of a process, and one for
 // each transition of what comes behind it.
-func (r *Recorder) phases(named []string) ([]policy.Phase, error) {
-	ends, err := r.named(named)
+func (r *Recorder) phases(o Options) ([]policy.Phase, error) {
+	titles, err := r.named(o.Transitions)
 	if err != nil {
 		return nil, err
 	}
-	if len(named) == 0 {
-		if ends = r.transitions(); len(ends) == 0 {
+	if len(o.Transitions) == 0 {
+		if titles = titled(r.transitions()); len(titles) == 0 {
 			return nil, fmt.Errorf("no process was seen to wait for the first time after a call that sets up a service (%s): "+
 				"name the call that ends the initialization with --transition, or use --mode allowlist", shortened(setup))
 		}
 	}
-	s := &stages{ends: ends, of: map[uint32]map[uint32]bool{start: {}}, ended: map[*process]ending{}}
-	for _, one := range r.runs {
-		s.run(one)
-	}
-	return r.phasesOf(s), nil
+	s := newStages(titles)
+	s.strict = o.StrictStart
+	s.learn(r.runs)
+	return r.phasesOf(s, titles), nil
 }
 
 func shortened(text string) string { return strings.Join(strings.Fields(text)[:4], ", ") + " …" }
-
-func (r *Recorder) named(calls []string) (map[uint32]bool, error) {
-	ends := map[uint32]bool{}
-	for _, name := range calls {
-		nr, ok := syscalls.Number(name)
-		if !ok || r.calls[nr] == nil {
-			return nil, fmt.Errorf("--transition %s: expected the name of a call that was seen", name)
-		}
-		ends[nr] = true
-	}
-	return ends, nil
-}
 
 // transitions are the calls that end the initialization of some process: of the calls that
 // wait, the first that it had not made before its last one of setup. A process that set
@@ -149,149 +136,62 @@ func firstBehind(spans map[uint32]span, calls map[uint32]bool, last uint64) (uin
 	return found, at != ^uint64(0)
 }
 
-// start stands for the first phase where others are known by the number of their
-// transition.
-const start = ^uint32(0)
-
-// stages collects the calls of each phase.
-type stages struct {
-	ends map[uint32]bool
-	of   map[uint32]map[uint32]bool
-	// ended are the transitions that were found: each fork of a process asks for its, and both may be
-	// many.
-	ended map[*process]ending
-}
-
-// ending is the transition of a process that begins at the start, and where it stands.
-type ending struct {
-	nr uint32
-	at uint64
-}
-
-// run goes through a run as the policy will: a process begins in the phase in which its
-// parent was when it forked. Events do not name the parent; so without it, it counts as a
-// child of all that had forked by then under the name it has, and its calls as those of each
-// phase in which one of these was.
-func (s *stages) run(r *run) {
-	in := map[*process]map[uint32]bool{}
-	by := map[string]map[uint32]bool{}
-	next := 0
-	for _, p := range r.processes {
-		for ; next < len(r.forks) && r.forks[next].index < p.first; next++ {
-			f := r.forks[next]
-			if by[f.comm] == nil {
-				by[f.comm] = map[uint32]bool{}
-			}
-			for phase := range in[f.parent] {
-				by[f.comm][s.at(f.parent, phase, f.index)] = true
-			}
-		}
-		in[p] = map[uint32]bool{}
-		if p.known {
-			for phase := range in[p.parent] {
-				in[p][s.at(p.parent, phase, p.born)] = true
-			}
-		} else {
-			for phase := range by[p.comm] {
-				in[p][phase] = true
-			}
-		}
-		if p.earlier != nil {
-			for phase := range in[p.earlier] {
-				in[p][s.at(p.earlier, phase, p.first)] = true
-			}
-		}
-		if len(in[p]) == 0 {
-			in[p][start] = true
-		}
-		for phase := range in[p] {
-			s.process(p, phase)
-		}
-	}
-}
-
-// at is the phase of a process that begins in a phase, when a call had been made.
-func (s *stages) at(p *process, phase uint32, index uint64) uint32 {
-	if end := s.end(p); phase == start && index > end.at {
-		return end.nr
-	}
-	return phase
-}
-
-func (s *stages) end(p *process) ending {
-	end, ok := s.ended[p]
-	if !ok {
-		end = s.find(p)
-		s.ended[p] = end
-	}
-	return end
-}
-
-func (s *stages) find(p *process) ending {
-	end := ending{start, ^uint64(0)}
-	for _, t := range p.threads {
-		for nr, one := range t.calls {
-			if s.ends[nr] && one.first < end.at {
-				end = ending{nr, one.first}
-			}
-		}
-	}
-	return end
-}
-
-// process adds the calls of a process. Those of threads that did not make the transition
-// count as made on both sides of it: nothing orders them another time.
-func (s *stages) process(p *process, phase uint32) {
-	end := s.end(p)
-	if phase != start {
-		end = ending{phase, 0}
-	}
-	for _, t := range p.threads {
-		crosses := end.at != 0 && end.at != ^uint64(0) && (t.calls[end.nr] == nil || t.calls[end.nr].first != end.at)
-		for nr, one := range t.calls {
-			if one.first <= end.at || crosses {
-				s.add(start, nr)
-			}
-			if one.last > end.at || crosses {
-				s.add(end.nr, nr)
-			}
-		}
-	}
-}
-
-func (s *stages) add(phase, nr uint32) {
-	if s.of[phase] == nil {
-		s.of[phase] = map[uint32]bool{}
-	}
-	s.of[phase][nr] = true
-	if nr == clone3 { // see always
-		s.of[phase][clone] = true
-	}
-}
-
-func (r *Recorder) phasesOf(s *stages) []policy.Phase {
-	var ends []uint32
-	for nr := range s.ends {
-		ends = append(ends, nr)
-	}
+// phasesOf has a way out of the start to each other phase, and between these the ways that were
+// taken.
+func (r *Recorder) phasesOf(s *stages, titles map[uint32]string) []policy.Phase {
 	all := []policy.Phase{r.initial()}
-	for _, nr := range sorted(ends) {
-		name := "serve-" + strings.ReplaceAll(callName(nr), "_", "-")
-		if len(ends) == 1 {
-			name = "serve"
-		}
-		all[0].Next = append(all[0].Next, policy.Transition{On: []policy.Name{{Text: callName(nr)}}, To: name})
+	if s.strict {
+		all[0] = r.phase(firstPhase, "until a process waits to be asked", s.of[start])
+	}
+	all[0].Next = s.waysOf(start, titles)
+	for _, nr := range sorted(numbersOf(s.ends)) {
 		s.add(nr, nr) // who waited once waits again
-		all = append(all, r.phase(name, callName(nr), s.of[nr]))
+		p := r.phase(titles[nr], "from the first "+callName(nr)+" on, if a process came from "+s.sources(nr, titles), s.of[nr])
+		p.Next = s.waysOf(nr, titles)
+		all = append(all, p)
 	}
 	return all
+}
+
+// waysOf are the ways out of a phase.
+func (s *stages) waysOf(from uint32, titles map[uint32]string) (all []policy.Transition) {
+	for _, nr := range sorted(numbersOf(s.ends)) {
+		if s.leads(way{from, nr}) {
+			all = append(all, policy.Transition{On: []policy.Name{{Text: callName(nr)}}, To: titles[nr]})
+		}
+	}
+	return all
+}
+
+// leads tells whether there is a way. All lead out of the start, but where it is strict: there
+// one is missing that everybody took from another phase, as its call would be of the start.
+func (s *stages) leads(w way) bool {
+	return s.taken[w] || w.from == start && !(s.strict && s.reached(w.to))
+}
+
+// sources are the phases from which ways lead to one.
+func (s *stages) sources(to uint32, titles map[uint32]string) string {
+	var all []string
+	if s.leads(way{start, to}) {
+		all = append(all, firstPhase)
+	}
+	for _, nr := range sorted(numbersOf(s.ends)) {
+		if s.leads(way{nr, to}) {
+			all = append(all, titles[nr])
+		}
+	}
+	last := len(all) - 1
+	if last == 0 {
+		return all[0]
+	}
+	return strings.Join(all[:last], ", ") + " or " + all[last]
 }
 
 // initial is the first phase, which takes nothing away: what a program does to make itself
 // ready differs with its configuration, and with what goes wrong.
 func (r *Recorder) initial() policy.Phase {
 	known, _ := group.Lookup("@known")
-	p := policy.Phase{Name: "start", Comment: "until a process waits to be asked: all that the rules allow", Allow: []policy.Name{{Text: "@known"}}}
+	p := policy.Phase{Name: firstPhase, Comment: "until a process waits to be asked: all that the rules allow", Allow: []policy.Name{{Text: "@known"}}}
 	var newer []uint32
 	for nr := range r.calls {
 		name := callName(nr)
@@ -311,7 +211,7 @@ func harmless() map[uint32]bool {
 }
 
 // phase denies what was seen, but not in the phase, where there is such a call.
-func (r *Recorder) phase(name, end string, calls map[uint32]bool) policy.Phase {
+func (r *Recorder) phase(name, when string, calls map[uint32]bool) policy.Phase {
 	keep := harmless()
 	p := policy.Phase{Name: name}
 	var out []uint32
@@ -323,8 +223,7 @@ func (r *Recorder) phase(name, end string, calls map[uint32]bool) policy.Phase {
 	if r.calls[clone3] != nil && r.calls[clone] == nil && !calls[clone] {
 		out = append(out, clone)
 	}
-	p.Comment = fmt.Sprintf("from the first %s on, if a process came from start: %d of the %s seen",
-		end, r.kept(calls, keep), many(uint64(len(r.calls)), "kind"))
+	p.Comment = fmt.Sprintf("%s: %d of the %s seen", when, r.kept(calls, keep), many(uint64(len(r.calls)), "kind"))
 	if len(out) > 0 {
 		p.Deny = names(out)
 	} else {

@@ -37,8 +37,11 @@ type Options struct {
 	Title string
 	// By says how it was observed, in a line of its own; "" says nothing.
 	By string
-	// Transitions are the calls that end the initialization; with none, they are found.
+	// Transitions are the calls that end the initialization, as CheckTransitions takes them; with
+	// none, they are found.
 	Transitions []string
+	// StrictStart has the first phase deny what was not seen in it.
+	StrictStart bool
 }
 
 // Policy makes a policy of what was seen.
@@ -55,7 +58,7 @@ func (r *Recorder) Policy(o Options) (*policy.Model, error) {
 	}
 	var err error
 	if o.Mode == Phases || o.Mode == All {
-		m.Phases, err = r.phases(o.Transitions)
+		m.Phases, err = r.phases(o)
 	}
 	if err == nil && (o.Mode == Flow || o.Mode == All) {
 		m.Flows = r.flow()

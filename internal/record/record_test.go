@@ -25,8 +25,8 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected policies of testdata")
 
 // TestPolicies makes policies of the runs in testdata: lines of a process, with a thread
-// behind a dot, its name, a call and arguments. The first line of a file is the mode, and
-// the transitions.
+// behind a dot, its name, a call and arguments. The first line of a file is the mode,
+// strict-start where that is meant, and the transitions.
 func TestPolicies(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txtar")
 	if len(files) == 0 {
@@ -45,6 +45,9 @@ func compare(t *testing.T, file string) {
 	}
 	words := strings.Fields(strings.SplitN(string(a.Comment), "\n", 2)[0])
 	o := Options{Mode: Mode(words[0]), Name: "p", Title: "x", Transitions: words[1:]}
+	if len(words) > 1 && words[1] == "strict-start" {
+		o.StrictStart, o.Transitions = true, words[2:]
+	}
 	if len(o.Transitions) == 0 {
 		o.Transitions = nil
 	}
