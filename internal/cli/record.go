@@ -26,7 +26,7 @@ type recordFlags struct {
 	with                    string
 	from, transitions       []string
 	runs                    int
-	allowLoss               bool
+	allowLoss, strictStart  bool
 	by                      string // how it was observed, for the policy
 }
 
@@ -55,7 +55,8 @@ func (a *app) record() *cobra.Command {
 	fs.StringVar(&o.events, "events", "", "also write the events, of all calls, as JSON lines to `FILE`, for --from")
 	fs.StringVar(&o.with, "with", withAuto, "`HOW` CMD is observed: agent; ebpf, by counters in the kernel, for root; auto, ebpf where it can be had and does")
 	fs.StringArrayVar(&o.from, "from", nil, "learn from `EVENTS` of an earlier run, not from a command; repeat, or name more behind it")
-	fs.StringArrayVar(&o.transitions, "transition", nil, "`CALL` that ends the initialization, for --mode phases; repeat for several")
+	fs.StringArrayVar(&o.transitions, "transition", nil, "`CALL` that ends the initialization, or CALL=NAME to name the phase behind it, for --mode phases; repeat for several")
+	fs.BoolVar(&o.strictStart, "strict-start", false, "have the first phase deny what was not seen in it, for --mode phases")
 	fs.IntVar(&o.runs, "runs", 1, "run CMD `N` times, 1 to 1000")
 	fs.BoolVar(&o.allowLoss, "allow-loss", false, "exit with 0 although events were lost")
 	return cmd
@@ -83,7 +84,10 @@ func (o *recordFlags) run(a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	m, err := r.Policy(record.Options{Mode: record.Mode(o.mode), Name: o.name, Title: shortTitle(title), Transitions: o.transitions, By: o.by})
+	m, err := r.Policy(record.Options{
+		Mode: record.Mode(o.mode), Name: o.name, Title: shortTitle(title), By: o.by,
+		Transitions: o.transitions, StrictStart: o.strictStart,
+	})
 	if err == nil {
 		err = o.write(a, m)
 	}
@@ -119,13 +123,28 @@ func (o *recordFlags) check(args []string) error {
 		return errors.New("record: expected -- CMD to run, or --from EVENTS to learn from")
 	case len(o.from) > 0 && (o.runs != 1 || o.events != ""):
 		return errors.New("record: --runs and --events are for a command: leave them out, or --from")
-	case o.transitions != nil && o.mode != string(record.Phases) && o.mode != string(record.All):
+	}
+	for _, check := range []func() error{o.checkPhases, o.checkWith, o.writable} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPhases finds what is wrong with the flags of phases before a command is run in vain.
+func (o *recordFlags) checkPhases() error {
+	has := o.mode == string(record.Phases) || o.mode == string(record.All)
+	switch {
+	case o.transitions != nil && !has:
 		return errors.New("record: --transition is for --mode phases and all")
+	case o.strictStart && !has:
+		return errors.New("record: --strict-start is for --mode phases and all")
 	}
-	if err := o.checkWith(); err != nil {
-		return err
+	if err := record.CheckTransitions(o.transitions); err != nil {
+		return fmt.Errorf("record: %w", err)
 	}
-	return o.writable()
+	return nil
 }
 
 // How a command is observed.
