@@ -32,8 +32,11 @@ func (r *run) caller(all *Recorder, nr uint32, e *event.Event, comm string) (*pr
 		return p, nil
 	}
 	all.threads++
-	if p == nil || t != nil && e.Tid == e.Pid {
+	switch {
+	case p == nil || t != nil && e.Tid == e.Pid:
 		p = r.process(p, is, e, comm)
+	case t == nil && e.Tid != e.Pid:
+		p.joined++
 	}
 	born := &thread{calls: map[uint32]*span{}, last: []uint32{start}}
 	if t != nil && is == doubtful {

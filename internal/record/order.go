@@ -25,6 +25,8 @@ type process struct {
 	comm    string // at its first call
 	live    map[int]*thread
 	threads []*thread
+	// joined is how many threads were seen to come to it.
+	joined int
 	// earlier is the process of the same number that this one may be, or may have followed.
 	earlier *process
 	// execs is the thread that is not the first and made the last execve.
@@ -56,6 +58,21 @@ type fork struct {
 	index  uint64
 	parent *process
 	comm   string
+}
+
+// births are the forks that may have made processes: not those of a process that had as many new
+// threads. What may be another one's number tells nothing of that.
+func (r *run) births() (all []fork) {
+	made := map[*process]int{}
+	for _, f := range r.forks {
+		made[f.parent]++
+	}
+	for _, f := range r.forks {
+		if f.parent.earlier != nil || made[f.parent] > f.parent.joined {
+			all = append(all, f)
+		}
+	}
+	return all
 }
 
 func (r *run) add(all *Recorder, nr uint32, e *event.Event, comm string) {

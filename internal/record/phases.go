@@ -17,6 +17,7 @@ const (
 		"chroot pivot_root capset"
 	waiting = "accept accept4 epoll_wait epoll_pwait epoll_pwait2 poll ppoll select pselect6 rt_sigsuspend rt_sigtimedwait io_getevents"
 	serving = "accept accept4 epoll_wait epoll_pwait epoll_pwait2"
+	signals = "rt_sigsuspend rt_sigtimedwait"
 )
 
 func callsOf(text string) map[uint32]bool {
@@ -76,6 +77,9 @@ func (r *Recorder) transitions() map[uint32]bool {
 			if main, found := p.mainTransition(spans, prepares, waits); found && p.earlier == nil && (!ok || accepts(nr)) {
 				nr, ok = main, true
 			}
+			if !ok {
+				nr, ok = reloading(spans, prepares)
+			}
 			if ok {
 				ends[nr] = true
 			}
@@ -98,6 +102,21 @@ func (p *process) mainTransition(all map[uint32]span, prepares, waits map[uint32
 	last := lastOf(spans, prepares)
 	nr, ok := firstBehind(spans, waits, last)
 	return nr, ok && last > 0 && all[nr].first == spans[nr].first
+}
+
+// reloading is the call by which a process waits for signals, before and behind its last call of
+// setup: who is told to read its configuration again sets up something again.
+func reloading(spans map[uint32]span, prepares map[uint32]bool) (uint32, bool) {
+	begun, last, waits := ^uint64(0), lastOf(spans, prepares), map[uint32]bool{}
+	for nr, s := range spans {
+		if prepares[nr] {
+			begun = min(begun, s.first)
+		}
+	}
+	for nr := range callsOf(signals) {
+		waits[nr] = spans[nr].first < last && spans[nr].last > last
+	}
+	return firstBehind(spans, waits, begun)
 }
 
 // spans are those of all threads together.

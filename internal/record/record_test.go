@@ -249,7 +249,7 @@ func TestCondition(t *testing.T) {
 
 // TestKindsFit keeps the kinds of a flow below what a flow can have, and all names real.
 func TestKindsFit(t *testing.T) {
-	for _, text := range []string{kinds, setup, waiting, serving, incidental} {
+	for _, text := range []string{kinds, setup, waiting, serving, signals, incidental} {
 		if n, words := len(callsOf(text)), len(strings.Fields(text)); n != words || n > 63 {
 			t.Errorf("%d calls of %d words in %q", n, words, text)
 		}

@@ -78,10 +78,10 @@ func (s *stages) replay(runs []*run, visit func(*process, standing)) {
 func (s *stages) run(r *run, visit func(*process, standing)) {
 	in := map[*process]map[standing]bool{}
 	by := map[string]map[standing]bool{}
-	next := 0
+	forks := r.births()
 	for _, p := range r.processes {
-		for ; next < len(r.forks) && r.forks[next].index < p.first; next++ {
-			s.forked(r.forks[next], in, by)
+		for ; len(forks) > 0 && forks[0].index < p.first; forks = forks[1:] {
+			s.forked(forks[0], in, by)
 		}
 		in[p] = s.begins(p, in, by)
 		for at := range in[p] {
