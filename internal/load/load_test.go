@@ -215,6 +215,9 @@ func TestRecorded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if p.Name == "nginx" {
+				workersBehindMaster(t, m)
+			}
 			text := policy.Write(m)
 			for _, seed := range seeds(101, 3, 10) {
 				played(t, p, seed, text)
@@ -222,6 +225,36 @@ func TestRecorded(t *testing.T) {
 			refused(t, p, text)
 		})
 	}
+}
+
+// workersBehindMaster looks at the phases of a server that was told to reload: a way leads from the
+// master's to the workers', so that the master cannot do what they do, and they not what it does.
+func workersBehindMaster(t *testing.T, m *policy.Model) {
+	t.Helper()
+	phases := map[string]policy.Phase{}
+	for _, p := range m.Phases {
+		phases[p.Name] = p
+	}
+	master, worker := phases["serve-rt-sigsuspend"], phases["serve-epoll-wait"]
+	if len(master.Next) != 1 || master.Next[0].To != worker.Name || len(worker.Next) != 0 {
+		t.Errorf("ways %+v out of %q and %+v out of %q: expected one, from master to worker", master.Next, master.Name, worker.Next, worker.Name)
+	}
+	for call, of := range map[string][2]bool{ // master and worker
+		"accept4": {true, false}, "sendfile": {true, false}, "setuid": {false, os.Getuid() == 0}, "wait4": {false, true},
+	} {
+		if got := [2]bool{names(master.Deny, call), names(worker.Deny, call)}; got != of {
+			t.Errorf("%s denied to master and worker: %v, expected %v in\n%s", call, got, of, policy.Write(m))
+		}
+	}
+}
+
+func names(calls []policy.Name, call string) bool {
+	for _, n := range calls {
+		if n.Text == call {
+			return true
+		}
+	}
+	return false
 }
 
 // learnt is what a program was seen to do: in two runs and one that leaves nothing out, or in
