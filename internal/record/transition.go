@@ -79,7 +79,7 @@ func transition(text string) (nr uint32, title string, err error) {
 	case !ok:
 		return 0, "", fmt.Errorf("--transition %s: expected CALL or CALL=NAME, with the name of a call", policy.Shown(text))
 	case named && !isTitle(title):
-		return 0, "", fmt.Errorf("--transition %s: expected behind = a name of 1 to %d letters, digits, -, _ and .", policy.Shown(text), maxTitle)
+		return 0, "", fmt.Errorf("--transition %s: expected behind = a name of 1 to %d letters, digits, dots, - and _", policy.Shown(text), maxTitle)
 	case title == firstPhase:
 		return 0, "", fmt.Errorf("--transition %s: expected another name than that of the first phase", text)
 	}

@@ -16,7 +16,7 @@ func TestTransitions(t *testing.T) {
 		{"accept=a.b-c_D9 epoll_wait=" + strings.Repeat("x", 64), ""},
 		{"nothing", `"nothing": expected CALL or CALL=NAME`},
 		{"=serve", `"=serve": expected CALL or CALL=NAME`},
-		{"accept=", "expected behind = a name of 1 to 64 letters, digits, -, _ and ."},
+		{"accept=", "expected behind = a name of 1 to 64 letters, digits, dots, - and _"},
 		{"accept=a:b", "expected behind = a name"},
 		{"accept=a=b", "expected behind = a name"},
 		{"accept=\x1b[2J", `"accept=\x1b[2J": expected behind = a name`},
