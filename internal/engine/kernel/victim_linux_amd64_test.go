@@ -79,6 +79,8 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, orders()...)
 		case "hold":
 			seen = append(seen, hold())
+		case "villain":
+			return append(seen, villainy(rest[0])...)
 		case "fds":
 			seen = append(seen, descriptors())
 		case "thread":
