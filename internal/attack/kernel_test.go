@@ -17,7 +17,8 @@ const alsoTheKernels = "I386|Numbers|ProbeCalls|HalvesOfArguments|Vsyscall|Inher
 	"OwnFilters|OwnListener|OwnTracer|LaunchIsOnce|FilterCannotBeRead|NoDescriptorIsInherited|" +
 	"ParallelLaunches|StateOfTheTarget|SetuidGainsNothing|FailedLaunch|BrokenProgram|OneGuardLifted|" +
 	"Crowd|Alarms|StopStorm|KillStorm|ExecStorm|Condemned|ExecIdentified|ShortLives|ReusedNumbers|" +
-	"Namespaces|Daemon|FullHash|NestedSandboxes|ExecInPlace|LimitedLaunch|ManyProcesses"
+	"Namespaces|Daemon|FullHash|NestedSandboxes|ExecInPlace|LimitedLaunch|ManyProcesses|" +
+	"HiddenMemory|FaultHandler|HeldUpTracer"
 
 // someReads are attacks on pinned reads by memory, mappings, tasks and signals. All take
 // minutes in a guest, most of them to win against the plain defender.
@@ -26,11 +27,16 @@ const someReads = "thread|mapped-file|alias|fault|move|heap|inherit|ring|handler
 // slow are attacks that are made as root alone, on the agent, where time is short.
 const slow = "^Test(ExecIdentified|KillStorm|HeldUpTracer|LimitedLaunch|NestedSandboxes|ExecStorm|ManyProcesses|ExecInPlace)$"
 
+// faultsForAll has the kernel let every user answer faults of the kernel itself: a filter's
+// reads of arguments among them.
+const faultsForAll = "sysctl.vm.unprivileged_userfaultfd=1"
+
 // TestKernel makes them in a guest, as nobody. It is slower there: a twentieth of the
 // attempts will do.
 func TestKernel(t *testing.T) {
 	attacker(t)
 	cfg := guest.Suite(made.Dir())
+	cfg.Append = append(cfg.Append, faultsForAll)
 	n := attempts(t) / 20
 	run, skip := "^Test("+alsoTheKernels+"|PinnedReads)$", "^$"
 	if !kit.Wide() {

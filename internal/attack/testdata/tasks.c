@@ -278,6 +278,7 @@ static int undumpable(char **args)
 // A write that a filter denies by what it begins with, from unreadable memory.
 static int unreadable(char **args)
 {
+	char text[] = "deny"; // on the stack, which is there: the kernel engine does not wait for pages
 	int null = open("/dev/null", O_WRONLY);
 	pid_t child = must("fork", fork());
 
@@ -285,7 +286,7 @@ static int unreadable(char **args)
 	if (child == 0) {
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 		dup2(null, 1);
-		_exit(write(1, "deny", 4) == -1);
+		_exit(write(1, text, 4) == -1);
 	}
 	say("%d\n", reap(child));
 	return 0;
