@@ -251,13 +251,9 @@ func heldByFiles() error {
 const mountedAt, pagePath = "/tmp", "/tmp/page"
 
 func serveFile() error {
-	fd, err := syscall.Open("/dev/fuse", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	fd, err := mountFile()
 	if err != nil {
-		return fmt.Errorf("/dev/fuse: %w", err)
-	}
-	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)
-	if err := syscall.Mount("fuse", mountedAt, "fuse", syscall.MS_NOSUID|syscall.MS_NODEV, options); err != nil {
-		return fmt.Errorf("mount: %w", err)
+		return err
 	}
 	reader := victim("villain", "reader")
 	reader.Stdout = os.Stdout
@@ -276,6 +272,19 @@ func serveFile() error {
 	}
 }
 
+// mountFile mounts it, and returns where it is asked for.
+func mountFile() (int, error) {
+	fd, err := syscall.Open("/dev/fuse", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("/dev/fuse: %w", err)
+	}
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fd)
+	if err := syscall.Mount("fuse", mountedAt, "fuse", syscall.MS_NOSUID|syscall.MS_NODEV, options); err != nil {
+		return -1, fmt.Errorf("mount: %w", err)
+	}
+	return fd, nil
+}
+
 // readFile has threads be in the copy of that page.
 func readFile() error {
 	const threads = 2
@@ -290,12 +299,7 @@ func readFile() error {
 	for i := 0; i < threads; i++ {
 		go underTop(plain(dataFilter())[0], func() syscall.Errno { return writeNowhere(&mem[0]) })
 	}
-	var pipe [2]int
-	if err := syscall.Pipe(pipe[:]); err != nil {
-		return err
-	}
-	_, err = syscall.Read(pipe[0], make([]byte, 1)) // for ever
-	return err
+	select {} // its threads are held
 }
 
 // answerFile answers a request of linux/fuse.h, other than one to read.
