@@ -11,8 +11,8 @@ import (
 // tailLines is how much of the console an error carries.
 const tailLines = 30
 
-// console follows what the kernel prints: it keeps the last lines, and those
-// that tell of a fault. Safe for concurrent use.
+// console follows what the kernel prints: it keeps the last lines, those that tell
+// of a fault, and the first that may tell of one. Safe for concurrent use.
 type console struct {
 	mu      sync.Mutex
 	tee     io.Writer // may be nil
@@ -20,6 +20,7 @@ type console struct {
 	last    []string
 	faults  []string
 	panic   string
+	halt    string
 
 	stamp, complaint, alarm *regexp.Regexp
 }
@@ -56,9 +57,19 @@ func (c *console) line(raw string) {
 	if c.panic == "" && strings.HasPrefix(text, "Kernel panic - not syncing") {
 		c.panic = text
 	}
-	if c.complaint.MatchString(text) && !c.alarm.MatchString(text) {
+	switch {
+	case c.alarm.MatchString(text):
+		c.halt = orElse(c.halt, text)
+	case c.complaint.MatchString(text):
 		c.faults = append(c.faults, text)
 	}
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
 }
 
 // newConsole returns a console that copies to tee, which may be nil.
@@ -67,10 +78,10 @@ func newConsole(tee io.Writer) *console {
 		tee:   tee,
 		stamp: regexp.MustCompile(`^\[ *[0-9.]+\]( *\[ *[A-Z][0-9]+\])? `),
 		// The first lines of the kernel's own reports.
-		complaint: regexp.MustCompile(`^(WARNING: |BUG[: ]|kernel BUG at|Oops|general protection fault|UBSAN: |ODEBUG: |` +
+		complaint: regexp.MustCompile(`^(WARNING: |BUG[: ]|\[ BUG: |kernel BUG at|Oops|general protection fault|UBSAN: |ODEBUG: |` +
 			`DEBUG_LOCKS_WARN_ON|possible (recursive|circular) locking|suspicious RCU|INFO: trying to register non-static key|` +
 			`list_(add|del) corruption|refcount_t: |kmemleak: [0-9]+ new )`),
-		// Detectors of lockups and stalls, which under emulation on a busy host cry wolf.
+		// Detectors of lockups and stalls, which under emulation on a busy host cry wolf: see docs/RATIONALE.md.
 		alarm: regexp.MustCompile(`lockup|\bstall`),
 	}
 }
@@ -91,6 +102,14 @@ func (c *console) panicked() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.panic
+}
+
+// halted returns the first line of a detector of lockups and stalls, or "". It explains why a guest
+// did not come to its end, and says nothing of one that did.
+func (c *console) halted() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.halt
 }
 
 // complaints returns the lines that tell of a fault of the kernel.

@@ -95,7 +95,8 @@ func TestComplaints(t *testing.T) {
 		"kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)": 1, "list_del corruption, x": 1,
 		"INFO: trying to register non-static key.": 1, "ODEBUG: free active (active state 0)": 1,
 		"BUG: KASAN: slab-use-after-free in _install_special_mapping": 1,
-		"BUG: workqueue lockup - pool cpus=0":                         0, "rcu: INFO: rcu_sched self-detected stall on CPU": 0,
+		"[ BUG: Invalid wait context ]":                               1, "[ BUG: x, that a later kernel says ]": 1, "[ BUG ]": 0, "a [ BUG: x ]": 0,
+		"BUG: workqueue lockup - pool cpus=0": 0, "rcu: INFO: rcu_sched self-detected stall on CPU": 0,
 		"kmemleak: Kernel memory leak detector initialized": 0, "audit: type=1326": 0, "DEBUG: x": 0,
 	} {
 		c := newConsole(nil)
@@ -103,6 +104,23 @@ func TestComplaints(t *testing.T) {
 		if got := c.complaints(); len(got) != want {
 			t.Errorf("%q: complaints %q, %d expected", line, got, want)
 		}
+	}
+}
+
+// What a detector of stalls says is no fault of a guest that ends, and explains one that does not.
+func TestStalled(t *testing.T) {
+	const first = "rcu: INFO: rcu_sched self-detected stall on CPU"
+	for text, want := range map[string]string{
+		"[   25.0] " + first + "\nBUG: workqueue lockup - pool cpus=0\nlast\n": "in time: " + first + ": limit of 1ns",
+		"last\n": "in time: last line of the console: last: limit of 1ns",
+	} {
+		m := newMachine(context.Background(), Config{Timeout: time.Nanosecond}, &job{}, nil)
+		<-m.ctx.Done()
+		fmt.Fprint(m.console, text)
+		if err := m.fault(); !strings.HasSuffix(err.Error(), want) || len(m.console.complaints()) != 0 {
+			t.Errorf("%v, complaints %q: expected none, and an error that ends in %q", err, m.console.complaints(), want)
+		}
+		m.cancel()
 	}
 }
 

@@ -258,7 +258,7 @@ func (m *machine) fault() error {
 	var limit *limitError
 	switch cause := context.Cause(m.ctx); {
 	case errors.As(cause, &limit):
-		err.Fault, err.Cause = TimedOut, cause
+		err.Fault, err.Detail, err.Cause = TimedOut, m.console.halted(), cause
 	case cause != nil:
 		err.Fault, err.Cause = Cancelled, cause
 	case m.console.panicked() != "":
