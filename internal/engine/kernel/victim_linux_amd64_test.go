@@ -81,6 +81,28 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, hold())
 		case "villain":
 			return append(seen, villainy(rest[0])...)
+		case "announce":
+			announce()
+		case "notified":
+			seen = append(seen, blocking(getppid, 0, 0, 0))
+		case "unanswered":
+			seen = append(seen, unanswered())
+		case "diverge":
+			return append(seen, diverge(rest[0])...)
+		case "listen":
+			seen = append(seen, listen()...)
+		case "cloned":
+			seen = append(seen, cloned()...)
+		case "synced-not", "synced-deny", "synced-read":
+			seen = append(seen, synced(strings.TrimPrefix(word, "synced-")))
+		case "own":
+			seen = append(seen, own()...)
+		case "compat":
+			seen = append(seen, compat())
+		case "answered":
+			seen = append(seen, fmt.Sprint(answered()))
+		case "perish":
+			seen = append(seen, perish())
 		case "fds":
 			seen = append(seen, descriptors())
 		case "thread":
@@ -98,6 +120,10 @@ func perform(words []string) (seen []string) {
 			}
 			if how, is := strings.CutPrefix(word, "await-"); is {
 				seen = append(seen, await(how)...)
+				continue
+			}
+			if path, is := strings.CutPrefix(word, "open-"); is {
+				seen = append(seen, opened(path))
 				continue
 			}
 			if how, is := strings.CutPrefix(word, "inside-"); is {

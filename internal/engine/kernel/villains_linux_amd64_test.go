@@ -21,7 +21,7 @@ import (
 const (
 	gales = 2 // processes of a storm
 
-	sysSeccomp, setModeFilter, tsync = 317, 1, 1
+	sysSeccomp, setModeFilter = 317, 1
 	lastingMS                        = 24 * 60 * 60 * 1000 // the longest wait that there is
 )
 
