@@ -403,6 +403,8 @@ func synchronizes(how string) string {
 	switch how {
 	case "not":
 		return ""
+	case "more":
+		p = firstByte('y', abi.Errno(1))
 	case "deny":
 		p = constant("deny_open", abi.Errno(edom), syscall.SYS_OPENAT)
 	}
@@ -493,6 +495,87 @@ func TestGuestTracepointsShowCallersArguments(t *testing.T) {
 	if n := strings.Count(string(text), fmt.Sprintf("sys_exit: NR %d = -2", syscall.SYS_OPENAT)); n != 2 {
 		t.Errorf("%d calls fail with ENOENT in\n%s", n, text)
 	}
+}
+
+// auditRule is struct audit_rule_data.
+type auditRule struct {
+	list, action, fields      uint32
+	calls, field, value, flag [64]uint32
+	size                      uint32
+}
+
+// auditTold sends audit a message, and waits until it is obeyed.
+func auditTold(t *testing.T, fd int, typ uint16, payload unsafe.Pointer, size uintptr) {
+	t.Helper()
+	const header, request, ack = syscall.SizeofNlMsghdr, 1, 4
+	msg := make([]byte, header+int(size))
+	*(*syscall.NlMsghdr)(unsafe.Pointer(&msg[0])) = syscall.NlMsghdr{Len: uint32(len(msg)), Type: typ, Flags: request | ack}
+	copy(msg[header:], unsafe.Slice((*byte)(payload), size))
+	if err := syscall.Sendto(fd, msg, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		buf := make([]byte, 16<<10)
+		n, _, err := syscall.Recvfrom(fd, buf, 0)
+		if err != nil || n < header+4 {
+			t.Fatalf("audit says %d bytes, %v", n, err)
+		}
+		if (*syscall.NlMsghdr)(unsafe.Pointer(&buf[0])).Type == syscall.NLMSG_ERROR {
+			if errno := *(*int32)(unsafe.Pointer(&buf[header])); errno != 0 {
+				t.Errorf("audit message %d: %v", typ, syscall.Errno(-errno))
+			}
+			return
+		}
+	}
+}
+
+// Audit records the caller's address.
+func TestGuestAuditShowsCallersArguments(t *testing.T) {
+	fd, control := auditLog(t), auditLog(t)
+	const setStatus, addRule, delRule, syscallRecord = 1001, 1011, 1012, 1300
+	status := func(enabled uint32) {
+		s := [10]uint32{1, enabled} // struct audit_status
+		auditTold(t, control, setStatus, unsafe.Pointer(&s), unsafe.Sizeof(s))
+	}
+	status(1)
+	defer status(0)
+	const atExit, always, pid, equal = 4, 2, 0, 0x40000000
+	rule := auditRule{list: atExit, action: always, fields: 1}
+	rule.calls[syscall.SYS_OPENAT/32] = 1 << (syscall.SYS_OPENAT % 32)
+	rule.field[0], rule.flag[0] = pid, equal
+	w := &watched{t: t}
+	tr := tracing{resume: sys.TraceCall, see: func(tid int, stop sys.Stop) syscall.Signal {
+		if rule.value[0] == 0 {
+			rule.value[0] = uint32(processOf(t, tid))
+			auditTold(t, control, addRule, unsafe.Pointer(&rule), unsafe.Sizeof(rule))
+		}
+		return w.see(tid, stop)
+	}}
+	if got, _ := tr.of(t, plain(pathFilter()), "open-missing open-/missing"); got != "ENOENT ENOENT" || len(w.atEntry) != 2 {
+		t.Errorf("saw %s, %d entries", got, len(w.atEntry))
+	}
+	auditTold(t, control, delRule, unsafe.Pointer(&rule), unsafe.Sizeof(rule))
+	for _, at := range w.atEntry {
+		text := record(t, fd, syscallRecord)
+		got := auditField(text, "syscall") + " " + auditField(text, "exit") + " " + auditField(text, "a1")
+		if want := fmt.Sprintf("%d -2 %x", syscall.SYS_OPENAT, at); got != want {
+			t.Errorf("recorded %s, expected %s: %s", got, want, text)
+		}
+	}
+}
+
+// processOf is the process that a thread is of.
+func processOf(t *testing.T, tid int) (pid int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "Tgid:")
+	if _, err := fmt.Sscan(rest, &pid); err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 // answered is what a probe is put on the return of.

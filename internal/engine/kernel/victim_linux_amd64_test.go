@@ -101,6 +101,8 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, compat())
 		case "answered":
 			seen = append(seen, fmt.Sprint(answered()))
+		case "gusty":
+			seen = append(seen, syncStorm()...)
 		case "perish":
 			seen = append(seen, perish())
 		case "fds":
