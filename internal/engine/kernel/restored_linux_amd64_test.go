@@ -3,6 +3,7 @@ package kernel
 import (
 	"bufio"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -40,15 +41,9 @@ func (tr tracing) of(t *testing.T, filters []filter, words string) (string, *loa
 	t.Cleanup(l.close)
 	cmd := victim(append([]string{"announce"}, strings.Fields(words)...)...)
 	cmd.Dir = t.TempDir()
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.launch(cbpf.Program{}, cmd); err != nil {
+	in, noIn := cmd.StdinPipe()
+	out, noOut := cmd.StdoutPipe()
+	if err := errors.Join(noIn, noOut, l.launch(cbpf.Program{}, cmd)); err != nil {
 		t.Fatal(err)
 	}
 	lines := bufio.NewReader(out)
@@ -70,10 +65,8 @@ func (tr tracing) follow(t *testing.T, tid int, begin io.Closer) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := sys.TraceSeize(tid, tr.options|sys.TraceSysGood|sys.TraceExitKill); err != nil {
-		t.Fatal(err)
-	}
-	if err := sys.TraceInterrupt(tid); err != nil {
+	seized := sys.TraceSeize(tid, tr.options|sys.TraceSysGood|sys.TraceExitKill)
+	if err := errors.Join(seized, sys.TraceInterrupt(tid)); err != nil {
 		t.Fatal(err)
 	}
 	for {
@@ -133,12 +126,9 @@ func (w *watched) see(tid int, stop sys.Stop) syscall.Signal {
 	if stop.Kind != sys.CallStop {
 		return passing(stop)
 	}
-	info, err := sys.TraceCallInfo(tid)
-	if err != nil {
-		w.t.Error(err)
-	}
 	var regs sys.Regs
-	if err := sys.TraceRegs(tid, &regs); err != nil {
+	info, err := sys.TraceCallInfo(tid)
+	if err := errors.Join(err, sys.TraceRegs(tid, &regs)); err != nil {
 		w.t.Error(err)
 	}
 	if regs.OrigRax != syscall.SYS_OPENAT {
@@ -154,21 +144,21 @@ func (w *watched) see(tid int, stop sys.Stop) syscall.Signal {
 	w.atEntry = append(w.atEntry, regs.Rsi)
 	if w.entered != nil {
 		w.entered(tid, regs.Rsi)
+		w.entered = nil
 	}
 	return 0
 }
 
-// used is the address of the path that a thread's sleeping openat uses, 0 where there is none.
-func used(tid int) uint64 {
-	for deadline := time.Now().Add(guest.Patience(10 * time.Second)); time.Now().Before(deadline); runtime.Gosched() {
+// used is the address of the path that a thread's sleeping openat uses, when it is another than its
+// caller passed.
+func used(tid int, passed uint64) (path uint64) {
+	var nr, dir uint64
+	deadline := time.Now().Add(guest.Patience(10 * time.Second))
+	for ; time.Now().Before(deadline) && (nr != syscall.SYS_OPENAT || path == passed); runtime.Gosched() {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", tid))
-		var nr int
-		var dir, path uint64
-		if n, _ := fmt.Sscanf(string(text), "%d 0x%x 0x%x", &nr, &dir, &path); n == 3 && nr == syscall.SYS_OPENAT {
-			return path
-		}
+		_, _ = fmt.Sscanf(string(text), "%d 0x%x 0x%x", &nr, &dir, &path)
 	}
-	return 0
+	return path
 }
 
 // A tracer sees the caller's address where a call is entered and where it is left, however it ends,
@@ -181,12 +171,9 @@ func TestGuestTracerSeesCallersRegisters(t *testing.T) {
 	}
 	inCall := make(chan uint64, 1)
 	w := &watched{t: t}
-	w.entered = func(tid int, _ uint64) {
-		if len(w.atEntry) > 1 {
-			return
-		}
+	w.entered = func(tid int, passed uint64) {
 		go func() {
-			inCall <- used(tid)
+			inCall <- used(tid, passed)
 			if fd, err := syscall.Open(fifo, syscall.O_WRONLY, 0); err == nil {
 				syscall.Close(fd)
 			}
@@ -194,18 +181,22 @@ func TestGuestTracerSeesCallersRegisters(t *testing.T) {
 	}
 	tr := tracing{resume: sys.TraceCall, see: w.see}
 	got, _ := tr.of(t, plain(pathFilter()), "open-"+fifo+" open-/missing open-d")
-	if got != "ok ENOENT EIO" || len(w.atEntry) != 3 || len(w.atExit) != 3 {
+	if got != "ok ENOENT EIO" || len(w.atEntry) != len(w.atExit) {
 		t.Fatalf("saw %s, %d entries, %d exits", got, len(w.atEntry), len(w.atExit))
 	}
+	var ends []int64
 	for i, at := range w.atEntry {
 		if w.atExit[i] != at || at == 0 {
 			t.Errorf("call %d: %#x at the exit, %#x at the entry", i, w.atExit[i], at)
+		}
+		if w.results[i] != -512 { // ERESTARTSYS: a signal came, and it begins anew
+			ends = append(ends, w.results[i])
 		}
 	}
 	if at := <-inCall; at == 0 || at == w.atEntry[0] {
 		t.Errorf("the call uses %#x, its caller passed %#x: a copy expected", at, w.atEntry[0])
 	}
-	if w.results[0] < 0 || w.results[1] != -int64(syscall.ENOENT) || w.results[2] != -eio {
+	if len(ends) != 3 || ends[0] < 0 || ends[1] != -int64(syscall.ENOENT) || ends[2] != -eio {
 		t.Errorf("results %v", w.results)
 	}
 }
@@ -224,10 +215,9 @@ func TestGuestTracerChangesWhatIsPinned(t *testing.T) {
 		if err != nil || info.Op != sys.CallSeccomp || info.Data != data {
 			t.Errorf("%+v, %v", info, err)
 		}
-		if text := make([]byte, 6); true {
-			if _, err := sys.ReadProcess(tid, text, info.Args[1]); err != nil || string(text) != "trace\x00" {
-				t.Errorf("at the caller's address: %q, %v", text, err)
-			}
+		text := make([]byte, 6)
+		if _, err := sys.ReadProcess(tid, text, info.Args[1]); err != nil || string(text) != "trace\x00" {
+			t.Errorf("at the caller's address: %q, %v", text, err)
 		}
 		if _, err := syscall.PtracePokeData(tid, uintptr(info.Args[1]), []byte("d")); err != nil {
 			t.Error(err)
@@ -504,59 +494,81 @@ type auditRule struct {
 	size                      uint32
 }
 
-// auditTold sends audit a message, and waits until it is obeyed.
-func auditTold(t *testing.T, fd int, typ uint16, payload unsafe.Pointer, size uintptr) {
-	t.Helper()
+// auditTold sends audit a message, and waits for what comes of it.
+func auditTold(fd int, typ uint16, payload unsafe.Pointer, size uintptr) error {
 	const header, request, ack = syscall.SizeofNlMsghdr, 1, 4
 	msg := make([]byte, header+int(size))
 	*(*syscall.NlMsghdr)(unsafe.Pointer(&msg[0])) = syscall.NlMsghdr{Len: uint32(len(msg)), Type: typ, Flags: request | ack}
 	copy(msg[header:], unsafe.Slice((*byte)(payload), size))
 	if err := syscall.Sendto(fd, msg, 0, &syscall.SockaddrNetlink{Family: syscall.AF_NETLINK}); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for {
 		buf := make([]byte, 16<<10)
 		n, _, err := syscall.Recvfrom(fd, buf, 0)
 		if err != nil || n < header+4 {
-			t.Fatalf("audit says %d bytes, %v", n, err)
+			return fmt.Errorf("audit says %d bytes, %v", n, err)
 		}
 		if (*syscall.NlMsghdr)(unsafe.Pointer(&buf[0])).Type == syscall.NLMSG_ERROR {
 			if errno := *(*int32)(unsafe.Pointer(&buf[header])); errno != 0 {
-				t.Errorf("audit message %d: %v", typ, syscall.Errno(-errno))
+				return syscall.Errno(-errno)
 			}
-			return
+			return nil
 		}
 	}
+}
+
+// auditCalls has audit look at the calls of tasks that begin from now on, until the test ends.
+func auditCalls(t *testing.T, control int) {
+	t.Helper()
+	const setStatus, addRule, delRule, tasks = 1001, 1011, 1012, 1
+	never := auditRule{list: tasks}
+	for i := range never.calls {
+		never.calls[i] = ^uint32(0)
+	}
+	tell := func(enabled uint32, typ uint16) error {
+		s := [10]uint32{1, enabled} // struct audit_status
+		return errors.Join(auditTold(control, setStatus, unsafe.Pointer(&s), unsafe.Sizeof(s)),
+			auditTold(control, typ, unsafe.Pointer(&never), unsafe.Sizeof(never)))
+	}
+	if err := tell(1, delRule); err != nil && !errors.Is(err, syscall.ENOENT) {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tell(0, addRule); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Audit records the caller's address.
 func TestGuestAuditShowsCallersArguments(t *testing.T) {
 	fd, control := auditLog(t), auditLog(t)
-	const setStatus, addRule, delRule, syscallRecord = 1001, 1011, 1012, 1300
-	status := func(enabled uint32) {
-		s := [10]uint32{1, enabled} // struct audit_status
-		auditTold(t, control, setStatus, unsafe.Pointer(&s), unsafe.Sizeof(s))
-	}
-	status(1)
-	defer status(0)
-	const atExit, always, pid, equal = 4, 2, 0, 0x40000000
-	rule := auditRule{list: atExit, action: always, fields: 1}
-	rule.calls[syscall.SYS_OPENAT/32] = 1 << (syscall.SYS_OPENAT % 32)
-	rule.field[0], rule.flag[0] = pid, equal
+	auditCalls(t, control)
+	const addRule, delRule, syscallRecord, atExit, always, equal = 1011, 1012, 1300, 4, 2, 0x40000000
+	rule := auditRule{list: atExit, action: always, fields: 1} // of which the first is the process
+	rule.calls[syscall.SYS_OPENAT/32], rule.flag[0] = 1<<(syscall.SYS_OPENAT%32), equal
 	w := &watched{t: t}
 	tr := tracing{resume: sys.TraceCall, see: func(tid int, stop sys.Stop) syscall.Signal {
 		if rule.value[0] == 0 {
 			rule.value[0] = uint32(processOf(t, tid))
-			auditTold(t, control, addRule, unsafe.Pointer(&rule), unsafe.Sizeof(rule))
+			if err := auditTold(control, addRule, unsafe.Pointer(&rule), unsafe.Sizeof(rule)); err != nil {
+				t.Error(err)
+			}
 		}
 		return w.see(tid, stop)
 	}}
 	if got, _ := tr.of(t, plain(pathFilter()), "open-missing open-/missing"); got != "ENOENT ENOENT" || len(w.atEntry) != 2 {
 		t.Errorf("saw %s, %d entries", got, len(w.atEntry))
 	}
-	auditTold(t, control, delRule, unsafe.Pointer(&rule), unsafe.Sizeof(rule))
+	if err := auditTold(control, delRule, unsafe.Pointer(&rule), unsafe.Sizeof(rule)); err != nil {
+		t.Error(err)
+	}
 	for _, at := range w.atEntry {
-		text := record(t, fd, syscallRecord)
+		text := ""
+		for auditField(text, "pid") != fmt.Sprint(rule.value[0]) { // this process may make records, too
+			text = record(t, fd, syscallRecord)
+		}
 		got := auditField(text, "syscall") + " " + auditField(text, "exit") + " " + auditField(text, "a1")
 		if want := fmt.Sprintf("%d -2 %x", syscall.SYS_OPENAT, at); got != want {
 			t.Errorf("recorded %s, expected %s: %s", got, want, text)
@@ -568,12 +580,9 @@ func TestGuestAuditShowsCallersArguments(t *testing.T) {
 func processOf(t *testing.T, tid int) (pid int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
-	if err != nil {
-		t.Fatal(err)
-	}
 	_, rest, _ := strings.Cut(string(text), "Tgid:")
-	if _, err := fmt.Sscan(rest, &pid); err != nil {
-		t.Fatal(err)
+	if _, unread := fmt.Sscan(rest, &pid); unread != nil {
+		t.Fatal(err, unread)
 	}
 	return pid
 }
