@@ -620,7 +620,7 @@ func TestGuestUretprobeReturns(t *testing.T) {
 	}
 	at := fileOffset(t, reflect.ValueOf(answered).Pointer())
 	set(t, dir+"/uprobe_events", fmt.Sprintf("r:portcullis/answered %s:%#x", exe, at))
-	t.Cleanup(func() { set(t, dir+"/uprobe_events", "-:portcullis/answered") })
+	t.Cleanup(func() { set(t, dir+"/uprobe_events", "") })
 	event(t, dir+"/events/portcullis/answered")
 	calls := 0
 	tr := tracing{resume: sys.TraceCall, see: func(tid int, stop sys.Stop) syscall.Signal {
