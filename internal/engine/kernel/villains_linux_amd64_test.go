@@ -22,7 +22,7 @@ const (
 	gales = 2 // processes of a storm
 
 	sysSeccomp, setModeFilter = 317, 1
-	lastingMS                        = 24 * 60 * 60 * 1000 // the longest wait that there is
+	lastingMS                 = 24 * 60 * 60 * 1000 // the longest wait that there is
 )
 
 func villainy(what string) []string {
