@@ -104,8 +104,8 @@ func announce() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// opened is what comes of opening a path.
-func opened(path string) string {
+// openPath is what comes of opening a path.
+func openPath(path string) string {
 	fd, errno := open(named(path), syscall.O_RDONLY)
 	if errno == 0 {
 		syscall.Close(fd)

@@ -16,6 +16,7 @@ import (
 	"portcullis/internal/cbpf"
 	"portcullis/internal/prog"
 	"portcullis/internal/split"
+	"portcullis/internal/sys"
 	"portcullis/internal/verify"
 )
 
@@ -105,6 +106,12 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, syncStorm()...)
 		case "perish":
 			seen = append(seen, perish())
+		case "asks":
+			seen = append(seen, asks()...)
+		case "level":
+			seen = append(seen, writesLevel())
+		case "privs":
+			seen = append(seen, failure(sys.NoNewPrivs()))
 		case "fds":
 			seen = append(seen, descriptors())
 		case "thread":
@@ -125,7 +132,7 @@ func perform(words []string) (seen []string) {
 				continue
 			}
 			if path, is := strings.CutPrefix(word, "open-"); is {
-				seen = append(seen, opened(path))
+				seen = append(seen, openPath(path))
 				continue
 			}
 			if how, is := strings.CutPrefix(word, "inside-"); is {
