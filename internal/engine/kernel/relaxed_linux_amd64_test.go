@@ -349,6 +349,17 @@ func TestGuestLongestFilterOfNobody(t *testing.T) {
 	}
 }
 
+// There are no more records of functions than instructions: they are copied before they are checked.
+func TestGuestFewRecordsOfNobody(t *testing.T) {
+	inGuest(t)
+	for records, want := range map[int]error{1: nil, 3: syscall.EPERM} {
+		a := annotated{typ: sys.ProgTypeSeccomp, insns: newAssembler().answer(abi.Allow).insns, starts: make([]int, records)}
+		if _, err := unprivileged(func() (int, error) { fd, _, err := a.load(); return closedAgain(fd, err) }); err != want {
+			t.Errorf("%d records for two instructions: %v, expected %v", records, err, want)
+		}
+	}
+}
+
 // Other programs, and maps that no filter uses, are refused whatever is allowed else.
 func TestGuestNothingElseIsForNobody(t *testing.T) {
 	inGuest(t)
