@@ -106,6 +106,10 @@ func perform(words []string) (seen []string) {
 			seen = append(seen, syncStorm()...)
 		case "perish":
 			seen = append(seen, perish())
+		case "keep":
+			return append(seen, keeps(rest[0], rest[1])...)
+		case "bystand":
+			return append(seen, bystands()...)
 		case "asks":
 			seen = append(seen, asks()...)
 		case "level":

@@ -207,7 +207,7 @@ func installAndEnd(attr *sys.ExtendedAttr) error {
 	case errno != 0:
 		return errno
 	case pid == 0:
-		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, uintptr(installed(attr)), 0, 0)
+		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, uintptr(putAttr(attr)), 0, 0)
 	}
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(int(pid), &status, 0, nil); err != nil {
@@ -216,10 +216,10 @@ func installAndEnd(attr *sys.ExtendedAttr) error {
 	return ended("who installs", syscall.Errno(status.ExitStatus()))
 }
 
-// installed is in a child, as calls is.
+// putAttr is in a child, as calls is.
 //
 //go:nosplit
-func installed(attr *sys.ExtendedAttr) syscall.Errno {
+func putAttr(attr *sys.ExtendedAttr) syscall.Errno {
 	const setNoNewPrivs = 38
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRCTL, setNoNewPrivs, 1, 0, 0, 0, 0)
 	if errno == 0 {
