@@ -52,6 +52,7 @@ func charges() map[string]charge {
 		"array":    {chargedValue, 40, mapsOf(prog.Map{Type: prog.Array, KeySize: 4, ValueSize: chargedValue, MaxEntries: 1})},
 		"hash":     {chargedValue, 40, mapsOf(prog.Map{Type: prog.Hash, KeySize: 8, ValueSize: 1024, MaxEntries: quarter})},
 		"lru":      {chargedValue, 40, mapsOf(prog.Map{Type: prog.LRUHash, KeySize: 8, ValueSize: 1024, MaxEntries: quarter})},
+		"percpu":   {chargedValue, 40, mapsOf(prog.Map{Type: prog.PercpuArray, KeySize: 4, ValueSize: 1024, MaxEntries: quarter})},
 		"ring":     {chargedValue, 40, mapsOf(prog.Map{Type: prog.RingBuf, MaxEntries: chargedValue})},
 		"elements": {64 * 4096, 40, elements},
 		"programs": {8 * chargedProgram, 60, programs},
