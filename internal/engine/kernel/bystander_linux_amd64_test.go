@@ -219,14 +219,22 @@ func TestBystanderHasBarriers(t *testing.T) {
 // A processor goes and comes back.
 func TestBystanderStopsAProcessor(t *testing.T) {
 	besideWhom(t)
-	const online = "/sys/devices/system/cpu/cpu1/online"
-	t.Cleanup(func() { _ = os.WriteFile(online, []byte("1"), 0) })
+	oneProcessor(t)
 	for _, state := range []string{"0", "1"} {
-		set(t, online, state)
-		if text, err := os.ReadFile(online); err != nil || strings.TrimSpace(string(text)) != state {
-			t.Errorf("%s: %q, %v, expected %s", online, text, err, state)
+		set(t, secondProcessor, state)
+		if text, err := os.ReadFile(secondProcessor); err != nil || strings.TrimSpace(string(text)) != state {
+			t.Errorf("%s: %q, %v, expected %s", secondProcessor, text, err, state)
 		}
 	}
+}
+
+const secondProcessor = "/sys/devices/system/cpu/cpu1/online"
+
+// oneProcessor leaves one until the test ends.
+func oneProcessor(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() { set(t, secondProcessor, "1") })
+	set(t, secondProcessor, "0")
 }
 
 // What is to be seen of the processes of others is seen.
