@@ -217,6 +217,7 @@ func TestRecorded(t *testing.T) {
 			}
 			if p.Name == "nginx" {
 				workersBehindMaster(t, m)
+				strictlyStarted(t, p, r)
 			}
 			text := policy.Write(m)
 			for _, seed := range seeds(101, 3, 10) {
@@ -245,6 +246,25 @@ func workersBehindMaster(t *testing.T, m *policy.Model) {
 		if got := [2]bool{names(master.Deny, call), names(worker.Deny, call)}; got != of {
 			t.Errorf("%s denied to master and worker: %v, expected %v in\n%s", call, got, of, policy.Write(m))
 		}
+	}
+}
+
+// strictlyStarted plays loads under a policy that was recorded to be strict from the start: it denies
+// nothing of them, and early what only workers do.
+func strictlyStarted(t *testing.T, p load.Program, r *record.Recorder) {
+	t.Helper()
+	m, err := r.Policy(record.Options{Mode: record.Phases, Name: p.Name, StrictStart: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := policy.Write(m)
+	for _, call := range []string{"accept4", "sendfile", "recvfrom"} {
+		if !names(m.Phases[0].Deny, call) {
+			t.Errorf("%s is not denied at the start:\n%s", call, text)
+		}
+	}
+	for _, seed := range seeds(101, 2, 10) {
+		played(t, p, seed, text)
 	}
 }
 
