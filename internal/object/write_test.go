@@ -14,11 +14,13 @@ import (
 	"portcullis/filters"
 	"portcullis/filters/testdata"
 	"portcullis/internal/object"
+	"portcullis/internal/policy"
 	"portcullis/internal/prog"
+	"portcullis/policies"
 )
 
-// objects are all that a compiler wrote and Read takes: the built-in filters, and
-// those of tests.
+// objects are all that a compiler wrote and Read takes: the built-in filters, those of tests,
+// and ready policies.
 func objects(t testing.TB) map[string][]byte {
 	t.Helper()
 	all := map[string][]byte{"conformance": testdata.Conformance, "bench": testdata.Bench}
@@ -38,10 +40,32 @@ func objects(t testing.TB) map[string][]byte {
 			all[filepath.Base(path)] = data
 		}
 	}
+	for _, name := range policies.Names() {
+		all["policy-"+name] = compiledPolicy(t, name)
+	}
 	if len(all) < 40 {
 		t.Fatalf("%d objects: expected all built-in filters among them", len(all))
 	}
 	return all
+}
+
+// compiledPolicy is the object of a ready policy, as convert writes it.
+func compiledPolicy(t testing.TB, name string) []byte {
+	t.Helper()
+	text, _ := policies.Policy(name)
+	m, err := policy.Load(name, text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy.Compile(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := object.Write([]*prog.Program{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // sortedNames are the names of objects in an order that stays.
