@@ -110,7 +110,7 @@ func keptOpen(open func() (int, error)) error {
 // elements are what a hash holds that allocates them when they come.
 func elements() (one func() error, err error) {
 	const each, size = 64, 4096
-	m := &prog.Map{Name: "charged", Type: prog.Hash, KeySize: 8, ValueSize: size, MaxEntries: 1 << 20, Flags: prog.FlagNoPrealloc, SpinLock: -1}
+	m := &prog.Map{Name: "charged", Type: prog.Hash, KeySize: 8, ValueSize: size, MaxEntries: 1 << 14, Flags: prog.FlagNoPrealloc, SpinLock: -1}
 	fd, err := confined(func() (int, error) { return createMap(m) })
 	key, n := make([]byte, 8), 0
 	return func() error {
