@@ -8,10 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-
-	"portcullis/internal/kit"
 )
 
 // A server that starts nothing by itself has a program executed by who has taken it over: its
@@ -125,21 +122,6 @@ func codeOffset(path, name string, size uint64) (uint64, error) {
 		}
 	}
 	return 0, fmt.Errorf("%s: expected a function %s of at least %d bytes", path, name, size)
-}
-
-// childrenOf are the processes that a process has made and that are there.
-func childrenOf(parent int) (pids []int, err error) {
-	entries, err := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		if words, err := kit.Stat(pid); err == nil && words[kit.StatParent] == strconv.Itoa(parent) {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, err
 }
 
 // touch makes a connection, for which the server has to accept it. Nobody answers, and who

@@ -178,15 +178,34 @@ func (w *web) pipeline(n int, paths []string) error {
 
 // child is the number of a process that the server has made, any of them.
 func (s *session) child() (int, error) {
-	children, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", s.process.Pid()))
+	all, err := childrenOf(s.process.Pid())
 	if err != nil {
 		return 0, err
 	}
-	all := strings.Fields(string(children))
 	if len(all) == 0 {
 		return 0, fmt.Errorf("process %d: expected children", s.process.Pid())
 	}
-	return strconv.Atoi(all[s.rand.Intn(len(all))])
+	return all[s.rand.Intn(len(all))], nil
+}
+
+// childrenOf are the processes that the first thread of a process has made and that are there;
+// none of one that is gone.
+func childrenOf(parent int) (pids []int, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", parent))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, word := range strings.Fields(string(text)) {
+		pid, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
 }
 
 // loss is a step in which a child of the server dies, and who looks after it makes another.
