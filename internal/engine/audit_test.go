@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 	"testing"
-	"unsafe"
 
+	"portcullis/internal/kit"
 	"portcullis/internal/sys"
 )
 
@@ -48,34 +47,11 @@ func logged(t *testing.T, o Options, f Filter) (bool, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flags, err := filterFlags(p.Pid())
+	flags, err := kit.FilterFlags(p.Pid(), 0)
 	w.Close() // which ends it
 	if _, err := p.Wait(); err != nil {
 		t.Error(err)
 	}
 	<-p.Done()
 	return flags&sys.FlagLog != 0, err
-}
-
-// filterFlags are those that the oldest filter of a process was installed with, as far as the
-// kernel tells: PTRACE_SECCOMP_GET_METADATA of ptrace(2).
-func filterFlags(pid int) (uint64, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := syscall.PtraceAttach(pid); err != nil {
-		return 0, err
-	}
-	var status syscall.WaitStatus
-	if _, err := syscall.Wait4(pid, &status, syscall.WALL, nil); err != nil {
-		return 0, err
-	}
-	var metadata struct{ filter, flags uint64 }
-	_, _, errno := syscall.Syscall6(syscall.SYS_PTRACE, 0x420d, uintptr(pid), unsafe.Sizeof(metadata), uintptr(unsafe.Pointer(&metadata)), 0, 0)
-	if err := syscall.PtraceDetach(pid); err != nil {
-		return 0, err
-	}
-	if errno != 0 {
-		return 0, errno
-	}
-	return metadata.flags, nil
 }

@@ -3,13 +3,11 @@ package kernel
 import (
 	"os"
 	"os/exec"
-	"runtime"
-	"syscall"
 	"testing"
-	"unsafe"
 
 	"portcullis/internal/abi"
 	"portcullis/internal/cbpf"
+	"portcullis/internal/kit"
 	"portcullis/internal/sys"
 )
 
@@ -50,7 +48,7 @@ func flagsUnder(t *testing.T, o Options) (all [2]uint64) {
 		t.Fatal(err)
 	}
 	for i := range all {
-		if all[i], err = filterFlags(cmd.Process.Pid, uint64(i)); err != nil {
+		if all[i], err = kit.FilterFlags(cmd.Process.Pid, uint64(i)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -59,27 +57,4 @@ func flagsUnder(t *testing.T, o Options) (all [2]uint64) {
 		t.Error(err)
 	}
 	return all
-}
-
-// filterFlags are those that a filter of a process was installed with, counted from the
-// oldest one, as far as the kernel tells: PTRACE_SECCOMP_GET_METADATA of ptrace(2).
-func filterFlags(pid int, filter uint64) (uint64, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := syscall.PtraceAttach(pid); err != nil {
-		return 0, err
-	}
-	var status syscall.WaitStatus
-	if _, err := syscall.Wait4(pid, &status, syscall.WALL, nil); err != nil {
-		return 0, err
-	}
-	metadata := struct{ filter, flags uint64 }{filter: filter}
-	_, _, errno := syscall.Syscall6(syscall.SYS_PTRACE, 0x420d, uintptr(pid), unsafe.Sizeof(metadata), uintptr(unsafe.Pointer(&metadata)), 0, 0)
-	if err := syscall.PtraceDetach(pid); err != nil {
-		return 0, err
-	}
-	if errno != 0 {
-		return 0, errno
-	}
-	return metadata.flags, nil
 }

@@ -118,11 +118,16 @@ func live(f filter) error {
 	case pid == 0:
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, uintptr(calls(path)), 0, 0)
 	}
+	return errors.Join(reaped("the child", pid), ended("the thread", calls(path)))
+}
+
+// reaped waits for a child whose exit status is what it has seen.
+func reaped(who string, pid uintptr) error {
 	var status syscall.WaitStatus
 	if _, err := syscall.Wait4(int(pid), &status, 0, nil); err != nil {
 		return err
 	}
-	return errors.Join(ended("the child", syscall.Errno(status.ExitStatus())), ended("the thread", calls(path)))
+	return ended(who, syscall.Errno(status.ExitStatus()))
 }
 
 func ended(who string, errno syscall.Errno) error {

@@ -209,11 +209,7 @@ func installAndEnd(attr *sys.ExtendedAttr) error {
 	case pid == 0:
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, uintptr(putAttr(attr)), 0, 0)
 	}
-	var status syscall.WaitStatus
-	if _, err := syscall.Wait4(int(pid), &status, 0, nil); err != nil {
-		return err
-	}
-	return ended("who installs", syscall.Errno(status.ExitStatus()))
+	return reaped("who installs", pid)
 }
 
 // putAttr is in a child, as calls is.
